@@ -1,0 +1,1 @@
+"""Our savers and the others, measured side by side in one run: ``python -m benchmarks``."""

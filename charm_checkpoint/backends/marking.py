@@ -1,0 +1,28 @@
+"""Mark and sweep, and the rules of a write, shared by stores that decide them in Python; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from charm_checkpoint.contract import ADDRESS_SIZE
+
+
+def unreached(refs: Mapping[bytes, bytes], roots: Iterable[bytes]) -> list[bytes]:
+    """Return the addresses in ``refs`` (address: addresses it names, end to end) that no root reaches."""
+    reached: set[bytes] = set()
+    waiting = [name for joined in roots for name in _split(joined)]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting.extend(_split(refs.get(name, b"")))
+    return [name for name in refs if name not in reached]
+
+
+def has_tags(tags: bytes, wanted: Iterable[bytes]) -> bool:
+    """Tell whether ``tags`` may include each of ``wanted``: it may say yes for a tag that is not there."""
+    return all(tag in tags for tag in wanted)
+
+
+def _split(joined: bytes) -> Iterable[bytes]:
+    return (joined[start : start + ADDRESS_SIZE] for start in range(0, len(joined), ADDRESS_SIZE))

@@ -1,0 +1,82 @@
+"""The tables of the SQL stores, as migrations for SQLite.
+
+Whatever text a user chooses (thread ids, namespaces) is kept as bytes, so that any code point
+fits, and stands once: elsewhere a small integer key stands for it.
+"""
+
+from __future__ import annotations
+
+from charm_checkpoint.migrate import Migration
+
+APPLICATION_ID = 0x63686370
+"""Marks a SQLite file as ours ("chcp"); see ``PRAGMA application_id``."""
+
+MIGRATIONS = (
+    Migration(
+        1,
+        "first tables",
+        (
+            """CREATE TABLE migration (
+                version INTEGER PRIMARY KEY,
+                name TEXT NOT NULL,
+                applied_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ'))
+            ) STRICT""",
+            # identity: a hash of tenant, kind and name, so that a deleted thread is still known
+            # when its name is gone. kind: 0 holds checkpoints, 1 a message list.
+            """CREATE TABLE thread (
+                key INTEGER PRIMARY KEY AUTOINCREMENT,
+                identity BLOB NOT NULL UNIQUE,
+                tenant BLOB NOT NULL,
+                kind INTEGER NOT NULL,
+                name BLOB,
+                seq INTEGER NOT NULL DEFAULT 0,
+                sweeps INTEGER NOT NULL DEFAULT 0,
+                deletes INTEGER NOT NULL DEFAULT 0,
+                touched_at INTEGER NOT NULL DEFAULT 0
+            ) STRICT""",
+            """CREATE TABLE head (
+                key INTEGER PRIMARY KEY AUTOINCREMENT,
+                thread INTEGER NOT NULL,
+                ns BLOB NOT NULL,
+                checkpoint INTEGER,
+                UNIQUE (thread, ns)
+            ) STRICT""",
+            # key is the commit number.
+            """CREATE TABLE checkpoint (
+                key INTEGER PRIMARY KEY AUTOINCREMENT,
+                head INTEGER NOT NULL,
+                id BLOB NOT NULL,
+                parent BLOB,
+                run BLOB,
+                conflict BLOB,
+                tags BLOB NOT NULL,
+                roots BLOB NOT NULL,
+                body BLOB NOT NULL,
+                UNIQUE (head, id)
+            ) STRICT""",
+            "CREATE INDEX checkpoint_order ON checkpoint (head, key)",
+            "CREATE INDEX checkpoint_run ON checkpoint (run) WHERE run IS NOT NULL",
+            """CREATE TABLE write (
+                key INTEGER PRIMARY KEY,
+                head INTEGER NOT NULL,
+                id BLOB NOT NULL,
+                body BLOB NOT NULL
+            ) STRICT""",
+            "CREATE INDEX write_of ON write (head, id)",
+            """CREATE TABLE chunk (
+                key INTEGER PRIMARY KEY,
+                thread INTEGER NOT NULL,
+                address BLOB NOT NULL,
+                refs BLOB NOT NULL,
+                data BLOB NOT NULL,
+                UNIQUE (thread, address)
+            ) STRICT""",
+            """CREATE TABLE message (
+                thread INTEGER PRIMARY KEY,
+                revision INTEGER NOT NULL,
+                roots BLOB NOT NULL,
+                body BLOB
+            ) STRICT""",
+        ),
+    ),
+)

@@ -1,0 +1,361 @@
+"""The plans of the SQL stores. Their parts are in sql_steps."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from charm_checkpoint.backends.names import (
+    CHECKPOINTS,
+    MESSAGES,
+    bytes_text,
+    checkpoint_row,
+    id_bytes,
+    id_text,
+    text_bytes,
+)
+from charm_checkpoint.backends.schema import APPLICATION_ID, MIGRATIONS
+from charm_checkpoint.backends.sql_steps import Sql, SqlSteps
+from charm_checkpoint.contract import (
+    Abilities,
+    Found,
+    MessagesRow,
+    NewCheckpoint,
+    NewMessages,
+    NewWrites,
+    Page,
+    Query,
+    Reply,
+    ThreadState,
+    Usage,
+)
+from charm_checkpoint.errors import SchemaMismatch
+from charm_checkpoint.migrate import Migration, pending
+from charm_checkpoint.plan import Plan
+
+_ROW = "c.key, c.id, c.parent, c.conflict, c.roots, c.body"
+_FIND_HEAD = f"""
+    SELECT t.deletes, t.sweeps, t.seq, h.key, c.id, {_ROW}
+    FROM thread t
+    LEFT JOIN head h ON h.thread = t.key AND h.ns = ?
+    LEFT JOIN checkpoint c ON c.key = h.checkpoint
+    WHERE t.identity = ?"""
+_FIND_ID = f"""
+    SELECT t.deletes, t.sweeps, t.seq, h.key, latest.id, {_ROW}
+    FROM thread t
+    LEFT JOIN head h ON h.thread = t.key AND h.ns = ?
+    LEFT JOIN checkpoint latest ON latest.key = h.checkpoint
+    LEFT JOIN checkpoint c ON c.head = h.key AND c.id = ?
+    WHERE t.identity = ?"""
+_WRITES = "SELECT body FROM write WHERE head = ? AND id = ? ORDER BY key"
+
+
+class SqlBackend(SqlSteps):
+    """The backend, for one tenant."""
+
+    def __init__(self, tenant: str, abilities: Abilities) -> None:
+        super().__init__(tenant)
+        self.abilities = abilities
+
+    # ------------------------------------------------------------------- setup
+
+    def is_current(self) -> Plan[bool]:
+        """Tell whether the schema is up to date; see `Backend.is_current`."""
+        return not (yield from self._pending())
+
+    def _pending(self) -> Plan[Sequence[Migration]]:
+        [[version]] = yield Sql("PRAGMA user_version")
+        [[owner]] = yield Sql("PRAGMA application_id")
+        tables = yield Sql("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+        if tables and owner != APPLICATION_ID:
+            names = ", ".join(sorted(str(name) for [name] in tables)[:5])
+            raise SchemaMismatch(
+                f"The file is another program's: it has the tables {names}. Name a file of its own for charm_checkpoint."
+            )
+        return pending(MIGRATIONS, int(version))
+
+    def setup(self) -> Plan[None]:
+        """Create or migrate the schema; see `Backend.setup`."""
+        waiting = yield from self._pending()
+        for migration in waiting:
+            for statement in migration.statements:
+                yield Sql(statement)
+            yield Sql("INSERT INTO migration (version, name) VALUES (?, ?)", (migration.version, migration.name))
+        if waiting:
+            yield Sql(f"PRAGMA user_version = {waiting[-1].version:d}")
+            yield Sql(f"PRAGMA application_id = {APPLICATION_ID:d}")
+
+    # ------------------------------------------------------------- checkpoints
+
+    def put(self, new: NewCheckpoint) -> Plan[Reply]:
+        """Commit a checkpoint; see `Backend.put`."""
+        place = yield from self._place(new.thread, new.ns)
+        id, parent = id_bytes(new.id), id_bytes(new.parent)
+        if (yield from self._deleted(place, new.seen_deletes, parent)):
+            return Reply("deleted", place.state, id_text(place.head_id))
+        if new.base_sweeps is not None and new.base_sweeps != place.state.sweeps:
+            return Reply("stale", place.state, id_text(place.head_id))
+        stored = place.head_key if place.head_id == id else (yield from self._key(place, id))
+        conflict = new.on_conflict != "allow" and place.head_id not in (None, parent, id) and stored is None
+        if conflict and new.on_conflict == "raise":
+            return Reply("conflict", place.state, id_text(place.head_id), conflict=True)
+        thread, head = yield from self._room(place, new.thread, new.ns)
+        yield from self._add_chunks(thread, new.chunks)
+        if stored is None:
+            yield from self._insert(head, id, parent, new, place.head_id if conflict else None)
+        else:
+            yield Sql(
+                "UPDATE checkpoint SET parent = ?, run = ?, tags = ?, roots = ?, body = ? WHERE key = ?",
+                (parent, text_bytes(new.run), new.tags, new.roots, new.body, stored),
+            )
+        state = yield from self._touch(thread, place.state)
+        return Reply("stored", state, id_text(place.head_id), conflict=conflict)
+
+    def _insert(self, head: int, id: bytes, parent: bytes | None, new: NewCheckpoint, conflict: Any) -> Plan[None]:
+        [[key]] = yield Sql(
+            "INSERT INTO checkpoint (head, id, parent, run, conflict, tags, roots, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING key",
+            (head, id, parent, text_bytes(new.run), conflict, new.tags, new.roots, new.body),
+        )
+        yield Sql("UPDATE head SET checkpoint = ? WHERE key = ?", (key, head))
+
+    def put_writes(self, new: NewWrites) -> Plan[Reply]:
+        """Append pending writes; see `Backend.put_writes`."""
+        place = yield from self._place(new.thread, new.ns)
+        id = id_bytes(new.id)
+        if (yield from self._deleted(place, new.seen_deletes, id)):
+            return Reply("deleted", place.state, id_text(place.head_id))
+        thread, head = yield from self._room(place, new.thread, new.ns)
+        yield Sql("INSERT INTO write (head, id, body) VALUES (?, ?, ?)", (head, id, new.body))
+        state = yield from self._touch(thread, place.state)
+        return Reply("stored", state, id_text(place.head_id))
+
+    def find(self, thread: str, ns: str, id: str | None) -> Plan[Found]:
+        """Return one checkpoint; see `Backend.find`."""
+        space, name = text_bytes(ns), self._identity(thread, CHECKPOINTS)
+        if id is None:
+            rows = yield Sql(_FIND_HEAD, (space, name))
+        else:
+            rows = yield Sql(_FIND_ID, (space, id_bytes(id), name))
+        if not rows:
+            return Found(ThreadState())
+        deletes, sweeps, seq, head, head_id, *row = rows[0]
+        state = ThreadState(deletes, sweeps, seq)
+        if row[0] is None:
+            return Found(state, id_text(head_id))
+        writes = yield Sql(_WRITES, (head, row[1]))
+        return Found(state, id_text(head_id), checkpoint_row(thread, ns, row), [body for [body] in writes])
+
+    def ancestors(self, thread: str, ns: str, id: str, size: int) -> Plan[Sequence[Found]]:
+        """Return a checkpoint and its ancestors; see `Backend.ancestors`."""
+        line: list[Found] = []
+        seen: set[str] = set()
+        step: str | None = id
+        while step is not None and step not in seen and len(line) < size:
+            seen.add(step)
+            found = yield from self.find(thread, ns, step)
+            if found.row is None:
+                break
+            line.append(found)
+            step = found.row.parent
+        return line
+
+    def page(self, query: Query, after: Any, size: int, writes: bool = True) -> Plan[Page]:
+        """Return matches, latest commit first; see `Backend.page`."""
+        where, params = yield from self._where(query, after)
+        rows = yield Sql(
+            f"SELECT t.name, h.key, h.ns, t.deletes, t.sweeps, t.seq, {_ROW} FROM checkpoint c"
+            " JOIN head h ON h.key = c.head JOIN thread t ON t.key = h.thread"
+            f" WHERE {where} ORDER BY c.key DESC LIMIT ?",
+            (*params, size + 1),
+        )
+        items = []
+        for name, head, ns, deletes, sweeps, seq, *row in rows[:size]:
+            bodies = (yield Sql(_WRITES, (head, row[1]))) if writes else ()
+            found = checkpoint_row(bytes_text(name), bytes_text(ns), row)
+            items.append(Found(ThreadState(deletes, sweeps, seq), None, found, [body for [body] in bodies]))
+        return Page(items, rows[size - 1][6] if len(rows) > size else None)
+
+    def _where(self, query: Query, after: Any) -> Plan[tuple[str, list[Any]]]:
+        """Return the condition of a listing and its parameters: values are always bound."""
+        terms: list[tuple[str, Any]] = [("t.tenant = ?", self._tenant)]
+        if query.thread is not None:
+            terms.append(("t.identity = ?", self._identity(query.thread, CHECKPOINTS)))
+        if query.ns is not None:
+            terms.append(("h.ns = ?", text_bytes(query.ns)))
+        if query.id is not None:
+            terms.append(("c.id = ?", id_bytes(query.id)))
+        if query.before is not None:
+            bound = yield from self._bound(query.before_thread or query.thread, query.before)
+            terms.append(("c.id < ?", id_bytes(query.before)) if bound is None else ("c.key < ?", bound))
+        if after is not None:
+            terms.append(("c.key < ?", after))
+        terms += [("instr(c.tags, ?) > 0", tag) for tag in query.tags]
+        return " AND ".join(term for term, _ in terms), [value for _, value in terms]
+
+    def _bound(self, thread: str | None, id: str) -> Plan[int | None]:
+        terms = "h.thread = t.key AND t.tenant = ? AND c.id = ?"
+        params = [self._tenant, id_bytes(id)]
+        if thread is not None:
+            terms += " AND t.identity = ?"
+            params.append(self._identity(thread, CHECKPOINTS))
+        [[bound]] = yield Sql(
+            f"SELECT max(c.key) FROM thread t, head h JOIN checkpoint c ON c.head = h.key WHERE {terms}", params
+        )
+        key: int | None = bound
+        return key
+
+    # ---------------------------------------------------------------- removing
+
+    def remove(self, thread: str, doomed: Collection[tuple[str, str]], expect: int | None) -> Plan[Reply]:
+        """Remove checkpoints; see `Backend.remove`."""
+        place = yield from self._place(thread, "")
+        if place.thread is None:
+            return Reply("stored", place.state)
+        if expect is not None and expect != place.state.seq:
+            return Reply("changed", place.state)
+        gone = [(place.thread, text_bytes(ns), id_bytes(id)) for ns, id in doomed]
+        for table in ("checkpoint", "write"):
+            yield Sql(
+                f"DELETE FROM {table} WHERE head = (SELECT key FROM head WHERE thread = ? AND ns = ?) AND id = ?",
+                gone,
+                many=True,
+            )
+        yield Sql(
+            "UPDATE head SET checkpoint = (SELECT max(key) FROM checkpoint c WHERE c.head = head.key) WHERE thread = ?",
+            (place.thread,),
+        )
+        yield Sql(
+            "DELETE FROM write WHERE head IN (SELECT key FROM head WHERE thread = ? AND checkpoint IS NULL)",
+            (place.thread,),
+        )
+        yield Sql("DELETE FROM head WHERE thread = ? AND checkpoint IS NULL", (place.thread,))
+        roots = yield Sql(
+            "SELECT roots FROM checkpoint WHERE head IN (SELECT key FROM head WHERE thread = ?)", (place.thread,)
+        )
+        yield from self._sweep(place.thread, [joined for [joined] in roots])
+        state = yield from self._touch(place.thread, place.state, sweeps=1)
+        return Reply("stored", state)
+
+    def runs(self, run_ids: Collection[str]) -> Plan[Sequence[tuple[str, str, str]]]:
+        """Return the checkpoints of runs; see `Backend.runs`."""
+        found: list[tuple[str, str, str]] = []
+        for run_id in run_ids:
+            rows = yield Sql(
+                "SELECT t.name, h.ns, c.id FROM checkpoint c JOIN head h ON h.key = c.head"
+                " JOIN thread t ON t.key = h.thread WHERE c.run = ? AND t.tenant = ?",
+                (text_bytes(run_id), self._tenant),
+            )
+            found += [(bytes_text(name), bytes_text(ns), id_text(id)) for name, ns, id in rows]
+        return found
+
+    def delete_thread(self, thread: str) -> Plan[ThreadState]:
+        """Remove a thread's checkpoints; see `Backend.delete_thread`."""
+        place = yield from self._place(thread, "")
+        if place.thread is None:
+            return place.state
+        for table in ("checkpoint", "write"):
+            yield Sql(f"DELETE FROM {table} WHERE head IN (SELECT key FROM head WHERE thread = ?)", (place.thread,))
+        yield Sql("DELETE FROM head WHERE thread = ?", (place.thread,))
+        yield Sql("DELETE FROM chunk WHERE thread = ?", (place.thread,))
+        state = yield from self._touch(place.thread, place.state, sweeps=1, deletes=1)
+        # The name may be personal data; the hash is enough to refuse late writes.
+        yield Sql("UPDATE thread SET name = NULL WHERE key = ?", (place.thread,))
+        return state
+
+    def copy_thread(self, source: str, target: str) -> Plan[Reply]:
+        """Copy a thread; see `Backend.copy_thread`."""
+        origin = yield from self._place(source, "")
+        place = yield from self._place(target, "")
+        heads = "SELECT h.key FROM head h JOIN checkpoint c ON c.head = h.key WHERE h.thread = ? LIMIT 1"
+        if (yield Sql(heads, (place.thread,))):
+            return Reply("conflict", place.state)
+        if origin.thread is None or not (yield Sql(heads, (origin.thread,))):
+            return Reply("stored", place.state)
+        thread, _ = yield from self._room(place, target, "")
+        yield Sql(
+            "INSERT OR IGNORE INTO chunk (thread, address, refs, data)"
+            " SELECT ?, address, refs, data FROM chunk WHERE thread = ?",
+            (thread, origin.thread),
+        )
+        yield Sql(
+            "INSERT OR IGNORE INTO head (thread, ns) SELECT ?, ns FROM head WHERE thread = ?", (thread, origin.thread)
+        )
+        yield from self._copy_rows("checkpoint", "id, parent, run, conflict, tags, roots, body", origin.thread, thread)
+        yield from self._copy_rows("write", "id, body", origin.thread, thread)
+        yield Sql(
+            "UPDATE head SET checkpoint = (SELECT max(key) FROM checkpoint c WHERE c.head = head.key) WHERE thread = ?",
+            (thread,),
+        )
+        state = yield from self._touch(thread, place.state)
+        return Reply("stored", state)
+
+    def _copy_rows(self, table: str, columns: str, source: int, target: int) -> Plan[None]:
+        yield Sql(
+            f"INSERT INTO {table} (head, {columns}) SELECT theirs.key, {columns} FROM {table} r"
+            " JOIN head ours ON ours.key = r.head AND ours.thread = ?"
+            " JOIN head theirs ON theirs.thread = ? AND theirs.ns = ours.ns ORDER BY r.key",
+            (source, target),
+        )
+
+    # ---------------------------------------------------------------- messages
+
+    def messages(self, thread: str) -> Plan[MessagesRow]:
+        """Return a message list; see `Backend.messages`."""
+        rows = yield Sql(
+            "SELECT t.deletes, t.sweeps, t.seq, m.body, m.roots, m.revision FROM thread t"
+            " JOIN message m ON m.thread = t.key WHERE t.identity = ?",
+            (self._identity(thread, MESSAGES),),
+        )
+        if not rows:
+            return MessagesRow(ThreadState())
+        deletes, sweeps, seq, body, roots, revision = rows[0]
+        return MessagesRow(ThreadState(deletes, sweeps, seq), body, roots, revision)
+
+    def put_messages(self, new: NewMessages) -> Plan[Reply]:
+        """Replace a message list; see `Backend.put_messages`."""
+        held = yield from self.messages(new.thread)
+        if new.expect is not None and new.expect != held.revision:
+            return Reply("changed", held.state)
+        if new.base_sweeps is not None and new.base_sweeps != held.state.sweeps:
+            return Reply("stale", held.state)
+        thread = yield from self._thread(new.thread, MESSAGES)
+        if thread is None:
+            thread = yield from self._add_thread(new.thread, MESSAGES)
+        yield from self._add_chunks(thread, new.chunks)
+        yield Sql(
+            "INSERT INTO message (thread, revision, roots, body) VALUES (?, ?, ?, ?) ON CONFLICT (thread)"
+            " DO UPDATE SET revision = excluded.revision, roots = excluded.roots, body = excluded.body",
+            (thread, held.revision + 1, new.roots, new.body),
+        )
+        sweep = new.sweep or new.body is None
+        if sweep:
+            yield from self._sweep(thread, [new.roots])
+        yield Sql("UPDATE thread SET name = ? WHERE key = ?", (new.body and text_bytes(new.thread), thread))
+        state = yield from self._touch(thread, held.state, sweeps=int(sweep))
+        return Reply("stored", state)
+
+    # -------------------------------------------------------------------- size
+
+    def usage(self, thread: str | None) -> Plan[Usage]:
+        """Count what is stored; see `Backend.usage`."""
+        where, params = "t.tenant = ? AND t.name IS NOT NULL", [self._tenant]
+        if thread is not None:
+            where += " AND t.identity IN (?, ?)"
+            params += [self._identity(thread, kind) for kind in (CHECKPOINTS, MESSAGES)]
+        of_head = "head IN (SELECT h.key FROM head h JOIN thread t ON t.key = h.thread WHERE " + where + ")"
+        of_thread = "thread IN (SELECT t.key FROM thread t WHERE " + where + ")"
+        [[threads]] = yield Sql(f"SELECT count(DISTINCT t.name) FROM thread t WHERE {where}", params)
+        counts, total = [], 0
+        for table, column, kin in (
+            ("checkpoint", "body", of_head),
+            ("write", "body", of_head),
+            ("chunk", "data", of_thread),
+            ("message", "body", of_thread),
+        ):
+            [[count, size]] = yield Sql(
+                f"SELECT count(*), coalesce(sum(length({column})), 0) FROM {table} WHERE {kin}", params
+            )
+            counts.append(count)
+            total += size
+        return Usage(threads, counts[0], counts[1], counts[2], total)

@@ -1,0 +1,184 @@
+"""LangGraph's checkpoints, configs and writes, to and from the records a store keeps; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    EXCLUDED_METADATA_KEYS,
+    WRITES_IDX_MAP,
+    CheckpointMetadata,
+    PendingWrite,
+    writes_sort_key,
+)
+
+from charm_checkpoint.codec import Entry
+from charm_checkpoint.errors import ConfigError, DataError, StoreCorrupt
+from charm_checkpoint.packing import pack, unpack
+from charm_checkpoint.revive import split
+from charm_checkpoint.serde import Serializer
+
+CONFLICT_KEY = "charm_conflict"
+"""Metadata key of a checkpoint that was kept as a branch: the id of the head it did not follow."""
+
+_FIELDS = ("v", "ts", "channel_versions", "versions_seen")
+_PARTS = (*_FIELDS, "checkpoint", "metadata", "channels")
+
+
+class Where(NamedTuple):
+    """The thread, namespace and checkpoint that a config names."""
+
+    thread: str
+    ns: str
+    id: str | None
+
+
+def where(config: RunnableConfig) -> Where:
+    """Read a config's ``configurable``; raises `ConfigError` naming the key that is wrong."""
+    configurable = config.get("configurable") or {}
+    thread = configurable.get("thread_id")
+    if type(thread) in (int, UUID):
+        thread = str(thread)
+    if not isinstance(thread, str):
+        raise ConfigError(
+            f"configurable.thread_id must be text, not {type(thread).__name__}; "
+            'pass {"configurable": {"thread_id": "..."}}.'
+        )
+    return Where(thread, _text(configurable, "checkpoint_ns") or "", _text(configurable, "checkpoint_id"))
+
+
+def _text(configurable: Mapping[str, Any], key: str) -> str | None:
+    value = configurable.get(key)
+    if value is None or isinstance(value, str):
+        return value or None
+    raise ConfigError(f"configurable.{key} must be text, not {type(value).__name__}.")
+
+
+def config_of(thread: str, ns: str, id: str) -> RunnableConfig:
+    """Return the config that names one checkpoint."""
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": id}}
+
+
+def merged_metadata(config: RunnableConfig, metadata: CheckpointMetadata) -> dict[str, Any]:
+    """Add the config's own metadata and plain configurable values, as LangGraph's savers do.
+
+    The rules are those of ``langgraph.checkpoint.base.get_checkpoint_metadata``, except that
+    text is kept whole: that function drops NULs.
+    """
+    merged = dict(metadata)
+    for source in (config.get("metadata"), config.get("configurable")):
+        for key, value in (source or {}).items():
+            if key in merged or key in EXCLUDED_METADATA_KEYS or key.startswith("__"):
+                continue
+            if isinstance(value, (str, int, float)):
+                merged[key] = value
+    merged.pop(CONFLICT_KEY, None)
+    return merged
+
+
+# --------------------------------------------------------------------------- checkpoints
+
+
+class Record(NamedTuple):
+    """A checkpoint's record, decoded but for its values, which ``channels`` locates."""
+
+    checkpoint: dict[str, Any]
+    metadata: dict[str, Any]
+    channels: dict[str, Entry]
+
+
+def encode_record(
+    serde: Serializer, checkpoint: Mapping[str, Any], metadata: Mapping[str, Any], channels: Mapping[str, Entry]
+) -> tuple[bytes, bytes]:
+    """Return a checkpoint's body and roots.
+
+    Raises `NotSerializable` with a path that starts at the checkpoint or the metadata.
+    """
+    roots: list[bytes] = []
+    places: dict[str, bytes | int] = {}
+    for name, entry in channels.items():
+        if entry.ref is None:
+            places[name] = entry.inline or b""
+        else:
+            places[name] = len(roots)
+            roots.append(entry.ref)
+    rest = {key: value for key, value in checkpoint.items() if key not in (*_FIELDS, "id", "channel_values")}
+    parts = [*(checkpoint[field] for field in _FIELDS), rest, dict(metadata), places]
+    try:
+        return pack(serde.dumps(parts)), b"".join(roots)
+    except DataError as error:
+        raise _named(error) from None
+
+
+def decode_record(serde: Serializer, id: str, body: bytes, roots: bytes) -> Record:
+    """Undo `encode_record`."""
+    try:
+        *fields, rest, metadata, places = serde.loads(unpack(body))
+    except DataError as error:
+        raise _named(error) from None
+    addresses = split(roots)
+    channels = {
+        name: Entry(place) if isinstance(place, bytes) else Entry(None, addresses[place])
+        for name, place in places.items()
+    }
+    known = dict(zip(_FIELDS, fields, strict=True))
+    checkpoint = {"v": known["v"], "id": id, "ts": known["ts"], "channel_values": {}, **known, **rest}
+    return Record(checkpoint, metadata, channels)
+
+
+def _named(error: DataError) -> DataError:
+    """Turn a path into a record's parts into one a user knows."""
+    number, *steps = error.path or (0,)
+    name = _PARTS[int(number)]
+    error.path = tuple(steps) if name == "checkpoint" else (name, *steps)
+    return error
+
+
+# -------------------------------------------------------------------------------- writes
+
+
+def encode_writes(serde: Serializer, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str) -> bytes:
+    """Return the body of one task's writes; raises `NotSerializable` with the write's channel."""
+    items = [[WRITES_IDX_MAP.get(channel, number), channel, value] for number, (channel, value) in enumerate(writes)]
+    try:
+        return pack(serde.dumps([task_id, task_path, items]))
+    except DataError as error:
+        raise _in_write(error, items) from None
+
+
+def decode_writes(serde: Serializer, bodies: Iterable[bytes]) -> list[PendingWrite]:
+    """Return pending writes in LangGraph's order, each place filled once.
+
+    An ordinary write stays as it was first put; a special one (``WRITES_IDX_MAP``) is
+    replaced by the last.
+    """
+    places: dict[tuple[str, int], tuple[str, str, Any]] = {}
+    for body in bodies:
+        task_id, task_path, items = _load_writes(serde, body)
+        for number, channel, value in items:
+            if number < 0 or (task_id, number) not in places:
+                places[task_id, number] = (task_path, channel, value)
+    ordered = sorted(places.items(), key=lambda item: writes_sort_key(item[1][0], *item[0]))
+    return [(task_id, channel, value) for (task_id, _), (_, channel, value) in ordered]
+
+
+def _load_writes(serde: Serializer, body: bytes) -> tuple[str, str, list[tuple[int, str, Any]]]:
+    try:
+        task_id, task_path, items = serde.loads(unpack(body))
+    except DataError as error:
+        error.path = ("pending_writes", *error.path[1:])
+        raise
+    except ValueError as error:
+        raise StoreCorrupt("The body of pending writes has another shape than it should.") from error
+    return task_id, task_path, items
+
+
+def _in_write(error: DataError, items: Sequence[Sequence[Any]]) -> DataError:
+    """Turn [2][number][2] into the channel that was written."""
+    path = error.path
+    if len(path) >= 3 and path[0] == 2:
+        error.path = ("writes", str(items[int(path[1])][1]), *path[3:])
+    return error

@@ -1,0 +1,193 @@
+"""The benchmarks run, name every contender and count what is stored."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import chat, cli, files, growth, imports, operations, report, text
+from benchmarks.contenders import BASELINE, CONTENDERS, Contender, Workload, cannot_import
+from benchmarks.runner import Job, Outcome
+
+TURNS = 3
+BY_NAME = {row.name: row for row in CONTENDERS}
+
+
+def entered(workload: Workload) -> pytest.MarkDecorator:
+    """Run the test with each contender of a workload; one that is not installed is skipped with the reason."""
+    rows = [row for row in CONTENDERS if workload in row.workloads]
+    skips = [pytest.mark.skipif(bool(reason := row.missing()), reason=str(reason)) for row in rows]
+    params = [pytest.param(row, marks=skip, id=row.name) for row, skip in zip(rows, skips, strict=True)]
+    return pytest.mark.parametrize("contender", params)
+
+
+def test_one_command_prints_tables_and_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stored = "SqliteSaver" if BY_NAME["charm sqlite"].missing() else "charm sqlite"
+    if BY_NAME[stored].missing():
+        pytest.skip(f"{stored} cannot be imported")
+    record = tmp_path / "out.json"
+    command = ["--only", "chat", "--contenders", f"{BASELINE},{stored}", "--turns", str(TURNS), "--rounds", "1"]
+
+    assert cli.main([*command, "--folder", str(tmp_path), "--json", str(record)]) == 0
+
+    printed = capsys.readouterr().out
+    first_cells = [line.split("|")[1].strip() for line in printed.splitlines() if line.startswith("|")]
+    assert first_cells[0] == "contender" and first_cells[2:] == [BASELINE, stored]
+    assert f"{TURNS} turns, {2 * TURNS} messages" in printed
+    outcomes = {one["contender"]: one for one in json.loads(record.read_text())["outcomes"]}
+    assert list(outcomes) == [BASELINE, stored]
+    assert outcomes[stored]["medians"]["bytes"] > 2 * TURNS * chat.MESSAGE_BYTES // 4
+    assert outcomes[BASELINE]["medians"]["bytes"] is None
+    assert all(one["medians"]["seconds"] > 0 and one["failed"] is None for one in outcomes.values())
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+@entered("chat")
+def test_chat(contender: Contender, tmp_path: Path) -> None:
+    figures = chat.measure(contender, tmp_path, turns=TURNS)
+    assert_run(contender, figures, 2 * TURNS * chat.MESSAGE_BYTES)
+
+
+@entered("files")
+def test_files(contender: Contender, tmp_path: Path) -> None:
+    figures = files.measure(contender, tmp_path, files=4, steps=3)
+    assert_run(contender, figures, 7 * files.FILE_BYTES)
+
+
+def assert_run(contender: Contender, figures: dict[str, float | None], text_bytes: int) -> None:
+    assert figures["text_bytes"] == text_bytes
+    assert (figures["seconds"] or 0) > 0
+    if contender.stored is None:
+        assert figures["bytes"] is None
+    else:
+        assert (figures["bytes"] or 0) > 0
+
+
+@entered("operations")
+def test_operations(contender: Contender, tmp_path: Path) -> None:
+    figures = operations.measure(contender, tmp_path, repeats=2)
+    assert set(figures) == set(operations.OPERATIONS)
+    measured = {label for label, value in figures.items() if value and value > 0}
+    in_memory = contender.stored is None
+    assert measured == set(operations.OPERATIONS) - ({operations.GET_FIRST} if in_memory else set())
+
+
+@entered("growth")
+def test_growth_is_measured_along_the_way(contender: Contender, tmp_path: Path) -> None:
+    sizes = growth.measure(contender, tmp_path, turns=TURNS)
+    assert list(sizes) == ["1", "2", "3"]
+    assert 0 < (sizes["1"] or 0) <= (sizes["3"] or 0)
+
+
+def test_a_chat_that_lost_a_message_is_no_result() -> None:
+    script = chat.conversation(2)
+    chat.check(script, script)
+    with pytest.raises(AssertionError, match="3 messages, not the 4"):
+        chat.check(script[1:], script)
+
+
+def test_text_is_of_the_size_asked_for_and_always_the_same() -> None:
+    once = text.prose("seed", 520)
+    assert len(once) == 520 and once == text.prose("seed", 520) and once != text.prose("other seed", 520)
+    assert len(set(text.vocabulary())) == text.VOCABULARY
+    script = chat.conversation(5)
+    assert len({message.id for message in script}) == len({message.text for message in script}) == 10
+
+
+def test_who_cannot_be_imported_is_skipped_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "langgraph.checkpoint.sqlite", None)
+    command = ["--only", "chat", "--contenders", "SqliteSaver"]
+    assert cli.main(command) == 0
+    assert "- SqliteSaver: cannot import langgraph.checkpoint.sqlite.SqliteSaver:" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*command, "--require"])
+    assert stopped.value.code == 2
+    assert "SqliteSaver: cannot import" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--contenders", "SQLite"], "no contender 'SQLite'; there are: no saver, InMemorySaver"),
+        (["--only", "chats"], "no workload 'chats'; there are: chat, files"),
+        (["--turns", "100,0"], "'0' is not a whole number above 0"),
+        (["--rounds", "few"], "'few' is not a whole number above 0"),
+    ],
+)
+def test_a_wrong_command_line_says_what_would_be_right(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_ratios_are_against_the_baseline_of_the_same_run_and_failures_are_named() -> None:
+    job = Job("chat", {"turns": TURNS})
+    outcomes = [
+        Outcome(job, BASELINE, [round_of(2.0, None), round_of(4.0, None), round_of(3.0, None)]),
+        Outcome(job, "SqliteSaver", [round_of(6.0, 31_200.0)] * 3),
+        Outcome(job, "charm sqlite", failed="StoreError: no room"),
+    ]
+    printed = report.tables(outcomes, BY_NAME)[0]
+    rows = {
+        cells[1]: cells[2:]
+        for line in printed.splitlines()
+        if (cells := [part.strip() for part in line.split("|")])[1:]
+    }
+    assert rows[BASELINE][:5] == ["3.00", "2.00 to 4.00", "1.00", "-", "-"]
+    assert rows["SqliteSaver"][:5] == ["6.00", "6.00 to 6.00", "2.00", "0.03", "10"]
+    assert "- charm sqlite failed: StoreError: no room" in printed
+
+
+def round_of(seconds: float, stored: float | None) -> dict[str, float | None]:
+    return {"seconds": seconds, "bytes": stored, "text_bytes": 3_120.0}
+
+
+def test_operations_are_compared_with_the_rival_of_the_same_half() -> None:
+    job = Job("operations", {"repeats": 2})
+    names = ("SqliteSaver", "AsyncSqliteSaver", "charm sqlite", "charm sqlite async")
+    outcomes = [Outcome(job, name, [{operations.GET: 100.0 * at}]) for at, name in enumerate(names, 1)]
+    printed = report.tables(outcomes, BY_NAME)[0]
+    rows: dict[str, Any] = {
+        cells[1]: cells[5:7]
+        for line in printed.splitlines()
+        if len(cells := [part.strip() for part in line.split("|")]) > 6
+    }
+    assert rows["charm sqlite"] == ["3.00", "SqliteSaver"]
+    assert rows["charm sqlite async"] == ["2.00", "AsyncSqliteSaver"]
+
+
+def test_a_contender_has_one_half() -> None:
+    with pytest.raises(ValueError, match="give one of open and aopen"):
+        Contender("neither")
+
+
+def test_a_missing_server_url_is_the_reason_to_skip(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOME_SERVER_URL", raising=False)
+    row = Contender("some server", open=BY_NAME[BASELINE].open, variables=("SOME_SERVER_URL",))
+    assert row.missing() == "set $SOME_SERVER_URL to the URL of a server to use"
+    monkeypatch.setenv("SOME_SERVER_URL", "scheme://host")
+    assert row.missing() is None
+
+
+def test_an_import_is_timed_in_a_process_of_its_own() -> None:
+    assert 0 < imports.milliseconds("json") < 10_000
+    assert cannot_import("json") is None
+    assert cannot_import("no_such_module") == "cannot import no_such_module: No module named 'no_such_module'"
+
+
+def test_the_growth_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from benchmarks import plot
+
+    job = Job("growth", {"turns": 2})
+    plot.draw([Outcome(job, "SqliteSaver", [{"1": 9_000.0, "2": 40_000.0}])], tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").stat().st_size > 1_000

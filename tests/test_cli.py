@@ -1,0 +1,254 @@
+"""The charm-checkpoint command, on a SQLite store."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from langgraph.graph import START, MessagesState, StateGraph
+
+from charm_checkpoint import open_memory
+from charm_checkpoint.brief import brief
+from charm_checkpoint.cli import build_parser, main
+
+COMMANDS = ("demo", "stores", "threads", "show", "messages", "usage", "delete", "prune", "copy")
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A store with the threads ``ann`` and ``bob``, three checkpoints each, and ann's message history."""
+    url = f"sqlite:///{tmp_path.as_posix()}/agent.db"
+    builder = StateGraph(MessagesState)
+    builder.add_node("answer", lambda state: {"messages": [("ai", "hello " + "x" * 500)]})
+    builder.add_edge(START, "answer")
+    with open_memory(url) as memory:
+        graph = builder.compile(checkpointer=memory.get_langgraph_checkpointer())
+        for thread in ("ann", "bob"):
+            graph.invoke({"messages": [("user", f"I am {thread}")]}, {"configurable": {"thread_id": thread}})
+        memory.append_messages("ann", [{"role": "user", "content": "hé\x1b[31m"}])
+    return url
+
+
+def count(url: str, thread: str | None = None) -> int:
+    with open_memory(url) as memory:
+        checkpoints: int = memory.usage(thread).checkpoints
+        return checkpoints
+
+
+# ------------------------------------------------------------------------------------- help
+
+
+def test_help_is_quick_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from charm_checkpoint.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'langgraph', 'langchain_core', 'sqlite3', 'psycopg', 'redis', 'pydantic'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert all(command in done.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main([command, "--help"])
+    assert exit.value.code == 0
+    assert f"usage: charm-checkpoint {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_names_its_environment_twin(command: str) -> None:
+    subparsers = next(action for action in build_parser()._actions if action.choices)
+    assert isinstance(subparsers.choices, dict)
+    for action in subparsers.choices[command]._actions:
+        for option in action.option_strings:
+            if option not in ("-h", "--help"):
+                assert f"[CHARM_CHECKPOINT_{option.lstrip('-').upper()}" in (action.help or "")
+
+
+def test_module_runs_and_says_its_version() -> None:
+    command = [sys.executable, "-m", "charm_checkpoint", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith("charm-checkpoint")
+
+
+# ---------------------------------------------------------------------------------- reading
+
+
+def test_stores_lists_each_kind_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stores"]) == 0
+    out = capsys.readouterr().out
+    assert "sqlite://" in out
+    assert "memory://" in out
+    assert "?synchronous=" in out
+
+
+def test_threads_lists_each_thread_once(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["threads", "--url", url]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted(line.split()[0] for line in lines) == ["ann", "bob"]
+    assert all("step 1" in line for line in lines)
+
+
+def test_limit_ends_a_listing(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["threads", "--url", url, "--limit", "1"])
+    main(["show", "ann", "--url", url, "--limit", "2"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
+    assert len(lines) == 3
+
+
+def test_show_lists_checkpoints_latest_first_and_values_short(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "ann", "--url", url]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    steps = [line.split("step ")[1].split()[0] for line in lines if not line.startswith(" ")]
+    assert steps == ["1", "0", "-1"]
+    assert "human: 'I am ann', ai: 'hello xxx" in lines[1]
+    assert max(map(len, lines)) < 300
+
+
+def test_show_marks_conflicts(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_memory(url) as memory:
+        saver = memory.get_langgraph_checkpointer()
+        head, _, first = saver.list({"configurable": {"thread_id": "bob"}})
+        late = {**head.checkpoint, "id": head.checkpoint["id"][:-4] + "beef"}
+        saver.put(first.config, late, {"source": "loop", "step": 1, "parents": {}}, {})
+    main(["show", "bob", "--url", url, "--limit", "1"])
+    assert f"CONFLICT with {head.checkpoint['id']}" in capsys.readouterr().out
+
+
+def test_show_of_an_unknown_thread_fails(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "eve", "--url", url]) == 1
+    assert "'eve' has no checkpoints" in capsys.readouterr().err
+
+
+def test_messages_are_json_lines(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["messages", "ann", "--url", url]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert json.loads(out)["content"] == "hé\x1b[31m"
+
+
+def test_usage_counts_a_thread_or_all(
+    url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARM_CHECKPOINT_URL", url)
+    assert main(["usage"]) == 0
+    assert main(["usage", "--thread", "bob"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("checkpoints")]
+    assert rows == [["checkpoints", "6"], ["checkpoints", "3"]]
+
+
+# ---------------------------------------------------------------------------------- changing
+
+
+def test_delete_needs_yes_where_nobody_can_be_asked(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["delete", "ann", "--url", url]) == 2
+    assert "--yes" in capsys.readouterr().err
+    assert count(url, "ann") == 3
+
+
+def test_delete_removes_checkpoints_and_messages(url: str) -> None:
+    assert main(["delete", "ann", "--url", url, "--yes"]) == 0
+    assert count(url) == count(url, "bob") == 3
+    with open_memory(url) as memory:
+        assert memory.load_messages("ann") == []
+
+
+def test_prune_keeps_the_latest(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prune", "ann", "bob", "--url", url]) == 0
+    assert "ann: 3 checkpoints before, 1 now" in capsys.readouterr().out
+    assert count(url) == 2
+
+
+def test_prune_can_delete_all(url: str) -> None:
+    assert main(["prune", "ann", "--url", url, "--strategy", "delete"]) == 0
+    assert count(url, "ann") == 0
+
+
+def test_copy_fills_an_empty_thread_only(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["copy", "ann", "eve", "--url", url]) == 0
+    assert count(url, "eve") == 3
+    assert main(["copy", "ann", "bob", "--url", url]) == 1
+    assert "already holds checkpoints" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------ errors
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["usage"], "CHARM_CHECKPOINT_URL"),
+        (["usage", "--url", "sqlite:///no/such.db"], "there is no file no/such.db"),
+        (["usage", "--url", "nonsense://x"], "nonsense"),
+        (["usage", "--url", "memory://", "--import", "no_such_module"], "no_such_module"),
+    ],
+)
+def test_configuration_errors_are_one_line_and_exit_2(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CHARM_CHECKPOINT_URL", raising=False)
+    assert main(argv) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("charm-checkpoint: ")
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["nonsense"],
+        ["show"],
+        ["threads", "--limit", "0"],
+        ["prune", "t", "--strategy", "x"],
+        ["demo", "--delay=-1"],
+    ],
+)
+def test_wrong_command_lines_exit_2(argv: list[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        main(argv)
+    assert exit.value.code == 2
+
+
+def test_wrong_environment_twin_exits_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("CHARM_CHECKPOINT_STRATEGY", "some")
+    with pytest.raises(SystemExit) as exit:
+        main(["prune", "t"])
+    assert exit.value.code == 2
+    assert "'some' is not one of" in capsys.readouterr().err
+
+
+def test_passwords_are_masked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["usage", "--url", "nonsense://user:hunter2@host/db"]) == 2
+    assert "hunter2" not in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback() -> None:
+    from charm_checkpoint.errors import ConfigError
+
+    with pytest.raises(ConfigError):
+        main(["--debug", "usage", "--url", "nonsense://x"])
+
+
+# ------------------------------------------------------------------------------------- brief
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "None"),
+        ([1, 2, 3, 4], "[… 2 more, 3, 4]"),
+        ([1, 2], "[1, 2]"),
+        ({"a": [[[[1]]]]}, "{'a': [[[1 items]]]}"),
+        ("x" * 200, f"'{'x' * 27}...{'x' * 28}'"),
+    ],
+)
+def test_brief(value: object, text: str) -> None:
+    assert brief(value) == text

@@ -170,7 +170,9 @@ def name_of(cls: type) -> str:
 
 
 def _argument(arg: Any) -> str:
-    return name_of(arg) if isinstance(arg, type) and not isinstance(arg, types.GenericAlias) else repr(arg)
+    if type(arg) is types.GenericAlias:  # list[int] passes for a class on Python 3.10
+        return repr(arg)
+    return name_of(arg) if isinstance(arg, type) else repr(arg)
 
 
 def is_safe(name: str) -> bool:
@@ -226,7 +228,7 @@ def _search(name: str) -> type | None:
     ref = _searched.get(name)
     known = ref() if ref else None
     if known is not None:
-        siblings = reversed(type.__subclasses__(known.__bases__[0]))
+        siblings: Iterator[type] = reversed(type.__subclasses__(known.__bases__[0]))
         return next((c for c in siblings if _is_named(c, name)), known)
     found = None
     for cls in _all_classes():

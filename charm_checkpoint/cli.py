@@ -13,8 +13,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from charm_checkpoint import commands
-from charm_checkpoint.commands import complain, say
+from charm_checkpoint import __version__, commands
+from charm_checkpoint.commands import complain
 from charm_checkpoint.errors import CharmError, ConfigError
 from charm_checkpoint.masking import mask
 
@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Look into the stores of LangGraph agents, tidy them, and watch the demo.",
         epilog="A store is named by its URL, such as sqlite:///agent.db.",
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    parser.add_argument("--version", action="version", version=f"charm-checkpoint {__version__}")
     add_flag(parser, "--debug", help="show the whole traceback of an error")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     configure_demo(subparsers)
@@ -197,19 +197,6 @@ def add_flag(parser: argparse.ArgumentParser, name: str, *, help: str) -> None:
 
 def _variable(option: str) -> str:
     return ENV_PREFIX + option.removeprefix("--").upper()
-
-
-class _Version(argparse.Action):
-    """Prints the version, looked up only when it is asked for."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            say(f"charm-checkpoint {version('charm-checkpoint')}")
-        except PackageNotFoundError:
-            say("charm-checkpoint, from a source tree that is not installed")
-        parser.exit()
 
 
 def _count(text: str) -> int:

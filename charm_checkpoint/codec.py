@@ -72,7 +72,7 @@ class Mark(NamedTuple):
     The hashes are Python's own of bytes: 64 bits, keyed anew in each process.
     """
 
-    count: int
+    size: int
     first: int
     digest: int
 
@@ -239,10 +239,10 @@ class Encoder:
     def _same(self, run: _Run, start: int, guess: _Guess) -> tuple[bytes, int] | None:
         """Return the earlier leaf that the elements from ``start`` on still are, if any."""
         for leaf, mark in guess.candidates(run, start):
-            end = start + mark.count
+            end = start + mark.size
             if leaf in self._known and end <= len(run.values) and hash(run.packed(start, end)) == mark.digest:
                 guess.follow(leaf)
-                return leaf, mark.count
+                return leaf, mark.size
         return None
 
     def _end(self, run: _Run, start: int) -> int | None:

@@ -19,22 +19,30 @@ A shape is a class's stored name and the names of the fields that were set.
 
 def take_columns(values: Sequence[Any]) -> Columns | None:
     """Return a run's columns, or None if one of its values is no pydantic model or has fields missing."""
-    plans = {cls: plan_of(cls) for cls in set(map(type, values))}
-    if not plans or not all(plan and plan.kind == MODEL and not plan.loose for plan in plans.values()):
+    plans: dict[type, Plan] = {}
+    for cls in set(map(type, values)):
+        plan = plan_of(cls)
+        if plan is None or plan.kind != MODEL or plan.loose:
+            return None
+        plans[cls] = plan
+    if not plans:
         return None
-    shapes, index = _shapes(values, plans)
+    shapes, index = _shapes(values)
     states = [obj.__dict__ for obj in values]
-    sizes = [len(plans[cls].fields) for cls, _ in shapes]  # type: ignore[union-attr]
+    sizes = [len(plans[cls].fields) for cls, _ in shapes]
     if [len(state) for state in states] != [sizes[n] for n in index]:
         return None
-    columns: Columns = [[[plans[cls].name, sorted(names)] for cls, names in shapes], index, states]  # type: ignore[union-attr]
+    columns: Columns = [[[plans[cls].name, sorted(names)] for cls, names in shapes], index, states]
     extras = [obj.__pydantic_extra__ or None for obj in values]
     privates = [obj.__pydantic_private__ or None for obj in values]
     return [*columns, extras, privates] if any(extras) or any(privates) else columns
 
 
-def _shapes(values: Sequence[Any], plans: dict[type, Plan | None]) -> tuple[list[tuple[type, frozenset[str]]], list[int]]:
-    known: dict[tuple[type, frozenset[str]], int] = {}
+Shape = tuple[type, frozenset[str]]
+
+
+def _shapes(values: Sequence[Any]) -> tuple[list[Shape], list[int]]:
+    known: dict[Shape, int] = {}
     index = []
     for obj in values:
         shape = (type(obj), frozenset(obj.__pydantic_fields_set__))

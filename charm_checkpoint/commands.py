@@ -156,19 +156,22 @@ def open_store(args: Namespace) -> Iterator[Memory]:
 
 def say(text: str) -> None:
     """Print a line, with whatever a terminal could mistake for a command escaped."""
-    _write(sys.stdout, text)
+    _write(sys.stdout, _shown(text))
 
 
 def complain(text: str) -> None:
-    """Print an error on stderr."""
-    _write(sys.stderr, f"charm-checkpoint: {text}")
+    """Print an error on stderr, of more lines than one if it holds a traceback."""
+    _write(sys.stderr, "\n".join(_shown(line) for line in f"charm-checkpoint: {text}".split("\n")))
 
 
 def _write(stream: TextIO, text: str) -> None:
     encoding = stream.encoding or "utf-8"
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    stream.write(shown.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     stream.flush()
+
+
+def _shown(line: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
 
 
 def _import_modules(names: str | None) -> None:

@@ -222,7 +222,7 @@ def _run(url: str, folder: Path, thread: str, delay: float, screen: Screen) -> l
     from charm_checkpoint.demo_check import check
 
     with open_memory(url) as memory:
-        if not memory.backend.abilities.processes:
+        if not memory.store.backend.abilities.processes:
             raise ConfigError(f"the demo needs a store that several processes can share; {mask(url)} is not one")
         deadline = time.monotonic() + TIME_LIMIT + 30 * delay
         outcome = Story(url, memory, folder, thread, delay, screen, deadline).tell()

@@ -41,13 +41,13 @@ def _equal(a: Any, b: Any) -> bool:
 
 def _tag(key: str, value: Any) -> bytes | None:
     if type(value) in (str, int, bool):
-        return _plain_tag(key, value, type(value))
+        return _plain_tag(key, value, type(value).__name__)
     text = canonical(value)
     return None if text is None else _mark(key, text)
 
 
 @lru_cache(4096)
-def _plain_tag(key: str, value: Any, kind: type) -> bytes | None:
+def _plain_tag(key: str, value: Any, kind: str) -> bytes | None:
     """Mark a plain value; ``kind`` keeps True and 1 apart in the cache."""
     text = canonical(value)
     return None if text is None else _mark(key, text)

@@ -21,9 +21,7 @@ Place = tuple[str, str]
 """A namespace and a checkpoint's id."""
 
 
-def walk(
-    backend: Backend, thread: str, ns: str, id: str | None, visit: Callable[[Found], bool]
-) -> Plan[None]:
+def walk(backend: Backend, thread: str, ns: str, id: str | None, visit: Callable[[Found], bool]) -> Plan[None]:
     """Visit the ancestors of a checkpoint (the head if ``id`` is None), nearest first, while ``visit`` says so."""
     target = yield from backend.find(thread, ns, id)
     step = target.row.parent if target.row else None
@@ -54,7 +52,9 @@ def doomed_by_prune(rows: Iterable[CheckpointRow], decode: Callable[[CheckpointR
     kept = {(row.ns, row.id) for row in heads.values()}
     root = heads.get("")
     if root is not None:
-        kept -= {(ns, row.id) for ns, row in heads.items() if _is_task(ns) and _root_of(decode(row)) not in (None, root.id)}
+        kept -= {
+            (ns, row.id) for ns, row in heads.items() if _is_task(ns) and _root_of(decode(row)) not in (None, root.id)
+        }
     return set(by_place) - with_delta_history(kept, by_place, decode)
 
 

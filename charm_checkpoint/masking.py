@@ -8,7 +8,8 @@ MASK = "***"
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][\w.\-]{0,63}")
 _SECRET_NAME = re.compile(
-    r"passw|passphrase|passcode|(?:^|[_.-])pass$|pwd|secret|token|credential|auth(?!ors?(?![a-z]))|jwt|key$", re.IGNORECASE
+    r"passw|passphrase|passcode|(?:^|[_.-])pass$|pwd|secret|token|credential|auth(?!ors?(?![a-z]))|jwt|key$",
+    re.IGNORECASE,
 )
 # The look-behinds keep every search linear on long runs of one kind of character.
 _URL_USER = re.compile(r"(?<![a-z0-9+.\-])([a-z][a-z0-9+.\-]*://)(\S*)@", re.IGNORECASE)

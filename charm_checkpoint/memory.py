@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from charm_checkpoint import registry
 from charm_checkpoint.base import BaseMemoryStore
-from charm_checkpoint.config import Option, boolean, choice, expand, merge, parse_url, read_options, size
+from charm_checkpoint.config import (
+    Option,
+    boolean,
+    choice,
+    expand,
+    mask,
+    merge,
+    parse_url,
+    read_options,
+    size,
+    suggest,
+)
 from charm_checkpoint.contract import Usage
 from charm_checkpoint.errors import ConfigError
 from charm_checkpoint.messages import CharmChatHistory, Message, MessageHistory, to_messages
@@ -40,7 +51,7 @@ class Memory(BaseMemoryStore):
     """A store's message history and checkpointer, for any thread and event loop.
 
     ``config`` holds ``url`` and options, as ``runtime.memory.config`` of Charm does; ``${NAME}``
-    in it is expanded from the environment. Keywords win over the config, the config over the
+    in it is expanded from the environment, but not in a ``url`` keyword. Keywords win over the config, the config over the
     URL's query. Nothing is opened before it is needed. Close it with `close` or `aclose`, or use
     it as a context manager of either kind.
 
@@ -54,8 +65,9 @@ class Memory(BaseMemoryStore):
         self, config: Mapping[str, Any] | None = None, *, serde: Serializer | None = None, **options: Any
     ) -> None:
         super().__init__(dict(config or {}))
-        given = merge(expand(dict(config or {})), options)
-        self.location = parse_url(given.pop("url", None) or self.default_url)
+        given = expand(dict(config or {}))
+        self.location = parse_url(options.pop("url", None) or given.pop("url", None) or self.default_url)
+        given = merge(given, options)
         kind = registry.resolve(self.location.scheme)
         settings = read_options(
             (*kind.options, *OPTIONS), merge(self.location.query, given), f"{self.location.scheme} store"
@@ -177,13 +189,15 @@ def open_memory(url_or_provider: str = "sqlite", config: Mapping[str, Any] | Non
     if "://" not in url_or_provider:
         found = provider_class(url_or_provider)
         if found is None:
+            if url_or_provider.isidentifier():
+                raise ConfigError(f"no provider {url_or_provider!r}; {suggest(url_or_provider, known_providers())}")
             parse_url(url_or_provider)  # says what is wrong with it, and shows the forms of a URL
-            raise ConfigError(f"no provider {url_or_provider!r}; known: {', '.join(known_providers())}")
+            raise ConfigError(f"no provider {mask(url_or_provider)!r}")
         opened: Memory = found(config, **options)
         return opened
     if config and "url" in config:
         raise ConfigError("the URL is given twice: as the first argument and as config['url']; leave one out.")
-    return Memory({**(config or {}), "url": url_or_provider}, **options)
+    return Memory(config, url=url_or_provider, **options)
 
 
 def _name(thread_id: Any) -> str:

@@ -82,9 +82,7 @@ class MessageHistory:
         base = None if encoder.complete else row.state.sweeps
         return (
             yield from self._backend.put_messages(
-                NewMessages(
-                    thread, body, entry.ref or b"", list(encoder.chunks.values()), base, row.revision, sweep
-                )
+                NewMessages(thread, body, entry.ref or b"", list(encoder.chunks.values()), base, row.revision, sweep)
             )
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import pydantic
@@ -289,7 +290,7 @@ def _base(cls: type) -> type:
     return next(base for base in cls.__mro__ if base in SUBCLASSABLE)
 
 
-TAKE = {
+TAKE: dict[int, Callable[[Any, Plan], list[Any]]] = {
     MODEL: take_model,
     MODEL_V1: take_model_v1,
     OBJECT: take_object,
@@ -297,7 +298,7 @@ TAKE = {
     NAMEDTUPLE: take_namedtuple,
     SUBCLASS: take_subclass,
 }
-MAKE = {
+MAKE: dict[int, Callable[..., Any]] = {
     MODEL: make_model,
     MODEL_V1: make_model_v1,
     OBJECT: make_object,

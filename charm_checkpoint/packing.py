@@ -7,8 +7,6 @@ a start: it halves a typical record.
 
 from __future__ import annotations
 
-import threading
-
 import zstandard
 
 from charm_checkpoint.errors import StoreCorrupt
@@ -41,8 +39,8 @@ _PARAMETERS = zstandard.ZstdCompressionParameters.from_level(
 )
 
 
-class _Coders(threading.local):
-    """One compressor and decompressor a thread: they must not be used by two at once."""
+class _Coder:
+    """A compressor and a decompressor. Making one costs a millisecond, most of it for the dictionary."""
 
     def __init__(self) -> None:
         self.compress = zstandard.ZstdCompressor(dict_data=_DICTIONARY, compression_params=_PARAMETERS).compress
@@ -51,12 +49,23 @@ class _Coders(threading.local):
         ).decompress
 
 
-_coders = _Coders()
+# Coders at rest. Two threads must not use one at once, and threads come and go with every run
+# of a graph, so whoever needs one takes it from here; pop and append are atomic.
+_idle: list[_Coder] = []
+
+
+def _take() -> _Coder:
+    try:
+        return _idle.pop()
+    except IndexError:
+        return _Coder()
 
 
 def pack(payload: bytes) -> bytes:
     """Return ``payload`` as it is stored: compressed where that saves at least an eighth."""
-    packed = _coders.compress(payload)
+    coder = _take()
+    packed = coder.compress(payload)
+    _idle.append(coder)
     if len(packed) <= len(payload) - (len(payload) >> 3) - 1:
         return ZSTD + packed
     return RAW + payload
@@ -69,7 +78,10 @@ def unpack(data: bytes) -> bytes:
         return data[1:]
     if kind != ZSTD:
         raise StoreCorrupt(f"Stored bytes start with {kind!r}, which no version up to this one writes.")
+    coder = _take()
     try:
-        return _coders.decompress(data[1:])
+        return coder.decompress(data[1:])
     except zstandard.ZstdError as error:
         raise StoreCorrupt(f"Stored bytes cannot be decompressed: {error}") from error
+    finally:
+        _idle.append(coder)

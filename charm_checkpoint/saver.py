@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import logging
 import random
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -17,46 +16,23 @@ from langgraph.checkpoint.base import (
     CheckpointMetadata,
     CheckpointTuple,
     DeltaChannelHistory,
-    PendingWrite,
 )
 
 from charm_checkpoint import seen
-from charm_checkpoint.codec import Codec, Encoder, Entry
-from charm_checkpoint.contract import CheckpointRow, Found, NewCheckpoint, NewWrites, Query, Reply
-from charm_checkpoint.errors import ConfigError, DataError, StoreUnavailable, ThreadConflict, ThreadDeleted, ThreadExists
-from charm_checkpoint.filters import matches, tags, wanted_tags
-from charm_checkpoint.history import doomed_by_prune, walk, with_delta_history
-from charm_checkpoint.memo import Channels, Memo, ThreadMemo
+from charm_checkpoint.contract import Found, Query, Reply
+from charm_checkpoint.errors import ConfigError, ThreadConflict, ThreadDeleted, ThreadExists
+from charm_checkpoint.filters import wanted_tags
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.reader import ChunkReader
-from charm_checkpoint.records import (
-    CONFLICT_KEY,
-    Record,
-    Where,
-    config_of,
-    decode_record,
-    decode_writes,
-    encode_record,
-    encode_writes,
-    merged_metadata,
-    where,
-)
-from charm_checkpoint.revive import Reviver, split
+from charm_checkpoint.records import CONFLICT_KEY, Where, config_of, encode_writes, merged_metadata, where
+from charm_checkpoint.saver_plans import OnConflict, SaverPlans, log
 from charm_checkpoint.serde import Serializer
 from charm_checkpoint.store import Store
 
-log = logging.getLogger("charm_checkpoint")
-
-OnConflict = Literal["allow", "warn", "raise"]
-
 PAGE = 50
 """Checkpoints read at a time by `CharmSaver.list`."""
-OUTLINE = 1000
-"""Checkpoints read at a time, without their values, by `CharmSaver.prune`."""
 CACHE_BYTES = 64 << 20
 """Memory a saver may use to keep what it read, unless told otherwise."""
-ATTEMPTS = 20
-"""How often a prune starts again because the thread changed under it."""
 
 
 class CharmSaver(BaseCheckpointSaver[Any]):
@@ -85,17 +61,13 @@ class CharmSaver(BaseCheckpointSaver[Any]):
         self._store = store
         self._backend = store.backend
         self._reader = ChunkReader(store.backend, cache_bytes)
-        self._use(self.serde)
-
-    def _use(self, serde: Serializer) -> None:
-        self.serde = serde
-        self._codec = Codec(serde)
-        self._memo = Memo()
+        self._plans = SaverPlans(store.backend, self.serde, self._reader)
 
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...] | type]) -> CharmSaver:
         """Return a saver on the same store that revives only safe, registered and these types."""
         clone = copy.copy(self)
-        clone._use(self.serde.with_allowlist(extra_allowlist))
+        clone.serde = self.serde.with_allowlist(extra_allowlist)
+        clone._plans = SaverPlans(self._backend, clone.serde, self._reader)
         return clone
 
     def get_next_version(self, current: Any, channel: None) -> Any:
@@ -104,182 +76,6 @@ class CharmSaver(BaseCheckpointSaver[Any]):
             # The form other savers and LangGraph's server give to theirs.
             return f"{int(current.split('.')[0]) + 1:032}.{random.random():016}"
         return 1 if current is None else current + 1
-
-    # -------------------------------------------------------------- plans: reading
-
-    def _get_tuple(self, place: Where) -> Plan[tuple[Found, CheckpointTuple | None]]:
-        found = yield from self._backend.find(*place)
-        if found.row is None:
-            return found, None
-        return found, (yield from self._revived(found, found.row, self._decode(found.row)))
-
-    def _decode(self, row: CheckpointRow) -> Record:
-        record = decode_record(self.serde, row.id, row.body, row.roots)
-        if row.conflict is not None:
-            record.metadata[CONFLICT_KEY] = row.conflict
-        return record
-
-    def _revived(self, found: Found, row: CheckpointRow, record: Record) -> Plan[CheckpointTuple]:
-        """Build the tuple of a checkpoint, and remember where its values are."""
-        chunks = yield from self._reader.gather(row.thread, split(row.roots), found.chunks)
-        reviver = Reviver(self.serde, chunks)
-        values, channels = record.checkpoint["channel_values"], {}
-        for name, entry in record.channels.items():
-            values[name], leaves = _value(reviver, name, entry)
-            channels[name] = (record.checkpoint["channel_versions"].get(name), entry._replace(leaves=leaves))
-        memo = self._memo.at(row.thread, found.state.deletes, found.state.sweeps)
-        memo.known.update(chunks)
-        memo.keep(row.ns, row.id, channels)
-        return CheckpointTuple(
-            config_of(row.thread, row.ns, row.id),
-            record.checkpoint,  # type: ignore[arg-type]
-            record.metadata,  # type: ignore[arg-type]
-            config_of(row.thread, row.ns, row.parent) if row.parent else None,
-            decode_writes(self.serde, found.writes),
-        )
-
-    def _page(
-        self, query: Query, filter: Mapping[str, Any], after: Any, size: int
-    ) -> Plan[tuple[list[CheckpointTuple], Any]]:
-        page = yield from self._backend.page(query, after, size)
-        tuples = []
-        for found in page.items:
-            assert found.row is not None
-            record = self._decode(found.row)
-            if matches(record.metadata, filter):
-                tuples.append((yield from self._revived(found, found.row, record)))
-        return tuples, page.next
-
-    def _history(self, place: Where, channels: Sequence[str]) -> Plan[dict[str, DeltaChannelHistory]]:
-        writes: dict[str, list[PendingWrite]] = {name: [] for name in channels}
-        seeds: dict[str, tuple[Found, Entry]] = {}
-
-        def visit(found: Found) -> bool:
-            assert found.row is not None
-            for write in reversed(decode_writes(self.serde, found.writes)):
-                if write[1] in writes and write[1] not in seeds:
-                    writes[write[1]].append(write)
-            located = self._decode(found.row).channels
-            seeds.update({name: (found, located[name]) for name in writes if name in located and name not in seeds})
-            return len(seeds) < len(writes)
-
-        yield from walk(self._backend, *place, visit)
-        history: dict[str, DeltaChannelHistory] = {name: {"writes": found[::-1]} for name, found in writes.items()}
-        for name, (found, entry) in seeds.items():
-            refs = [entry.ref] if entry.ref is not None else []
-            chunks = yield from self._reader.gather(place.thread, refs, found.chunks)
-            history[name]["seed"] = _value(Reviver(self.serde, chunks), name, entry)[0]
-        return history
-
-    # -------------------------------------------------------------- plans: writing
-
-    def _put(
-        self,
-        place: Where,
-        checkpoint: Checkpoint,
-        metadata: dict[str, Any],
-        new_versions: ChannelVersions,
-        on_conflict: OnConflict,
-        seen_deletes: int | None,
-    ) -> Plan[Reply]:
-        memo = self._memo.thread(place.thread)
-        while True:
-            encoder = Encoder(self._codec, memo.known if memo else frozenset())
-            channels = self._encoded(encoder, memo, place, checkpoint, new_versions)
-            body, roots = encode_record(
-                self.serde, checkpoint, metadata, {name: entry for name, (_, entry) in channels.items()}
-            )
-            base = None if memo is None or encoder.complete else memo.sweeps
-            run_id = metadata.get("run_id")
-            reply = yield from self._backend.put(
-                NewCheckpoint(
-                    place.thread, place.ns, checkpoint["id"], place.id, body, roots, tags(metadata),
-                    run_id if isinstance(run_id, str) else None,
-                    list(encoder.chunks.values()), base, seen_deletes, on_conflict,
-                )
-            )  # fmt: skip
-            if reply.outcome != "stale":
-                break
-            memo = None
-        if reply.outcome == "stored":
-            memo = self._memo.at(place.thread, reply.state.deletes, reply.state.sweeps)
-            memo.known.update(encoder.chunks)
-            memo.keep(place.ns, checkpoint["id"], channels)
-        return reply
-
-    def _encoded(
-        self,
-        encoder: Encoder,
-        memo: ThreadMemo | None,
-        place: Where,
-        checkpoint: Checkpoint,
-        new_versions: ChannelVersions,
-    ) -> Channels:
-        """Encode the values; those of channels that did not change are where the parent has them."""
-        before = memo.channels(place.ns, place.id) if memo else {}
-        versions = checkpoint["channel_versions"]
-        channels = {}
-        for name, value in checkpoint["channel_values"].items():
-            version = versions.get(name)
-            held = before.get(name)
-            if held is not None and version is not None and name not in new_versions and held[0] == version:
-                channels[name] = held
-                encoder.complete = False
-                continue
-            try:
-                channels[name] = (version, encoder.value(value, memo.leaves(place.ns, name) if memo else ()))
-            except DataError as error:
-                raise error.at("channel_values", name) from None
-        return channels
-
-    def _put_writes(self, place: Where, body: bytes, seen_deletes: int | None) -> Plan[Reply]:
-        return (
-            yield from self._backend.put_writes(NewWrites(place.thread, place.ns, place.id or "", body, seen_deletes))
-        )
-
-    def _prune(self, thread: str, strategy: str) -> Plan[None]:
-        if strategy != "keep_latest":
-            yield from self._backend.delete_thread(thread)
-            return
-        for _ in range(ATTEMPTS):
-            rows, seq = yield from self._outline(thread)
-            doomed = doomed_by_prune(rows, self._decode)
-            if not doomed:
-                return
-            reply = yield from self._backend.remove(thread, doomed, seq)
-            if reply.outcome == "stored":
-                return
-        raise StoreUnavailable(f"Thread {thread!r} kept changing while it was pruned; nothing was removed, try again.")
-
-    def _outline(self, thread: str) -> Plan[tuple[list[CheckpointRow], int | None]]:
-        """Return all checkpoints of a thread without their values, and the ``seq`` they were read under."""
-        rows: list[CheckpointRow] = []
-        seq, after = None, None
-        while True:
-            page = yield from self._backend.page(Query(thread), after, OUTLINE, writes=False)
-            if page.items and seq is None:
-                seq = page.items[0].state.seq
-            rows += [found.row for found in page.items if found.row is not None]
-            after = page.next
-            if after is None:
-                return rows, seq
-
-    def _delete_for_runs(self, run_ids: Sequence[str]) -> Plan[list[str]]:
-        doomed: dict[str, set[tuple[str, str]]] = {}
-        for thread, ns, id in (yield from self._backend.runs(list(run_ids))):
-            doomed.setdefault(thread, set()).add((ns, id))
-        for thread, places in doomed.items():
-            rows, _ = yield from self._outline(thread)
-            by_place = {(row.ns, row.id): row for row in rows}
-            needed = with_delta_history(set(by_place) - places, by_place, self._decode) & places
-            if needed:
-                log.warning(
-                    "Thread %r: %d checkpoints of deleted runs stay, later ones are built on their writes.",
-                    thread,
-                    len(needed),
-                )
-            yield from self._backend.remove(thread, places - needed, None)
-        return list(doomed)
 
     # -------------------------------------------------------------- around plans
 
@@ -308,7 +104,7 @@ class CharmSaver(BaseCheckpointSaver[Any]):
         free = place.ns or addressed or merged.get("source") in ("fork", "update")
         on_conflict: OnConflict = "allow" if free else self.on_conflict
         deletes = recalled.deletes if recalled else None
-        return place, partial(self._put, place, checkpoint, merged, new_versions, on_conflict, deletes)
+        return place, partial(self._plans.put, place, checkpoint, merged, new_versions, on_conflict, deletes)
 
     def _put_done(self, place: Where, id: str, reply: Reply) -> RunnableConfig:
         _refuse_deleted(place, reply)
@@ -335,10 +131,10 @@ class CharmSaver(BaseCheckpointSaver[Any]):
             raise ConfigError("configurable.checkpoint_id is missing: writes belong to a checkpoint.")
         body = encode_writes(self.serde, writes, task_id, task_path)
         recalled = seen.recall(self._store.number, place.thread)
-        return place, partial(self._put_writes, place, body, recalled.deletes if recalled else None)
+        return place, partial(self._plans.put_writes, place, body, recalled.deletes if recalled else None)
 
     def _forget(self, thread: str) -> None:
-        self._memo.forget(thread)
+        self._plans.forget(thread)
         seen.forget(self._store.number, thread)
 
     # -------------------------------------------------------------- blocking
@@ -346,7 +142,7 @@ class CharmSaver(BaseCheckpointSaver[Any]):
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the checkpoint a config names, the last one committed if it names none."""
         place = where(config)
-        return self._noted(place, self._store.run(partial(self._get_tuple, place), write=False))
+        return self._noted(place, self._store.run(partial(self._plans.get_tuple, place), write=False))
 
     def list(
         self,
@@ -389,8 +185,8 @@ class CharmSaver(BaseCheckpointSaver[Any]):
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that runs made, with their writes, in all threads."""
-        for thread in self._store.run(partial(self._delete_for_runs, run_ids), write=True):
-            self._memo.forget(thread)
+        for thread in self._store.run(partial(self._plans.delete_for_runs, run_ids), write=True):
+            self._plans.forget(thread)
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread's checkpoints and writes; raises `ThreadExists` if the target has any."""
@@ -404,21 +200,21 @@ class CharmSaver(BaseCheckpointSaver[Any]):
         """
         _check_strategy(strategy)
         for thread in map(_name, thread_ids):
-            self._store.run(partial(self._prune, thread, strategy), write=True)
-            self._memo.forget(thread)
+            self._store.run(partial(self._plans.prune, thread, strategy), write=True)
+            self._plans.forget(thread)
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Return each channel's writes up to its nearest stored value, oldest first, and that value."""
-        return self._store.run(partial(self._history, where(config), channels), write=False)
+        return self._store.run(partial(self._plans.history, where(config), channels), write=False)
 
     # -------------------------------------------------------------- async
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the checkpoint a config names; see `get_tuple`."""
         place = where(config)
-        return self._noted(place, await self._store.arun(partial(self._get_tuple, place), write=False))
+        return self._noted(place, await self._store.arun(partial(self._plans.get_tuple, place), write=False))
 
     async def alist(
         self,
@@ -459,8 +255,8 @@ class CharmSaver(BaseCheckpointSaver[Any]):
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that runs made; see `delete_for_runs`."""
-        for thread in await self._store.arun(partial(self._delete_for_runs, run_ids), write=True):
-            self._memo.forget(thread)
+        for thread in await self._store.arun(partial(self._plans.delete_for_runs, run_ids), write=True):
+            self._plans.forget(thread)
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread's checkpoints and writes; see `copy_thread`."""
@@ -471,14 +267,14 @@ class CharmSaver(BaseCheckpointSaver[Any]):
         """Keep only the latest checkpoints, or none; see `prune`."""
         _check_strategy(strategy)
         for thread in map(_name, thread_ids):
-            await self._store.arun(partial(self._prune, thread, strategy), write=True)
-            self._memo.forget(thread)
+            await self._store.arun(partial(self._plans.prune, thread, strategy), write=True)
+            self._plans.forget(thread)
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Return each channel's writes up to its nearest stored value; see `get_delta_channel_history`."""
-        return await self._store.arun(partial(self._history, where(config), channels), write=False)
+        return await self._store.arun(partial(self._plans.history, where(config), channels), write=False)
 
 
 class _Listing:
@@ -497,7 +293,7 @@ class _Listing:
         self.size = PAGE if limit is None else min(PAGE, max(limit, 0))
         configurable = (config or {}).get("configurable") or {}
         place = where(config) if config and "thread_id" in configurable else None
-        bound = ((before or {}).get("configurable") or {})
+        bound = (before or {}).get("configurable") or {}
         self._query = Query(
             thread=place.thread if place else None,
             ns=configurable.get("checkpoint_ns"),
@@ -509,7 +305,7 @@ class _Listing:
 
     def next_page(self, saver: CharmSaver) -> partial[Plan[tuple[list[CheckpointTuple], Any]]]:
         """Return the plan of the next page."""
-        return partial(saver._page, self._query, self._filter, self._after, self.size)
+        return partial(saver._plans.page, self._query, self._filter, self._after, self.size)
 
     def take(self, page: tuple[list[CheckpointTuple], Any]) -> list[CheckpointTuple]:
         """Return what of a page is wanted still; ``size`` becomes 0 at the end."""
@@ -520,13 +316,6 @@ class _Listing:
         if self._after is None or self._left == 0:
             self.size = 0
         return tuples
-
-
-def _value(reviver: Reviver, name: str, entry: Entry) -> tuple[Any, tuple[bytes, ...]]:
-    try:
-        return reviver.value(entry)
-    except DataError as error:
-        raise error.at("channel_values", name) from None
 
 
 def _name(thread: Any) -> str:

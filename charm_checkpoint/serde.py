@@ -44,7 +44,7 @@ class _Writer:
     def pack(self, value: Any) -> bytes:
         data = ormsgpack.packb(value, self._default, OPTIONS)
         # The engine writes bytearray and memoryview as bytes. Those begin with one of these three.
-        if b"\xc4" in data or b"\xc5" in data or b"\xc6" in data:
+        if 0xC4 in data or 0xC5 in data or 0xC6 in data:
             _refuse_buffers(value)
         return data
 

@@ -16,7 +16,7 @@ from fractions import Fraction
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any, Protocol
-from uuid import SafeUUID, UUID
+from uuid import UUID, SafeUUID
 from zoneinfo import ZoneInfo
 
 import ormsgpack
@@ -195,7 +195,7 @@ ENCODERS: dict[type, Callable[[Any, Packer], Body]] = {
     SecretStr: lambda value, packer: (SECRET, value.get_secret_value()),
     SecretBytes: lambda value, packer: (SECRET, value.get_secret_value()),
 }
-_ADDRESSES: dict[str, type] = {
+_ADDRESSES: dict[str, Any] = {
     cls.__name__: cls for cls in (IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network)
 }
 _PATHS: dict[str, type[PurePath]] = {
@@ -253,11 +253,10 @@ def _decode_uuid(body: bytes, finder: Finder) -> UUID:
 
 def _decode_path(body: list[str], finder: Finder) -> PurePath:
     name, text = body
-    own, foreign = ("WindowsPath", "PosixPath") if sys.platform == "win32" else ("PosixPath", "WindowsPath")
-    if name == foreign:
+    if name == ("PosixPath" if sys.platform == "win32" else "WindowsPath"):
         if name not in _warned:
             _warned.add(name)
-            logger.warning("A stored %s cannot exist on this system (it has %s); it is read as Pure%s.", name, own, name)
+            logger.warning("A stored %s cannot exist on this system; it is read as Pure%s.", name, name)
         name = f"Pure{name}"
     return _PATHS[name](text)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langgraph.graph import START, MessagesState, StateGraph
 
-from charm_checkpoint import open_memory
+from charm_checkpoint import __version__, open_memory
 from charm_checkpoint.brief import brief
 from charm_checkpoint.cli import build_parser, main
 
@@ -27,7 +29,8 @@ def url(tmp_path: Path) -> str:
     with open_memory(url) as memory:
         graph = builder.compile(checkpointer=memory.get_langgraph_checkpointer())
         for thread in ("ann", "bob"):
-            graph.invoke({"messages": [("user", f"I am {thread}")]}, {"configurable": {"thread_id": thread}})
+            start: Any = {"messages": [("user", f"I am {thread}")]}
+            graph.invoke(start, {"configurable": {"thread_id": thread}})
         memory.append_messages("ann", [{"role": "user", "content": "hé\x1b[31m"}])
     return url
 
@@ -75,7 +78,7 @@ def test_every_option_names_its_environment_twin(command: str) -> None:
 def test_module_runs_and_says_its_version() -> None:
     command = [sys.executable, "-m", "charm_checkpoint", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.startswith("charm-checkpoint")
+    assert done.stdout == f"charm-checkpoint {__version__}\n"
 
 
 # ---------------------------------------------------------------------------------- reading
@@ -116,7 +119,7 @@ def test_show_marks_conflicts(url: str, capsys: pytest.CaptureFixture[str]) -> N
     with open_memory(url) as memory:
         saver = memory.get_langgraph_checkpointer()
         head, _, first = saver.list({"configurable": {"thread_id": "bob"}})
-        late = {**head.checkpoint, "id": head.checkpoint["id"][:-4] + "beef"}
+        late: Any = {**head.checkpoint, "id": head.checkpoint["id"][:-4] + "beef"}
         saver.put(first.config, late, {"source": "loop", "step": 1, "parents": {}}, {})
     main(["show", "bob", "--url", url, "--limit", "1"])
     assert f"CONFLICT with {head.checkpoint['id']}" in capsys.readouterr().out
@@ -142,6 +145,53 @@ def test_usage_counts_a_thread_or_all(
     assert main(["usage", "--thread", "bob"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("checkpoints")]
     assert rows == [["checkpoints", "6"], ["checkpoints", "3"]]
+
+
+SHAPES = """
+from dataclasses import dataclass
+
+@dataclass
+class Circle:
+    radius: int
+"""
+
+DRAW = """
+import sys
+from shapes import Circle
+from langgraph.checkpoint.base import empty_checkpoint
+from charm_checkpoint import open_memory
+with open_memory(sys.argv[1]) as memory:
+    state = {**empty_checkpoint(), "channel_values": {"shape": Circle(7)}, "channel_versions": {"shape": 1}}
+    config = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+    memory.get_langgraph_checkpointer().put(config, state, {"source": "loop", "step": 0}, {"shape": 1})
+"""
+
+
+def test_classes_of_the_state_are_imported_only_when_named(tmp_path: Path) -> None:
+    (tmp_path / "shapes.py").write_text(SHAPES)
+
+    def run(*args: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        return subprocess.run(
+            [sys.executable, *args], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60
+        )
+
+    show = ("-m", "charm_checkpoint", "show", "t", "--url", "sqlite:///a.db")
+    assert run("-c", DRAW, "sqlite:///a.db").returncode == 0
+    refused = run(*show)
+    assert refused.returncode == 1
+    assert "Circle" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert "shape = Circle(radius=7)" in run(*show, "--import", "shapes").stdout
+
+
+def test_a_reader_that_goes_away_is_no_error(url: str) -> None:
+    command = [sys.executable, "-m", "charm_checkpoint", "show", "ann", "--url", url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
 
 
 # ---------------------------------------------------------------------------------- changing

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
-from typing import overload
+from typing import Any, overload
 
 from charm_checkpoint.contract import CheckpointRow
 
@@ -68,7 +69,9 @@ def identity(tenant: bytes, kind: int, thread: str) -> bytes:
     return digest.digest()
 
 
-def checkpoint_row(thread: str, ns: str, row: tuple[int, bytes, bytes | None, bytes | None, bytes, bytes]) -> CheckpointRow:
+def checkpoint_row(
+    thread: str, ns: str, row: tuple[int, bytes, bytes | None, bytes | None, bytes, bytes]
+) -> CheckpointRow:
     """Build a record from key, id, parent, conflict, roots and body as SQL returns them."""
     key, id, parent, conflict, roots, body = row
     return CheckpointRow(thread, ns, id_text(id), id_text(parent), key, body, roots, id_text(conflict))

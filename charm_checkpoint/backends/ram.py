@@ -83,7 +83,7 @@ class _Messages:
     chunks: dict[bytes, Chunk] = field(default_factory=dict)
 
 
-def Call(function: Callable[..., T], *args: Any) -> Callable[[], T]:  # noqa: N802 - named as the operation it makes
+def Call(function: Callable[..., T], *args: Any) -> Callable[[], T]:
     """Make the operation that calls ``function``."""
     return partial(function, *args)
 
@@ -328,9 +328,10 @@ class Ram:
         threads = [held for key, held in self._threads.items() if name in (None, key)]
         messages = [held for key, held in self._messages.items() if name in (None, key) and held.row.body is not None]
         rows = [row for thread in threads for row in thread.rows()]
-        writes = [b for t in threads for s in t.spaces.values() for bodies in s.writes.values() for b in bodies]
-        chunks = [c for held in [*threads, *messages] for c in held.chunks.values()]
-        payload = [*(row.body for row in rows), *writes, *(c.data for c in chunks), *(m.row.body or b"" for m in messages)]
+        writes = [body for t in threads for space in t.spaces.values() for some in space.writes.values() for body in some]
+        chunks = [c for t in threads for c in t.chunks.values()] + [c for m in messages for c in m.chunks.values()]
+        bodies = [row.body for row in rows] + [m.row.body or b"" for m in messages]
+        payload = [*bodies, *writes, *(c.data for c in chunks)]
         names = {key for key, held in self._threads.items() if held.spaces and name in (None, key)}
         names |= {key for key, held in self._messages.items() if held.row.body is not None and name in (None, key)}
         return Usage(len(names), len(rows), len(writes), len(chunks), sum(map(len, payload)))

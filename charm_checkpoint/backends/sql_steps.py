@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from charm_checkpoint.backends.marking import unreached
-from charm_checkpoint.backends.names import CHECKPOINTS, MESSAGES, id_text, identity, text_bytes
+from charm_checkpoint.backends.names import CHECKPOINTS, MESSAGES, identity, text_bytes
 from charm_checkpoint.contract import Chunk, ThreadState
 from charm_checkpoint.plan import Plan
 

@@ -23,15 +23,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from charm_checkpoint.backends.sql import Sql, SqlBackend
+from charm_checkpoint.backends.sql import SqlBackend
+from charm_checkpoint.backends.sql_steps import Sql
 from charm_checkpoint.config import Location, Option, choice, duration, text
 from charm_checkpoint.contract import Abilities
 from charm_checkpoint.errors import (
     CharmError,
     ConfigError,
     ReadOnlyStore,
-    StoreClosed,
     SchemaMismatch,
+    StoreClosed,
     StoreCorrupt,
     StoreError,
     StoreUnavailable,
@@ -48,9 +49,16 @@ _drivers: weakref.WeakSet[SqliteDriver] = weakref.WeakSet()
 _inherited: list[list[sqlite3.Connection]] = []
 
 OPTIONS = (
-    Option("synchronous", choice("full", "normal"), "full", "full: every commit is on disk; normal: power loss may undo the last ones"),
+    Option(
+        "synchronous",
+        choice("full", "normal"),
+        "full",
+        "full: every commit is on disk; normal: power loss may undo the last ones",
+    ),
     Option("timeout", duration, 30.0, "how long to wait for another writer"),
-    Option("mode", choice("rwc", "rw", "ro"), "rwc", "rwc: create the file if missing; rw: it must exist; ro: read only"),
+    Option(
+        "mode", choice("rwc", "rw", "ro"), "rwc", "rwc: create the file if missing; rw: it must exist; ro: read only"
+    ),
     Option("tenant", text, "", "whose threads these are; tenants do not see each other's"),
 )
 """What a URL's query, a config or keywords may say about a SQLite store."""
@@ -111,7 +119,9 @@ class SqliteDriver:
         hop = self._hops.get(write)
         if hop is None:
             with self._opening:
-                hop = self._hops.setdefault(write, ThreadPoolExecutor(1, "charm-sqlite-write" if write else "charm-sqlite-read"))
+                hop = self._hops.setdefault(
+                    write, ThreadPoolExecutor(1, "charm-sqlite-write" if write else "charm-sqlite-read")
+                )
         return hop
 
     def _transact(self, connection: sqlite3.Connection, make: MakePlan[T], write: bool) -> T:
@@ -283,7 +293,9 @@ def _translate(path: str, error: sqlite3.Error) -> StoreError:
     if "full" in said or "disk I/O" in said:
         return StoreUnavailable(f"{path}: {said}; nothing was written, free some room and try again")
     if "unable to open" in said:
-        return StoreUnavailable(f"{path} cannot be opened: {said}; does the folder exist, and may this user write to it?")
+        return StoreUnavailable(
+            f"{path} cannot be opened: {said}; does the folder exist, and may this user write to it?"
+        )
     if "malformed" in said or "not a database" in said:
         return StoreCorrupt(f"{path} is not a sound SQLite database: {said}")
     if "no such table" in said:

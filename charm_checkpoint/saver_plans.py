@@ -1,0 +1,249 @@
+"""What the checkpointer does, as plans: LangGraph's rules over a store's records."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    PendingWrite,
+)
+
+from charm_checkpoint.codec import Codec, Encoder, Entry
+from charm_checkpoint.contract import Backend, CheckpointRow, Found, NewCheckpoint, NewWrites, Query, Reply
+from charm_checkpoint.errors import DataError, StoreUnavailable
+from charm_checkpoint.filters import matches, tags
+from charm_checkpoint.history import doomed_by_prune, walk, with_delta_history
+from charm_checkpoint.memo import Channels, Memo, ThreadMemo
+from charm_checkpoint.plan import Plan
+from charm_checkpoint.reader import ChunkReader
+from charm_checkpoint.records import (
+    CONFLICT_KEY,
+    Record,
+    Where,
+    config_of,
+    decode_record,
+    decode_writes,
+    encode_record,
+)
+from charm_checkpoint.revive import Reviver, split
+from charm_checkpoint.serde import Serializer
+
+log = logging.getLogger("charm_checkpoint")
+
+OnConflict = Literal["allow", "warn", "raise"]
+
+OUTLINE = 1000
+"""Checkpoints read at a time, without their values, to prune."""
+ATTEMPTS = 20
+"""How often a prune starts again because the thread changed under it."""
+
+
+class SaverPlans:
+    """The plans of one saver, and what it remembers between them."""
+
+    def __init__(self, backend: Backend, serde: Serializer, reader: ChunkReader) -> None:
+        self._backend = backend
+        self._serde = serde
+        self._reader = reader
+        self._codec = Codec(serde)
+        self._memo = Memo()
+
+    def forget(self, thread: str) -> None:
+        """Forget what is known of a thread: it was changed from outside these plans."""
+        self._memo.forget(thread)
+
+    # ---------------------------------------------------------------- reading
+
+    def get_tuple(self, place: Where) -> Plan[tuple[Found, CheckpointTuple | None]]:
+        """Find a checkpoint, and build its tuple if it is there."""
+        found = yield from self._backend.find(*place)
+        if found.row is None:
+            return found, None
+        return found, (yield from self._revived(found, found.row, self._decode(found.row)))
+
+    def _decode(self, row: CheckpointRow) -> Record:
+        record = decode_record(self._serde, row.id, row.body, row.roots)
+        if row.conflict is not None:
+            record.metadata[CONFLICT_KEY] = row.conflict
+        return record
+
+    def _revived(self, found: Found, row: CheckpointRow, record: Record) -> Plan[CheckpointTuple]:
+        """Build the tuple of a checkpoint, and remember where its values are."""
+        chunks = yield from self._reader.gather(row.thread, split(row.roots), found.chunks)
+        reviver = Reviver(self._serde, chunks)
+        values, channels = record.checkpoint["channel_values"], {}
+        for name, entry in record.channels.items():
+            values[name], leaves = _value(reviver, name, entry)
+            channels[name] = (record.checkpoint["channel_versions"].get(name), entry._replace(leaves=leaves))
+        memo = self._memo.at(row.thread, found.state.deletes, found.state.sweeps)
+        memo.known.update(chunks)
+        memo.keep(row.ns, row.id, channels)
+        return CheckpointTuple(
+            config_of(row.thread, row.ns, row.id),
+            record.checkpoint,  # type: ignore[arg-type]
+            record.metadata,  # type: ignore[arg-type]
+            config_of(row.thread, row.ns, row.parent) if row.parent else None,
+            decode_writes(self._serde, found.writes),
+        )
+
+    def page(
+        self, query: Query, filter: Mapping[str, Any], after: Any, size: int
+    ) -> Plan[tuple[list[CheckpointTuple], Any]]:
+        """Return the matches in one page of a listing, and where to go on."""
+        page = yield from self._backend.page(query, after, size)
+        tuples = []
+        for found in page.items:
+            assert found.row is not None
+            record = self._decode(found.row)
+            if matches(record.metadata, filter):
+                tuples.append((yield from self._revived(found, found.row, record)))
+        return tuples, page.next
+
+    def history(self, place: Where, channels: Sequence[str]) -> Plan[dict[str, DeltaChannelHistory]]:
+        """Return each channel's writes since its nearest stored value, and that value."""
+        writes: dict[str, list[PendingWrite]] = {name: [] for name in channels}
+        seeds: dict[str, tuple[Found, Entry]] = {}
+
+        def visit(found: Found) -> bool:
+            assert found.row is not None
+            for write in reversed(decode_writes(self._serde, found.writes)):
+                if write[1] in writes and write[1] not in seeds:
+                    writes[write[1]].append(write)
+            located = self._decode(found.row).channels
+            seeds.update({name: (found, located[name]) for name in writes if name in located and name not in seeds})
+            return len(seeds) < len(writes)
+
+        yield from walk(self._backend, *place, visit)
+        history: dict[str, DeltaChannelHistory] = {name: {"writes": found[::-1]} for name, found in writes.items()}
+        for name, (found, entry) in seeds.items():
+            refs = [entry.ref] if entry.ref is not None else []
+            chunks = yield from self._reader.gather(place.thread, refs, found.chunks)
+            history[name]["seed"] = _value(Reviver(self._serde, chunks), name, entry)[0]
+        return history
+
+    # ---------------------------------------------------------------- writing
+
+    def put(
+        self,
+        place: Where,
+        checkpoint: Checkpoint,
+        metadata: dict[str, Any],
+        new_versions: ChannelVersions,
+        on_conflict: OnConflict,
+        seen_deletes: int | None,
+    ) -> Plan[Reply]:
+        """Encode a checkpoint and commit it, again in full if the store has swept since."""
+        memo = self._memo.thread(place.thread)
+        while True:
+            encoder = Encoder(self._codec, memo.known if memo else frozenset())
+            channels = self._encoded(encoder, memo, place, checkpoint, new_versions)
+            body, roots = encode_record(
+                self._serde, checkpoint, metadata, {name: entry for name, (_, entry) in channels.items()}
+            )
+            base = None if memo is None or encoder.complete else memo.sweeps
+            run_id = metadata.get("run_id")
+            reply = yield from self._backend.put(
+                NewCheckpoint(
+                    place.thread, place.ns, checkpoint["id"], place.id, body, roots, tags(metadata),
+                    run_id if isinstance(run_id, str) else None,
+                    list(encoder.chunks.values()), base, seen_deletes, on_conflict,
+                )
+            )  # fmt: skip
+            if reply.outcome != "stale":
+                break
+            memo = None
+        if reply.outcome == "stored":
+            memo = self._memo.at(place.thread, reply.state.deletes, reply.state.sweeps)
+            memo.known.update(encoder.chunks)
+            memo.keep(place.ns, checkpoint["id"], channels)
+        return reply
+
+    def _encoded(
+        self,
+        encoder: Encoder,
+        memo: ThreadMemo | None,
+        place: Where,
+        checkpoint: Checkpoint,
+        new_versions: ChannelVersions,
+    ) -> Channels:
+        """Encode the values; those of channels that did not change are where the parent has them."""
+        before = memo.channels(place.ns, place.id) if memo else {}
+        versions = checkpoint["channel_versions"]
+        channels = {}
+        for name, value in checkpoint["channel_values"].items():
+            version = versions.get(name)
+            held = before.get(name)
+            if held is not None and version is not None and name not in new_versions and held[0] == version:
+                channels[name] = held
+                encoder.complete = False
+                continue
+            try:
+                channels[name] = (version, encoder.value(value, memo.leaves(place.ns, name) if memo else ()))
+            except DataError as error:
+                raise error.at("channel_values", name) from None
+        return channels
+
+    def put_writes(self, place: Where, body: bytes, seen_deletes: int | None) -> Plan[Reply]:
+        """Append a task's encoded writes."""
+        return (
+            yield from self._backend.put_writes(NewWrites(place.thread, place.ns, place.id or "", body, seen_deletes))
+        )
+
+    def prune(self, thread: str, strategy: str) -> Plan[None]:
+        """Remove what a strategy does not keep."""
+        if strategy != "keep_latest":
+            yield from self._backend.delete_thread(thread)
+            return
+        for _ in range(ATTEMPTS):
+            rows, seq = yield from self._outline(thread)
+            doomed = doomed_by_prune(rows, self._decode)
+            if not doomed:
+                return
+            reply = yield from self._backend.remove(thread, doomed, seq)
+            if reply.outcome == "stored":
+                return
+        raise StoreUnavailable(f"Thread {thread!r} kept changing while it was pruned; nothing was removed, try again.")
+
+    def _outline(self, thread: str) -> Plan[tuple[list[CheckpointRow], int | None]]:
+        """Return all checkpoints of a thread without their values, and the ``seq`` they were read under."""
+        rows: list[CheckpointRow] = []
+        seq, after = None, None
+        while True:
+            page = yield from self._backend.page(Query(thread), after, OUTLINE, writes=False)
+            if page.items and seq is None:
+                seq = page.items[0].state.seq
+            rows += [found.row for found in page.items if found.row is not None]
+            after = page.next
+            if after is None:
+                return rows, seq
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> Plan[list[str]]:
+        """Remove what runs made; return the threads that had any."""
+        doomed: dict[str, set[tuple[str, str]]] = {}
+        for thread, ns, id in (yield from self._backend.runs(list(run_ids))):
+            doomed.setdefault(thread, set()).add((ns, id))
+        for thread, places in doomed.items():
+            rows, _ = yield from self._outline(thread)
+            by_place = {(row.ns, row.id): row for row in rows}
+            needed = with_delta_history(set(by_place) - places, by_place, self._decode) & places
+            if needed:
+                log.warning(
+                    "Thread %r: %d checkpoints of deleted runs stay, later ones are built on their writes.",
+                    thread,
+                    len(needed),
+                )
+            yield from self._backend.remove(thread, places - needed, None)
+        return list(doomed)
+
+
+def _value(reviver: Reviver, name: str, entry: Entry) -> tuple[Any, tuple[bytes, ...]]:
+    try:
+        return reviver.value(entry)
+    except DataError as error:
+        raise error.at("channel_values", name) from None

@@ -150,7 +150,7 @@ def charm(
 CONTENDERS: tuple[Contender, ...] = (
     Contender("no saver", open=_no_saver, workloads=("chat", "files")),
     Contender(BASELINE, open=_in_memory, workloads=TIMED),
-    Contender("InMemorySaver async", aopen=_in_memory_async, workloads=("operations",)),
+    Contender("InMemorySaver async", aopen=_in_memory_async, workloads=TIMED),
     Contender("SqliteSaver", open=_sqlite, stored=file_bytes, needs=("langgraph.checkpoint.sqlite:SqliteSaver",)),
     Contender(
         "AsyncSqliteSaver",

@@ -58,7 +58,10 @@ def _describe(dtype: Any) -> Any:
 
 
 def _dtype(numpy: Any, descr: Any) -> Any:
-    return numpy.dtype(descr) if isinstance(descr, str) else numpy.lib.format.descr_to_dtype(descr)
+    dtype = numpy.dtype(descr) if isinstance(descr, str) else numpy.lib.format.descr_to_dtype(descr)
+    if dtype.hasobject:  # its bytes would be addresses in memory
+        raise ValueError(f"dtype {dtype} holds Python objects")
+    return dtype
 
 
 def _numpy() -> Any:

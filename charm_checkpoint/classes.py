@@ -91,6 +91,7 @@ class Plan:
     slots: tuple[str, ...]
     extra: bool
     private: bool
+    root: bool
     loose: bool
     derived: frozenset[str]
     safe: bool
@@ -177,7 +178,7 @@ def _argument(arg: Any) -> str:
 
 def is_safe(name: str) -> bool:
     """Say whether a stored name is one of the fixed table or was registered."""
-    return name in SHORT_NAMES or name in _registered or name in BUILTINS
+    return name in SHORT_NAMES or name in BUILTINS or name.partition("[")[0] in _registered
 
 
 # -- lookup -----------------------------------------------------------------------------------------------------------
@@ -185,12 +186,22 @@ def is_safe(name: str) -> bool:
 
 def find_class(name: str) -> type:
     """Return the class a stored name stands for, or raise TypeNotLoaded."""
-    cls = _imported.get(name) or _registered.get(name) or BUILTINS.get(name)
+    cls = _find(name)
     if cls is None:
-        cls = _import(name) if name in SHORT_NAMES else _loaded(name) or _search(name)
-    if cls is None:
-        raise TypeNotLoaded(_not_loaded(name))
+        raise TypeNotLoaded(
+            f"{name} is not loaded in this process. Import the module that defines it before reading; if it was "
+            f"renamed or moved, call register_type(cls, aliases=[{name!r}])."
+        )
     return cls
+
+
+def _find(name: str) -> type | None:
+    known = _imported.get(name) or _registered.get(name) or BUILTINS.get(name)
+    if known is not None:
+        return known
+    if name in SHORT_NAMES:
+        return _import(name)
+    return _parametrised(name) if name.endswith("]") else _loaded(name) or _search(name)
 
 
 def _import(name: str) -> type:
@@ -199,13 +210,6 @@ def _import(name: str) -> type:
     cls: type = getattr(importlib.import_module(module), qualname)
     _imported[name] = cls
     return cls
-
-
-def _not_loaded(name: str) -> str:
-    return (
-        f"{name} is not loaded in this process. Import the module that defines it before reading; if it was renamed "
-        f"or moved, call register_type(cls, aliases=[{name!r}])."
-    )
 
 
 def _loaded(name: str) -> type | None:
@@ -223,20 +227,29 @@ def _loaded(name: str) -> type | None:
     return found  # type: ignore[no-any-return]
 
 
+def _parametrised(name: str) -> type | None:
+    """Return a generic model with the arguments of its stored name, if the program has made it."""
+    origin = _find(name.partition("[")[0])
+    return _newest(origin, name) if origin is not None else None
+
+
 def _search(name: str) -> type | None:
-    """Search all classes for one defined in a function, or a parametrised generic model; the newest wins."""
+    """Search all classes for one that no module holds, such as one defined in a function; the newest wins."""
     ref = _searched.get(name)
     known = ref() if ref else None
-    if known is not None:
-        siblings: Iterator[type] = reversed(type.__subclasses__(known.__bases__[0]))
-        return next((c for c in siblings if _is_named(c, name)), known)
-    found = None
-    for cls in _all_classes():
-        if _is_named(cls, name):
-            found = cls
+    found = _newest(known.__bases__[0], name) if known is not None else None
+    if found is None:
+        for cls in _all_classes():
+            if _is_named(cls, name):
+                found = cls
     if found is not None:
         _searched[name] = weakref.ref(found)
     return found
+
+
+def _newest(base: type, name: str) -> type | None:
+    siblings: Iterator[type] = reversed(type.__subclasses__(base))
+    return next((cls for cls in siblings if _is_named(cls, name)), None)
 
 
 def _is_named(cls: type, name: str) -> bool:
@@ -309,6 +322,7 @@ def _make_plan(cls: type) -> Plan | None:
         slots=_slots(cls) if kind in (OBJECT, SUBCLASS) else (),
         extra=kind == MODEL and getattr(cls, "model_config", {}).get("extra") == "allow",
         private=bool(getattr(cls, "__private_attributes__", None)),
+        root=bool(getattr(cls, "__pydantic_root_model__", False)),
         loose=bool(derived),
         derived=derived | _UNSTORED,
         safe=name in SHORT_NAMES,

@@ -67,10 +67,7 @@ class Entry(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """How to know a leaf again by its elements: their number, and hashes of their encodings.
-
-    The hashes are Python's own of bytes: 64 bits, keyed anew in each process.
-    """
+    """How to know a leaf again by its elements: their number, the first's hash, a fingerprint of all."""
 
     size: int
     first: int
@@ -106,9 +103,21 @@ class _Run:
         try:
             return keys, self.serde.dumps_many(self.values[start:end])
         except DataError as error:
-            position, *rest = error.path or (0,)
-            error.path = (self.step(start + int(position)), *rest)
-            raise
+            raise self._shifted(error, start) from None
+
+    def fingerprint(self, start: int, end: int) -> int:
+        """Return a number that a slice shares only with slices that pack to the same bytes."""
+        keys = None if self.keys is None else self.serde.fingerprint(self.keys[start:end])
+        try:
+            return hash((keys, self.serde.fingerprint(self.values[start:end])))
+        except DataError as error:
+            raise self._shifted(error, start) from None
+
+    def _shifted(self, error: DataError, start: int) -> DataError:
+        """Turn a path that starts in a slice into one that starts in the whole."""
+        position, *rest = error.path or (0,)
+        error.path = (self.step(start + int(position)), *rest)
+        return error
 
     def step(self, position: int) -> PathPart:
         """Return the step of a path that leads to an element."""
@@ -240,7 +249,7 @@ class Encoder:
         """Return the earlier leaf that the elements from ``start`` on still are, if any."""
         for leaf, mark in guess.candidates(run, start):
             end = start + mark.size
-            if leaf in self._known and end <= len(run.values) and hash(run.packed(start, end)) == mark.digest:
+            if leaf in self._known and end <= len(run.values) and run.fingerprint(start, end) == mark.digest:
                 guess.follow(leaf)
                 return leaf, mark.size
         return None
@@ -266,7 +275,7 @@ class Encoder:
             small = self._serde.dumps_many([run.values[n] for n in range(start, end) if n - start not in large])
         body = ormsgpack.packb([keys, list(large), small])
         leaf = self._chunk(LEAF, body, b"".join(large.values()))
-        self._codec.marks.put(leaf, Mark(end - start, hash(run.identity(start)), hash((keys, packed))))
+        self._codec.marks.put(leaf, Mark(end - start, hash(run.identity(start)), run.fingerprint(start, end)))
         return leaf
 
     def _large(self, value: Any, encoded: bytes) -> bytes:

@@ -38,6 +38,23 @@ def take_columns(values: Sequence[Any]) -> Columns | None:
     return [*columns, extras, privates] if any(extras) or any(privates) else columns
 
 
+def model_states(values: Sequence[Any]) -> tuple[tuple[Any, ...], list[dict[str, Any]]] | None:
+    """Return what tells a run of models apart, classes and fields set, and the fields of each.
+
+    None if one of its values is no plain model; see `take_columns`. Classes stand for themselves,
+    so this is for comparing within one process.
+    """
+    kinds = tuple(map(type, values))
+    for cls in set(kinds):
+        plan = plan_of(cls)
+        if plan is None or plan.kind != MODEL or plan.loose:
+            return None
+    if any([obj.__pydantic_extra__ or obj.__pydantic_private__ for obj in values]):
+        return None
+    names = tuple([frozenset(obj.__pydantic_fields_set__) for obj in values])
+    return (kinds, names), [obj.__dict__ for obj in values]
+
+
 Shape = tuple[type, frozenset[str]]
 
 
@@ -61,7 +78,7 @@ def make_run(finder: Finder, shapes: list[Any], index: list[int], states: list[A
     run = []
     for n, state in zip(index, states, strict=True):
         cls, plan, names = shaped[n]
-        if state.keys() != plan.names:
+        if state.keys() != plan.names or plan.root:
             run.append(build_model(cls, plan, state, names.copy(), None, None))
             continue
         obj = new_object(cls)

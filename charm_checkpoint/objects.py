@@ -82,6 +82,8 @@ def build_model(
     obj = new_object(cls)
     set_attribute(obj, "__dict__", state)
     set_attribute(obj, "__pydantic_fields_set__", fields_set)
+    if plan.root:  # its extra and private state are constants of the class, not slots
+        return obj
     set_attribute(obj, "__pydantic_extra__", (extra or {}) if plan.extra else extra)
     set_attribute(obj, "__pydantic_private__", private_state(cls, private) if plan.private else private)
     return obj
@@ -119,7 +121,7 @@ def _summary(exc: pydantic.ValidationError) -> str:
 
 
 def _changed(cls: type, what: str) -> str:
-    return f"{path_of(cls)} has changed since this was stored ({what}). Give its new fields a default."
+    return f"{path_of(cls)} has changed since this was stored ({what}). Bring the field back, or give it a default."
 
 
 def take_model_v1(obj: Any, plan: Plan) -> list[Any]:
@@ -139,8 +141,8 @@ def make_model_v1(
     obj = new_object(cls)
     set_attribute(obj, "__dict__", state)
     set_attribute(obj, "__fields_set__", set(fields_set))
-    for key, value in private.items():
-        set_attribute(obj, key, value)
+    for key in cls.__private_attributes__.keys() & private.keys():
+        set_attribute(obj, key, private[key])
     return obj
 
 
@@ -188,10 +190,12 @@ def fill_state(obj: Any, plan: Plan, state: dict[str, Any]) -> None:
     """Give a bare instance its attributes, past frozen and overridden ``__setattr__``."""
     space = getattr(obj, "__dict__", None)
     for name, value in state.items():
-        if name in plan.slots or space is None:
+        if name in plan.slots:
             set_attribute(obj, name, value)
-        else:
+        elif space is not None:
             space[name] = value
+        else:
+            raise TypeNotLoaded(_changed(type(obj), f"it has no attribute {name!r} any more"))
 
 
 def _fill(cls: Any, plan: Plan, state: dict[str, Any], absent: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import ormsgpack
 
 from charm_checkpoint.classes import KINDS, Plan, find_class, is_safe, path_of, plan_of, register_type
-from charm_checkpoint.columns import make_run, take_columns, walk_run
+from charm_checkpoint.columns import make_run, model_states, take_columns, walk_run
 from charm_checkpoint.errors import StoreCorrupt, TypeNotLoaded
 from charm_checkpoint.values import AS_IS, RAW, decode, encode
 from charm_checkpoint.walk import OPTIONS, ReadingWalk, WritingWalk
@@ -138,7 +138,7 @@ class Serializer:
     """
 
     def __init__(self, *, allowed: Collection[type | tuple[str, ...]] | None = None) -> None:
-        self._allowed = None if allowed is None else frozenset(map(_entry, allowed))
+        self._allowed = None if allowed is None else frozenset().union(*map(_names, allowed))
 
     def with_allowlist(self, extra: Collection[tuple[str, ...] | type]) -> Serializer:
         """Return a serializer that restores only safe and registered classes, those allowed so far, and ``extra``."""
@@ -179,6 +179,20 @@ class Serializer:
         except (TypeError, AttributeError):  # AttributeError: a model that was never initialised
             return LIST + WritingWalk().write(list(values))
 
+    def fingerprint(self, values: Sequence[Any]) -> int:
+        """Return a number that two runs share only if `dumps_many` gives the same bytes for both.
+
+        It is Python's own 64-bit hash, keyed anew in each process, of an encoding that leaves
+        nothing out and is quicker to make than the stored one. Raises as `dumps_many` does.
+        """
+        try:
+            states = model_states(values)
+            if states is not None:
+                return hash((states[0], _Writer().pack(states[1])))
+        except (TypeError, AttributeError):  # awkward values, which the stored form can take
+            pass
+        return hash(self.dumps_many(values))
+
     def loads_many(self, data: bytes) -> list[Any]:
         """Return the values of `dumps_many`; raises as `loads` does."""
         form, reader = data[:1], _Reader(self._allowed)
@@ -202,5 +216,7 @@ class Serializer:
         return self.loads(data[1])
 
 
-def _entry(entry: type | tuple[str, ...]) -> str:
-    return path_of(entry) if isinstance(entry, type) else f"{'.'.join(entry[:-1])}:{entry[-1]}"
+def _names(entry: type | tuple[str, ...]) -> set[str]:
+    """Return the stored names an entry of an allowlist stands for; a generic model is allowed with any arguments."""
+    name = path_of(entry) if isinstance(entry, type) else f"{'.'.join(entry[:-1])}:{entry[-1]}"
+    return {name, name.partition("[")[0]}

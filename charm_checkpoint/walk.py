@@ -118,8 +118,8 @@ class WritingWalk:
             if not exc.path:
                 exc.at(*self._path)
             raise
-        except AttributeError as exc:
-            raise self._refused(f"this {type(value).__qualname__} is not initialised: {exc}.") from exc
+        except (AttributeError, LookupError, TypeError, ValueError) as exc:
+            raise self._refused(f"this {type(value).__qualname__} is broken or not initialised: {exc}.") from exc
 
 
 def _text(value: str) -> Any:

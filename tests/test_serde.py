@@ -78,7 +78,7 @@ def test_different_values_have_different_bytes() -> None:
 def test_bytes_do_not_depend_on_the_process() -> None:
     code = (
         "from charm_checkpoint.serde import Serializer; from langchain_core.messages import AIMessage as A\n"
-        "v = [{str(n) for n in range(40)} | {n for n in range(40)}, A('x', id='1', name='n', unknown=frozenset('abcdef'))]\n"
+        "v = [{str(n) for n in range(40)} | {*range(40)}, A('x', id='1', name='n', unknown=frozenset('abcdef'))]\n"
         "import sys; sys.stdout.write((Serializer().dumps(v) + Serializer().dumps_many(v[1:])).hex())"
     )
     seen = {
@@ -292,6 +292,14 @@ def test_a_forged_time_zone_is_no_path() -> None:
             SERDE.loads(forge(15, key))
     with pytest.raises(TypeNotLoaded, match=r"^\[0\]: the time zone 'Mars/Base'.*tzdata"):
         SERDE.loads(forge(15, "Mars/Base"))
+
+
+@pytest.mark.parametrize("dtype", ["O", "|O", [("a", "O")], "nope", "os.system", None])
+def test_a_forged_dtype_is_corrupt(dtype: Any) -> None:
+    for data in (SERDE.dumps([dtype, [1], "C", b"12345678"]), SERDE.dumps([dtype, b"12345678"])):
+        for code in (27, 28):
+            with pytest.raises(StoreCorrupt):
+                SERDE.loads(forge(code, data[1:]))
 
 
 def test_numpy_is_not_imported_for_data() -> None:

@@ -69,9 +69,7 @@ def identity(tenant: bytes, kind: int, thread: str) -> bytes:
     return digest.digest()
 
 
-def checkpoint_row(
-    thread: str, ns: str, row: tuple[int, bytes, bytes | None, bytes | None, bytes, bytes]
-) -> CheckpointRow:
+def checkpoint_row(thread: str, ns: str, row: Sequence[Any]) -> CheckpointRow:
     """Build a record from key, id, parent, conflict, roots and body as SQL returns them."""
     key, id, parent, conflict, roots, body = row
     return CheckpointRow(thread, ns, id_text(id), id_text(parent), key, body, roots, id_text(conflict))

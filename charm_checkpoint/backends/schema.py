@@ -24,7 +24,7 @@ MIGRATIONS = (
             # identity: a hash of tenant, kind and name, so that a deleted thread is still known
             # when its name is gone. kind: 0 holds checkpoints, 1 a message list.
             """CREATE TABLE thread (
-                key INTEGER PRIMARY KEY AUTOINCREMENT,
+                key INTEGER PRIMARY KEY,
                 identity BLOB NOT NULL UNIQUE,
                 tenant BLOB NOT NULL,
                 kind INTEGER NOT NULL,
@@ -34,17 +34,18 @@ MIGRATIONS = (
                 deletes INTEGER NOT NULL DEFAULT 0,
                 touched_at INTEGER NOT NULL DEFAULT 0
             ) STRICT""",
-            """CREATE TABLE head (
-                key INTEGER PRIMARY KEY AUTOINCREMENT,
+            # A namespace. Its head is its checkpoint with the largest key.
+            """CREATE TABLE space (
+                key INTEGER PRIMARY KEY,
                 thread INTEGER NOT NULL,
                 ns BLOB NOT NULL,
-                checkpoint INTEGER,
                 UNIQUE (thread, ns)
             ) STRICT""",
-            # key is the commit number.
+            # key is the commit number. Every page that a commit touches is written to the log and
+            # then to the file, so there are no more tables and indexes than are needed.
             """CREATE TABLE checkpoint (
-                key INTEGER PRIMARY KEY AUTOINCREMENT,
-                head INTEGER NOT NULL,
+                key INTEGER PRIMARY KEY,
+                space INTEGER NOT NULL,
                 id BLOB NOT NULL,
                 parent BLOB,
                 run BLOB,
@@ -52,17 +53,17 @@ MIGRATIONS = (
                 tags BLOB NOT NULL,
                 roots BLOB NOT NULL,
                 body BLOB NOT NULL,
-                UNIQUE (head, id)
+                UNIQUE (space, id)
             ) STRICT""",
-            "CREATE INDEX checkpoint_order ON checkpoint (head, key)",
+            "CREATE INDEX checkpoint_order ON checkpoint (space, key)",
             "CREATE INDEX checkpoint_run ON checkpoint (run) WHERE run IS NOT NULL",
             """CREATE TABLE write (
-                key INTEGER PRIMARY KEY,
-                head INTEGER NOT NULL,
+                space INTEGER NOT NULL,
                 id BLOB NOT NULL,
-                body BLOB NOT NULL
-            ) STRICT""",
-            "CREATE INDEX write_of ON write (head, id)",
+                number INTEGER NOT NULL,
+                body BLOB NOT NULL,
+                PRIMARY KEY (space, id, number)
+            ) STRICT, WITHOUT ROWID""",
             """CREATE TABLE chunk (
                 key INTEGER PRIMARY KEY,
                 thread INTEGER NOT NULL,

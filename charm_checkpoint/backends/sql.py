@@ -15,7 +15,7 @@ from charm_checkpoint.backends.names import (
     text_bytes,
 )
 from charm_checkpoint.backends.schema import APPLICATION_ID, MIGRATIONS
-from charm_checkpoint.backends.sql_steps import Sql, SqlSteps
+from charm_checkpoint.backends.sql_steps import HEAD, Sql, SqlSteps
 from charm_checkpoint.contract import (
     Abilities,
     Found,
@@ -34,20 +34,24 @@ from charm_checkpoint.migrate import Migration, pending
 from charm_checkpoint.plan import Plan
 
 _ROW = "c.key, c.id, c.parent, c.conflict, c.roots, c.body"
-_FIND_HEAD = f"""
-    SELECT t.deletes, t.sweeps, t.seq, h.key, c.id, {_ROW}
+_OF_THREAD = "space IN (SELECT key FROM space WHERE thread = ?)"
+_FIND = f"""
+    SELECT t.deletes, t.sweeps, t.seq, s.key, latest.id, {_ROW},
+        EXISTS (SELECT 1 FROM write w WHERE w.space = s.key AND w.id = c.id)
     FROM thread t
-    LEFT JOIN head h ON h.thread = t.key AND h.ns = ?
-    LEFT JOIN checkpoint c ON c.key = h.checkpoint
-    WHERE t.identity = ?"""
-_FIND_ID = f"""
-    SELECT t.deletes, t.sweeps, t.seq, h.key, latest.id, {_ROW}
-    FROM thread t
-    LEFT JOIN head h ON h.thread = t.key AND h.ns = ?
-    LEFT JOIN checkpoint latest ON latest.key = h.checkpoint
-    LEFT JOIN checkpoint c ON c.head = h.key AND c.id = ?
-    WHERE t.identity = ?"""
-_WRITES = "SELECT body FROM write WHERE head = ? AND id = ? ORDER BY key"
+    LEFT JOIN space s ON s.thread = t.key AND s.ns = ?
+    LEFT JOIN checkpoint latest ON latest.key = {HEAD}
+    LEFT JOIN checkpoint c ON """
+_FIND_HEAD = _FIND + "c.key = latest.key WHERE t.identity = ?"
+_FIND_ID = _FIND + "c.space = s.key AND c.id = ? WHERE t.identity = ?"
+_INSERT = (
+    "INSERT INTO checkpoint (space, id, conflict, parent, run, tags, roots, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_REPLACE = "UPDATE checkpoint SET parent = ?, run = ?, tags = ?, roots = ?, body = ? WHERE key = ?"
+_ADD_WRITES = """
+    INSERT INTO write (space, id, number, body)
+    VALUES (?, ?, (SELECT coalesce(max(number), 0) + 1 FROM write WHERE space = ? AND id = ?), ?)"""
+_WRITES = "SELECT body FROM write WHERE space = ? AND id = ? ORDER BY number"
 
 
 class SqlBackend(SqlSteps):
@@ -89,61 +93,50 @@ class SqlBackend(SqlSteps):
 
     def put(self, new: NewCheckpoint) -> Plan[Reply]:
         """Commit a checkpoint; see `Backend.put`."""
-        place = yield from self._place(new.thread, new.ns)
         id, parent = id_bytes(new.id), id_bytes(new.parent)
+        place = yield from self._place(new.thread, new.ns, id)
         if (yield from self._deleted(place, new.seen_deletes, parent)):
             return Reply("deleted", place.state, id_text(place.head_id))
         if new.base_sweeps is not None and new.base_sweeps != place.state.sweeps:
             return Reply("stale", place.state, id_text(place.head_id))
-        stored = place.head_key if place.head_id == id else (yield from self._key(place, id))
-        conflict = new.on_conflict != "allow" and place.head_id not in (None, parent, id) and stored is None
+        conflict = new.on_conflict != "allow" and place.head_id not in (None, parent, id) and place.stored is None
         if conflict and new.on_conflict == "raise":
             return Reply("conflict", place.state, id_text(place.head_id), conflict=True)
-        thread, head = yield from self._room(place, new.thread, new.ns)
+        thread, space = yield from self._room(place, new.thread, new.ns)
         yield from self._add_chunks(thread, new.chunks)
-        if stored is None:
-            yield from self._insert(head, id, parent, new, place.head_id if conflict else None)
+        columns = (parent, text_bytes(new.run), new.tags, new.roots, new.body)
+        if place.stored is None:
+            yield Sql(_INSERT, (space, id, place.head_id if conflict else None, *columns))
         else:
-            yield Sql(
-                "UPDATE checkpoint SET parent = ?, run = ?, tags = ?, roots = ?, body = ? WHERE key = ?",
-                (parent, text_bytes(new.run), new.tags, new.roots, new.body, stored),
-            )
+            yield Sql(_REPLACE, (*columns, place.stored))
         state = yield from self._touch(thread, place.state)
         return Reply("stored", state, id_text(place.head_id), conflict=conflict)
 
-    def _insert(self, head: int, id: bytes, parent: bytes | None, new: NewCheckpoint, conflict: Any) -> Plan[None]:
-        [[key]] = yield Sql(
-            "INSERT INTO checkpoint (head, id, parent, run, conflict, tags, roots, body)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING key",
-            (head, id, parent, text_bytes(new.run), conflict, new.tags, new.roots, new.body),
-        )
-        yield Sql("UPDATE head SET checkpoint = ? WHERE key = ?", (key, head))
-
     def put_writes(self, new: NewWrites) -> Plan[Reply]:
         """Append pending writes; see `Backend.put_writes`."""
-        place = yield from self._place(new.thread, new.ns)
         id = id_bytes(new.id)
+        place = yield from self._place(new.thread, new.ns, id)
         if (yield from self._deleted(place, new.seen_deletes, id)):
             return Reply("deleted", place.state, id_text(place.head_id))
-        thread, head = yield from self._room(place, new.thread, new.ns)
-        yield Sql("INSERT INTO write (head, id, body) VALUES (?, ?, ?)", (head, id, new.body))
+        thread, space = yield from self._room(place, new.thread, new.ns)
+        yield Sql(_ADD_WRITES, (space, id, space, id, new.body))
         state = yield from self._touch(thread, place.state)
         return Reply("stored", state, id_text(place.head_id))
 
     def find(self, thread: str, ns: str, id: str | None) -> Plan[Found]:
         """Return one checkpoint; see `Backend.find`."""
-        space, name = text_bytes(ns), self._identity(thread, CHECKPOINTS)
+        name, space_name = self._identity(thread, CHECKPOINTS), text_bytes(ns)
         if id is None:
-            rows = yield Sql(_FIND_HEAD, (space, name))
+            rows = yield Sql(_FIND_HEAD, (space_name, name))
         else:
-            rows = yield Sql(_FIND_ID, (space, id_bytes(id), name))
+            rows = yield Sql(_FIND_ID, (space_name, id_bytes(id), name))
         if not rows:
             return Found(ThreadState())
-        deletes, sweeps, seq, head, head_id, *row = rows[0]
+        deletes, sweeps, seq, space, head_id, *row, has_writes = rows[0]
         state = ThreadState(deletes, sweeps, seq)
         if row[0] is None:
             return Found(state, id_text(head_id))
-        writes = yield Sql(_WRITES, (head, row[1]))
+        writes = (yield Sql(_WRITES, (space, row[1]))) if has_writes else ()
         return Found(state, id_text(head_id), checkpoint_row(thread, ns, row), [body for [body] in writes])
 
     def ancestors(self, thread: str, ns: str, id: str, size: int) -> Plan[Sequence[Found]]:
@@ -164,14 +157,14 @@ class SqlBackend(SqlSteps):
         """Return matches, latest commit first; see `Backend.page`."""
         where, params = yield from self._where(query, after)
         rows = yield Sql(
-            f"SELECT t.name, h.key, h.ns, t.deletes, t.sweeps, t.seq, {_ROW} FROM checkpoint c"
-            " JOIN head h ON h.key = c.head JOIN thread t ON t.key = h.thread"
+            f"SELECT t.name, s.key, s.ns, t.deletes, t.sweeps, t.seq, {_ROW} FROM checkpoint c"
+            " JOIN space s ON s.key = c.space JOIN thread t ON t.key = s.thread"
             f" WHERE {where} ORDER BY c.key DESC LIMIT ?",
             (*params, size + 1),
         )
         items = []
-        for name, head, ns, deletes, sweeps, seq, *row in rows[:size]:
-            bodies = (yield Sql(_WRITES, (head, row[1]))) if writes else ()
+        for name, space, ns, deletes, sweeps, seq, *row in rows[:size]:
+            bodies = (yield Sql(_WRITES, (space, row[1]))) if writes else ()
             found = checkpoint_row(bytes_text(name), bytes_text(ns), row)
             items.append(Found(ThreadState(deletes, sweeps, seq), None, found, [body for [body] in bodies]))
         return Page(items, rows[size - 1][6] if len(rows) > size else None)
@@ -182,7 +175,7 @@ class SqlBackend(SqlSteps):
         if query.thread is not None:
             terms.append(("t.identity = ?", self._identity(query.thread, CHECKPOINTS)))
         if query.ns is not None:
-            terms.append(("h.ns = ?", text_bytes(query.ns)))
+            terms.append(("s.ns = ?", text_bytes(query.ns)))
         if query.id is not None:
             terms.append(("c.id = ?", id_bytes(query.id)))
         if query.before is not None:
@@ -194,13 +187,13 @@ class SqlBackend(SqlSteps):
         return " AND ".join(term for term, _ in terms), [value for _, value in terms]
 
     def _bound(self, thread: str | None, id: str) -> Plan[int | None]:
-        terms = "h.thread = t.key AND t.tenant = ? AND c.id = ?"
+        terms = "s.thread = t.key AND t.tenant = ? AND c.id = ?"
         params = [self._tenant, id_bytes(id)]
         if thread is not None:
             terms += " AND t.identity = ?"
             params.append(self._identity(thread, CHECKPOINTS))
         [[bound]] = yield Sql(
-            f"SELECT max(c.key) FROM thread t, head h JOIN checkpoint c ON c.head = h.key WHERE {terms}", params
+            f"SELECT max(c.key) FROM thread t, space s JOIN checkpoint c ON c.space = s.key WHERE {terms}", params
         )
         key: int | None = bound
         return key
@@ -217,24 +210,17 @@ class SqlBackend(SqlSteps):
         gone = [(place.thread, text_bytes(ns), id_bytes(id)) for ns, id in doomed]
         for table in ("checkpoint", "write"):
             yield Sql(
-                f"DELETE FROM {table} WHERE head = (SELECT key FROM head WHERE thread = ? AND ns = ?) AND id = ?",
+                f"DELETE FROM {table} WHERE space = (SELECT key FROM space WHERE thread = ? AND ns = ?) AND id = ?",
                 gone,
                 many=True,
             )
-        yield Sql(
-            "UPDATE head SET checkpoint = (SELECT max(key) FROM checkpoint c WHERE c.head = head.key) WHERE thread = ?",
-            (place.thread,),
-        )
-        yield Sql(
-            "DELETE FROM write WHERE head IN (SELECT key FROM head WHERE thread = ? AND checkpoint IS NULL)",
-            (place.thread,),
-        )
-        yield Sql("DELETE FROM head WHERE thread = ? AND checkpoint IS NULL", (place.thread,))
-        roots = yield Sql(
-            "SELECT roots FROM checkpoint WHERE head IN (SELECT key FROM head WHERE thread = ?)", (place.thread,)
-        )
+        emptied = "SELECT key FROM space s WHERE thread = ? AND NOT EXISTS (SELECT 1 FROM checkpoint WHERE space = s.key)"
+        yield Sql(f"DELETE FROM write WHERE space IN ({emptied})", (place.thread,))
+        yield Sql(f"DELETE FROM space WHERE key IN ({emptied})", (place.thread,))
+        roots = yield Sql(f"SELECT roots FROM checkpoint WHERE {_OF_THREAD}", (place.thread,))
         yield from self._sweep(place.thread, [joined for [joined] in roots])
         state = yield from self._touch(place.thread, place.state, sweeps=1)
+        yield from self._give_back()
         return Reply("stored", state)
 
     def runs(self, run_ids: Collection[str]) -> Plan[Sequence[tuple[str, str, str]]]:
@@ -242,8 +228,8 @@ class SqlBackend(SqlSteps):
         found: list[tuple[str, str, str]] = []
         for run_id in run_ids:
             rows = yield Sql(
-                "SELECT t.name, h.ns, c.id FROM checkpoint c JOIN head h ON h.key = c.head"
-                " JOIN thread t ON t.key = h.thread WHERE c.run = ? AND t.tenant = ?",
+                "SELECT t.name, s.ns, c.id FROM checkpoint c JOIN space s ON s.key = c.space"
+                " JOIN thread t ON t.key = s.thread WHERE c.run = ? AND t.tenant = ?",
                 (text_bytes(run_id), self._tenant),
             )
             found += [(bytes_text(name), bytes_text(ns), id_text(id)) for name, ns, id in rows]
@@ -255,22 +241,23 @@ class SqlBackend(SqlSteps):
         if place.thread is None:
             return place.state
         for table in ("checkpoint", "write"):
-            yield Sql(f"DELETE FROM {table} WHERE head IN (SELECT key FROM head WHERE thread = ?)", (place.thread,))
-        yield Sql("DELETE FROM head WHERE thread = ?", (place.thread,))
-        yield Sql("DELETE FROM chunk WHERE thread = ?", (place.thread,))
+            yield Sql(f"DELETE FROM {table} WHERE {_OF_THREAD}", (place.thread,))
+        for table in ("space", "chunk"):
+            yield Sql(f"DELETE FROM {table} WHERE thread = ?", (place.thread,))
         state = yield from self._touch(place.thread, place.state, sweeps=1, deletes=1)
         # The name may be personal data; the hash is enough to refuse late writes.
         yield Sql("UPDATE thread SET name = NULL WHERE key = ?", (place.thread,))
+        yield from self._give_back()
         return state
 
     def copy_thread(self, source: str, target: str) -> Plan[Reply]:
         """Copy a thread; see `Backend.copy_thread`."""
         origin = yield from self._place(source, "")
         place = yield from self._place(target, "")
-        heads = "SELECT h.key FROM head h JOIN checkpoint c ON c.head = h.key WHERE h.thread = ? LIMIT 1"
-        if (yield Sql(heads, (place.thread,))):
+        any_of = f"SELECT 1 FROM checkpoint WHERE {_OF_THREAD} LIMIT 1"
+        if (yield Sql(any_of, (place.thread,))):
             return Reply("conflict", place.state)
-        if origin.thread is None or not (yield Sql(heads, (origin.thread,))):
+        if origin.thread is None or not (yield Sql(any_of, (origin.thread,))):
             return Reply("stored", place.state)
         thread, _ = yield from self._room(place, target, "")
         yield Sql(
@@ -279,22 +266,19 @@ class SqlBackend(SqlSteps):
             (thread, origin.thread),
         )
         yield Sql(
-            "INSERT OR IGNORE INTO head (thread, ns) SELECT ?, ns FROM head WHERE thread = ?", (thread, origin.thread)
+            "INSERT OR IGNORE INTO space (thread, ns) SELECT ?, ns FROM space WHERE thread = ?", (thread, origin.thread)
         )
-        yield from self._copy_rows("checkpoint", "id, parent, run, conflict, tags, roots, body", origin.thread, thread)
-        yield from self._copy_rows("write", "id, body", origin.thread, thread)
-        yield Sql(
-            "UPDATE head SET checkpoint = (SELECT max(key) FROM checkpoint c WHERE c.head = head.key) WHERE thread = ?",
-            (thread,),
-        )
+        columns = "id, parent, run, conflict, tags, roots, body"
+        yield from self._copy_rows("checkpoint", columns, origin.thread, thread, "ORDER BY key")
+        yield from self._copy_rows("write", "id, number, body", origin.thread, thread)
         state = yield from self._touch(thread, place.state)
         return Reply("stored", state)
 
-    def _copy_rows(self, table: str, columns: str, source: int, target: int) -> Plan[None]:
+    def _copy_rows(self, table: str, columns: str, source: int, target: int, order: str = "") -> Plan[None]:
         yield Sql(
-            f"INSERT INTO {table} (head, {columns}) SELECT theirs.key, {columns} FROM {table} r"
-            " JOIN head ours ON ours.key = r.head AND ours.thread = ?"
-            " JOIN head theirs ON theirs.thread = ? AND theirs.ns = ours.ns ORDER BY r.key",
+            f"INSERT INTO {table} (space, {columns}) SELECT theirs.key, {columns} FROM {table} r"
+            " JOIN space ours ON ours.key = r.space AND ours.thread = ?"
+            f" JOIN space theirs ON theirs.thread = ? AND theirs.ns = ours.ns {order.replace('key', 'r.key')}",
             (source, target),
         )
 
@@ -331,6 +315,7 @@ class SqlBackend(SqlSteps):
         sweep = new.sweep or new.body is None
         if sweep:
             yield from self._sweep(thread, [new.roots])
+            yield from self._give_back()
         yield Sql("UPDATE thread SET name = ? WHERE key = ?", (new.body and text_bytes(new.thread), thread))
         state = yield from self._touch(thread, held.state, sweeps=int(sweep))
         return Reply("stored", state)
@@ -343,13 +328,13 @@ class SqlBackend(SqlSteps):
         if thread is not None:
             where += " AND t.identity IN (?, ?)"
             params += [self._identity(thread, kind) for kind in (CHECKPOINTS, MESSAGES)]
-        of_head = "head IN (SELECT h.key FROM head h JOIN thread t ON t.key = h.thread WHERE " + where + ")"
+        of_space = "space IN (SELECT s.key FROM space s JOIN thread t ON t.key = s.thread WHERE " + where + ")"
         of_thread = "thread IN (SELECT t.key FROM thread t WHERE " + where + ")"
         [[threads]] = yield Sql(f"SELECT count(DISTINCT t.name) FROM thread t WHERE {where}", params)
         counts, total = [], 0
         for table, column, kin in (
-            ("checkpoint", "body", of_head),
-            ("write", "body", of_head),
+            ("checkpoint", "body", of_space),
+            ("write", "body", of_space),
             ("chunk", "data", of_thread),
             ("message", "body", of_thread),
         ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from charm_checkpoint.backends.marking import unreached
@@ -15,6 +16,10 @@ BATCH = 250
 """Parameters in one statement, well below the 999 that old SQLite builds allow."""
 
 
+SPARE = 64
+"""Free pages that a file keeps when room is given back: a quarter of a megabyte."""
+
+
 class Sql(NamedTuple):
     """A statement; the reply is its rows. ``many`` runs it once for each of ``params``."""
 
@@ -24,21 +29,29 @@ class Sql(NamedTuple):
 
 
 class Place(NamedTuple):
-    """What one query tells of a thread and one of its namespaces; keys are None if missing."""
+    """What one query tells of a thread, one of its namespaces and a checkpoint; None if missing.
+
+    ``stored`` is the key of the checkpoint that was asked for, ``head_id`` the head's id.
+    """
 
     thread: int | None
     state: ThreadState
-    head: int | None
-    head_key: int | None
-    head_id: bytes | None
+    space: int | None = None
+    head_id: bytes | None = None
+    stored: int | None = None
 
 
-_PLACE = """
-    SELECT t.key, t.deletes, t.sweeps, t.seq, h.key, h.checkpoint, c.id
-    FROM thread t
-    LEFT JOIN head h ON h.thread = t.key AND h.ns = ?
-    LEFT JOIN checkpoint c ON c.key = h.checkpoint
+HEAD = "(SELECT max(key) FROM checkpoint WHERE space = s.key)"
+"""The key of a namespace's head."""
+
+_PLACE = f"""
+    SELECT t.key, t.deletes, t.sweeps, t.seq, s.key,
+        (SELECT id FROM checkpoint WHERE key = {HEAD}),
+        (SELECT key FROM checkpoint WHERE space = s.key AND id = ?)
+    FROM thread t LEFT JOIN space s ON s.thread = t.key AND s.ns = ?
     WHERE t.identity = ?"""
+
+_identity = lru_cache(1024)(identity)
 
 
 class SqlSteps:
@@ -69,15 +82,21 @@ class SqlSteps:
         gone = unreached(dict(rows), roots)
         yield Sql("DELETE FROM chunk WHERE thread = ? AND address = ?", [(thread, name) for name in gone], many=True)
 
-    def _identity(self, thread: str, kind: int) -> bytes:
-        return identity(self._tenant, kind, thread)
+    def _give_back(self) -> Plan[None]:
+        """Give room that was freed back to the disk, but for a little that the next writes will need."""
+        [[free]] = yield Sql("PRAGMA freelist_count")
+        if free > SPARE:
+            yield Sql(f"PRAGMA incremental_vacuum({free - SPARE})")
 
-    def _place(self, thread: str, ns: str) -> Plan[Place]:
-        rows = yield Sql(_PLACE, (text_bytes(ns), self._identity(thread, CHECKPOINTS)))
+    def _identity(self, thread: str, kind: int) -> bytes:
+        return _identity(self._tenant, kind, thread)
+
+    def _place(self, thread: str, ns: str, id: bytes | None = None) -> Plan[Place]:
+        rows = yield Sql(_PLACE, (id, text_bytes(ns), self._identity(thread, CHECKPOINTS)))
         if not rows:
-            return Place(None, ThreadState(), None, None, None)
-        key, deletes, sweeps, seq, head, head_key, head_id = rows[0]
-        return Place(key, ThreadState(deletes, sweeps, seq), head, head_key, head_id)
+            return Place(None, ThreadState())
+        key, deletes, sweeps, seq, *rest = rows[0]
+        return Place(key, ThreadState(deletes, sweeps, seq), *rest)
 
     def _thread(self, thread: str, kind: int) -> Plan[int | None]:
         rows = yield Sql("SELECT key FROM thread WHERE identity = ?", (self._identity(thread, kind),))
@@ -92,26 +111,21 @@ class SqlSteps:
 
     def _room(self, place: Place, thread: str, ns: str) -> Plan[tuple[int, int]]:
         """Return the keys of the thread and namespace, made if they are missing."""
-        key, head = place.thread, place.head
+        key, space = place.thread, place.space
         if key is None:
             key = yield from self._add_thread(thread, CHECKPOINTS)
-        if head is None:
+        if space is None:
             yield Sql("UPDATE thread SET name = ? WHERE key = ? AND name IS NULL", (text_bytes(thread), key))
-            [[head]] = yield Sql("INSERT INTO head (thread, ns) VALUES (?, ?) RETURNING key", (key, text_bytes(ns)))
-        return key, int(head)
-
-    def _key(self, place: Place, id: bytes | None) -> Plan[int | None]:
-        if place.head is None or id is None:
-            return None
-        rows = yield Sql("SELECT key FROM checkpoint WHERE head = ? AND id = ?", (place.head, id))
-        return rows[0][0] if rows else None
+            [[space]] = yield Sql("INSERT INTO space (thread, ns) VALUES (?, ?) RETURNING key", (key, text_bytes(ns)))
+        return key, int(space)
 
     def _deleted(self, place: Place, seen: int | None, id: bytes | None) -> Plan[bool]:
         if seen is not None:
             return seen != place.state.deletes
         if not place.state.deletes or id is None:
             return False
-        return (yield from self._key(place, id)) is None
+        rows = yield Sql("SELECT 1 FROM checkpoint WHERE space = ? AND id = ?", (place.space, id))
+        return not rows
 
     def _touch(self, thread: int, old: ThreadState, sweeps: int = 0, deletes: int = 0) -> Plan[ThreadState]:
         new = ThreadState(old.deletes + deletes, old.sweeps + sweeps, old.seq + 1)

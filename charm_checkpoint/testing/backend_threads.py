@@ -1,0 +1,248 @@
+"""Whole threads as records: `Backend.remove`, `runs`, `delete_thread`, `copy_thread`, messages and `usage`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from charm_checkpoint.contract import Chunk, NewMessages, NewWrites, Query, Usage
+from charm_checkpoint.testing.base import Suite
+from charm_checkpoint.testing.half import Steps
+from charm_checkpoint.testing.samples import chunk, new, new_messages
+
+LEAF, SHARED, LONELY = chunk("leaf"), chunk("shared"), chunk("lonely")
+TOP = chunk("top", LEAF.address, SHARED.address)
+
+
+def held(backend: Steps, *pieces: Chunk, thread: str = "t", messages: bool = False) -> list[str]:
+    """Return the texts of those of these chunks that a thread has."""
+    found = backend.chunks(thread, [piece.address for piece in pieces], messages)
+    return [piece.data.decode() for piece in pieces if piece.address in found]
+
+
+class BackendThreads(Suite):
+    """Removing, deleting and copying."""
+
+    def test_remove_moves_the_head_to_the_last_committed_left(self, backend: Steps) -> None:
+        for id, parent in (("3", None), ("1", "3"), ("2", "1")):
+            backend.put(new(id, parent))
+        backend.put(new("n1", ns="n"))
+        reply = backend.remove("t", [("", "2"), ("n", "n1"), ("", "unknown"), ("nowhere", "1")], None)
+        assert reply.outcome == "stored"
+        assert backend.find("t", "", None).row.id == "1"
+        assert backend.find("t", "n", None).row is None
+        assert backend.put(new("n2", ns="n", on_conflict="raise")).conflict is False
+
+    def test_removing_all_leaves_a_thread_to_start_afresh(self, backend: Steps) -> None:
+        state = backend.put(new("a")).state
+        after = backend.remove("t", [("", "a")], None).state
+        assert (after.deletes, after.sweeps) == (state.deletes, state.sweeps + 1)
+        assert backend.find("t", "", None).row is None
+        assert backend.put(new("b", "a", on_conflict="raise")).outcome == "stored"
+
+    def test_remove_takes_writes_along(self, backend: Steps) -> None:
+        backend.put(new("a"))
+        backend.put_writes(NewWrites("t", "", "a", b"w", None))
+        backend.remove("t", [("", "a")], None)
+        backend.put(new("a"))
+        assert list(backend.find("t", "", "a").writes) == []
+
+    def test_remove_sweeps_what_nothing_reaches(self, backend: Steps) -> None:
+        backend.put(new("a", chunks=[LEAF, SHARED, TOP], roots=TOP.address))
+        backend.put(new("b", "a", chunks=[LONELY], roots=LONELY.address + SHARED.address))
+        backend.put(new("n", ns="n", roots=LEAF.address, base_sweeps=0))
+        backend.remove("t", [("", "a")], None)
+        assert held(backend, LEAF, SHARED, TOP, LONELY) == ["leaf", "shared", "lonely"]
+        backend.remove("t", [("n", "n")], None)
+        assert held(backend, LEAF, SHARED, TOP, LONELY) == ["shared", "lonely"]
+        backend.remove("t", [("", "b")], None)
+        assert held(backend, LEAF, SHARED, TOP, LONELY) == []
+
+    def test_remove_keeps_what_is_reached_through_other_chunks(self, backend: Steps) -> None:
+        chain = [chunk("link 0")]
+        for n in range(1, 40):
+            chain.append(chunk(f"link {n}", chain[-1].address))
+        backend.put(new("a", chunks=[*chain, LONELY], roots=LONELY.address))
+        backend.put(new("b", "a", roots=chain[-1].address, base_sweeps=0))
+        backend.remove("t", [("", "a")], None)
+        assert len(held(backend, *chain)) == 40
+        assert held(backend, LONELY) == []
+
+    def test_replacing_a_checkpoint_lets_a_later_sweep_take_what_it_reached(self, backend: Steps) -> None:
+        backend.put(new("a", chunks=[LONELY]))
+        backend.put(new("a", chunks=[LEAF]))
+        backend.put(new("b", "a"))
+        backend.remove("t", [("", "b")], None)
+        assert held(backend, LONELY, LEAF) == ["leaf"]
+
+    def test_remove_does_nothing_if_the_thread_has_changed(self, backend: Steps) -> None:
+        seq = backend.put(new("a", chunks=[LEAF])).state.seq
+        state = backend.put_writes(NewWrites("t", "", "a", b"w", None)).state
+        reply = backend.remove("t", [("", "a")], seq)
+        assert (reply.outcome, reply.state) == ("changed", state)
+        assert backend.find("t", "", "a").row.id == "a"
+        assert held(backend, LEAF) == ["leaf"]
+        assert backend.remove("t", [("", "a")], state.seq).outcome == "stored"
+
+    def test_a_listing_tells_the_seq_that_remove_expects(self, backend: Steps) -> None:
+        state = backend.put(new("a")).state
+        [item] = backend.page(Query("t"), None, 10).items
+        assert (item.state, backend.find("t", "", "a").state) == (state, state)
+
+    def test_runs_are_found_in_every_thread(self, backend: Steps) -> None:
+        for thread, ns, id, run in (
+            ("t", "", "a", "1"), ("t", "n", "b", "1"), ("u", "", "c", "2"), ("u", "", "d", None), ("u", "", "e", "%"),
+        ):  # fmt: skip
+            backend.put(new(id, thread=thread, ns=ns, run=run, on_conflict="allow"))
+        assert sorted(backend.runs(["1", "nobody"])) == [("t", "", "a"), ("t", "n", "b")]
+        assert sorted(backend.runs(["2", "%"])) == [("u", "", "c"), ("u", "", "e")]
+        assert list(backend.runs([])) == []
+
+    def test_replacing_a_checkpoint_replaces_its_run(self, backend: Steps) -> None:
+        backend.put(new("a", run="1"))
+        backend.put(new("a", run="2"))
+        assert list(backend.runs(["1"])) == []
+        assert list(backend.runs(["2"])) == [("t", "", "a")]
+
+    def test_delete_takes_all_but_messages_and_counters(self, backend: Steps) -> None:
+        backend.put(new("a", chunks=[LEAF]))
+        backend.put(new("b", ns="n"))
+        backend.put_writes(NewWrites("t", "", "a", b"w", None))
+        backend.put_messages(new_messages("list", SHARED))
+        before = backend.find("t", "", None).state
+        state = backend.delete_thread("t")
+        assert (state.deletes, state.sweeps) == (before.deletes + 1, before.sweeps + 1)
+        assert listed_ids(backend, "t") == []
+        assert held(backend, LEAF) == []
+        assert bytes(backend.messages("t").body) == b"list"
+        assert held(backend, SHARED, messages=True) == ["shared"]
+        assert backend.find("t", "", None).state == state
+
+    def test_deleting_what_is_not_there_does_nothing(self, backend: Steps) -> None:
+        assert backend.delete_thread("nobody").deletes == 0
+        assert backend.put(new("a", "x", thread="nobody", seen_deletes=0)).outcome == "stored"
+
+    def test_each_delete_counts(self, backend: Steps) -> None:
+        for n in range(3):
+            assert backend.put(new("a", seen_deletes=n)).outcome == "stored"
+            assert backend.delete_thread("t").deletes == n + 1
+
+    def test_copy_takes_everything_in_commit_order(self, backend: Steps) -> None:
+        backend.put(new("b", chunks=[LEAF, SHARED, TOP], roots=TOP.address, tags=b"tags", run="r"))
+        backend.put(new("n", ns="n"))
+        backend.put(new("a", "b"))
+        backend.put(new("c", "b"))
+        backend.put_writes(NewWrites("t", "", "b", b"w", None))
+        reply = backend.copy_thread("t", "u")
+        assert reply.outcome == "stored"
+        assert listed_ids(backend, "u") == ["c", "a", "n", "b"]
+        assert backend.find("u", "", None).head == "c"
+        assert backend.find("u", "", "c").row.conflict == "a"
+        found = backend.find("u", "", "b")
+        assert (found.row.thread, bytes(found.row.body), bytes(found.row.roots)) == ("u", b"body of b", TOP.address)
+        assert list(map(bytes, found.writes)) == [b"w"]
+        assert held(backend, LEAF, SHARED, TOP, thread="u") == ["leaf", "shared", "top"]
+        assert sorted(backend.runs(["r"])) == [("t", "", "b"), ("u", "", "b")]
+        assert "b" in [item.row.id for item in backend.page(Query("u", tags=(b"tags",)), None, 9).items]
+
+    def test_a_copy_stands_on_its_own(self, backend: Steps) -> None:
+        backend.put(new("a", chunks=[LEAF]))
+        backend.copy_thread("t", "u")
+        backend.put(new("b", "a", thread="u"))
+        backend.delete_thread("t")
+        assert listed_ids(backend, "u") == ["b", "a"]
+        assert held(backend, LEAF, thread="u") == ["leaf"]
+
+    def test_a_copy_never_overwrites(self, backend: Steps) -> None:
+        backend.put(new("a"))
+        state = backend.put(new("z", thread="u")).state
+        reply = backend.copy_thread("t", "u")
+        assert (reply.outcome, reply.state) == ("conflict", state)
+        assert listed_ids(backend, "u") == ["z"]
+        assert backend.copy_thread("t", "t").outcome == "conflict"
+        assert listed_ids(backend, "t") == ["a"]
+
+    def test_copying_nothing_or_onto_what_was_deleted(self, backend: Steps) -> None:
+        assert backend.copy_thread("nobody", "u").outcome == "stored"
+        assert listed_ids(backend, "u") == []
+        backend.put(new("a"))
+        backend.copy_thread("t", "u")
+        deletes = backend.delete_thread("u").deletes
+        assert backend.copy_thread("t", "u").outcome == "stored"
+        assert listed_ids(backend, "u") == ["a"]
+        assert backend.find("u", "", None).state.deletes == deletes
+
+    def test_usage_counts_a_thread_or_all(self, backend: Steps) -> None:
+        assert backend.usage(None) == backend.usage("t") == Usage()
+        backend.put(new("a", body=b"123", chunks=[LEAF]))
+        backend.put_writes(NewWrites("t", "", "a", b"12345", None))
+        backend.put_messages(new_messages("12", SHARED, thread="u"))
+        assert backend.usage("t") == Usage(1, 1, 1, 1, 3 + 5 + len(LEAF.data))
+        assert backend.usage("u") == Usage(1, 0, 0, 1, 2 + len(SHARED.data))
+        assert backend.usage(None) == Usage(2, 1, 1, 2, 10 + len(LEAF.data + SHARED.data))
+        backend.delete_thread("t")
+        backend.put_messages(NewMessages("u", None, b"", (), None))
+        assert backend.usage(None) == Usage()
+
+
+class BackendMessages(Suite):
+    """Message lists as records."""
+
+    def test_a_list_is_replaced_whole(self, backend: Steps) -> None:
+        empty = backend.messages("t")
+        assert (empty.body, empty.revision, bytes(empty.roots)) == (None, 0, b"")
+        for n, text in enumerate(("one", "two", "")):
+            assert backend.put_messages(new_messages(text, LEAF)).outcome == "stored"
+            row = backend.messages("t")
+            assert (bytes(row.body), bytes(row.roots), row.revision) == (text.encode(), LEAF.address, n + 1)
+        assert held(backend, LEAF, messages=True) == ["leaf"]
+        assert held(backend, LEAF) == []
+
+    def test_an_expected_revision_must_be_the_one(self, backend: Steps) -> None:
+        assert backend.put_messages(new_messages("one", expect=0)).outcome == "stored"
+        reply = backend.put_messages(new_messages("two", LEAF, expect=0))
+        assert reply.outcome == "changed"
+        assert (bytes(backend.messages("t").body), held(backend, LEAF, messages=True)) == (b"one", [])
+        assert backend.put_messages(new_messages("two", expect=1)).outcome == "stored"
+
+    def test_only_a_sweep_removes_chunks(self, backend: Steps) -> None:
+        backend.put_messages(new_messages("one", LONELY, LEAF, SHARED, TOP, roots=LONELY.address + TOP.address))
+        state = backend.put_messages(new_messages("two", roots=TOP.address, base_sweeps=0)).state
+        assert held(backend, LONELY, TOP, messages=True) == ["lonely", "top"]
+        swept = backend.put_messages(new_messages("three", roots=TOP.address, base_sweeps=0, sweep=True)).state
+        assert held(backend, LONELY, LEAF, SHARED, TOP, messages=True) == ["leaf", "shared", "top"]
+        assert (swept.sweeps, swept.seq > state.seq) == (state.sweeps + 1, True)
+
+    def test_a_list_with_a_stale_base_is_not_written(self, backend: Steps) -> None:
+        sweeps = backend.put_messages(new_messages("one", LEAF, sweep=True)).state.sweeps
+        reply = backend.put_messages(new_messages("two", LONELY, base_sweeps=sweeps - 1))
+        assert reply.outcome == "stale"
+        assert (bytes(backend.messages("t").body), held(backend, LONELY, messages=True)) == (b"one", [])
+        assert backend.put_messages(new_messages("two", base_sweeps=sweeps)).outcome == "stored"
+
+    def test_deleting_removes_all_and_revisions_go_on(self, backend: Steps) -> None:
+        first: Any = backend.put_messages(new_messages("one", LEAF)).state
+        backend.put_messages(NewMessages("t", None, b"", (), None))
+        row = backend.messages("t")
+        assert (row.body, held(backend, LEAF, messages=True)) == (None, [])
+        assert row.state.sweeps > first.sweeps
+        assert backend.put_messages(new_messages("late", expect=1)).outcome == "changed"
+        assert backend.put_messages(new_messages("late", base_sweeps=first.sweeps)).outcome == "stale"
+        assert backend.put_messages(new_messages("new", expect=row.revision)).outcome == "stored"
+
+    def test_messages_and_checkpoints_do_not_disturb_each_other(self, backend: Steps) -> None:
+        backend.put_messages(new_messages("list", LEAF))
+        state = backend.put(new("a", chunks=[LEAF])).state
+        backend.put_messages(NewMessages("t", None, b"", (), None))
+        assert backend.find("t", "", None).state == state
+        assert held(backend, LEAF) == ["leaf"]
+        backend.put_messages(new_messages("again", LEAF))
+        before = backend.messages("t").state
+        backend.remove("t", [("", "a")], None)
+        backend.delete_thread("t")
+        assert backend.messages("t").state == before
+        assert held(backend, LEAF, messages=True) == ["leaf"]
+
+
+def listed_ids(backend: Steps, thread: str) -> list[str]:
+    """Return a thread's checkpoint ids, last committed first."""
+    return [item.row.id for item in backend.page(Query(thread), None, 100).items]

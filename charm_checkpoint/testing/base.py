@@ -1,0 +1,74 @@
+"""The fixtures of the contract suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import pytest
+
+from charm_checkpoint.memory import Memory
+from charm_checkpoint.testing.half import HALVES, Half, Steps, Twin
+
+Open: TypeAlias = Callable[..., Memory]
+
+
+class Suite:
+    """Fixtures that every part of the suite builds on; ``url`` is the adopter's."""
+
+    @pytest.fixture(params=list(HALVES))
+    def half(self, request: pytest.FixtureRequest) -> Iterator[Half]:
+        """Yield one way of calling, blocking or async."""
+        half = HALVES[request.param]()
+        yield half
+        half.close()
+
+    @pytest.fixture
+    def opened(self, url: str, half: Half) -> Iterator[Open]:
+        """Yield a function that opens the store, with options; what it opened is closed after the test."""
+        memories: list[Memory] = []
+
+        def open_again(**options: Any) -> Memory:
+            memories.append(Memory({"url": url}, **options))
+            return memories[-1]
+
+        yield open_again
+        for memory in memories:
+            leased = getattr(memory.store.driver, "leased", None)
+            assert leased is None or leased() == 0, "a connection was not given back"
+            Twin(memory, half).close()
+
+    @pytest.fixture
+    def memory(self, opened: Open) -> Memory:
+        """Return the store."""
+        return opened()
+
+    @pytest.fixture
+    def second(self, opened: Open, memory: Memory) -> Memory:
+        """Return the store opened once more, as another process would."""
+        if not memory.store.backend.abilities.processes:
+            pytest.skip("this store does not declare the ability `processes`")
+        return opened()
+
+    @pytest.fixture
+    def saver(self, memory: Memory, half: Half) -> Twin:
+        """Return the store's checkpointer, called by this half."""
+        return Twin(memory.get_langgraph_checkpointer(), half)
+
+    @pytest.fixture
+    def strict(self, opened: Open, half: Half) -> Twin:
+        """Return a checkpointer that refuses conflicts, called by this half."""
+        return Twin(opened(on_conflict="raise").get_langgraph_checkpointer(), half)
+
+    @pytest.fixture
+    def backend(self, memory: Memory, half: Half) -> Steps:
+        """Return the store's plans, run by this half."""
+        return Steps(memory.store, half)
+
+    @pytest.fixture
+    def graphs(self) -> Any:
+        """Return the module of sample graphs; skips where LangGraph itself is not installed."""
+        pytest.importorskip("langgraph.graph", reason="the sample graphs need langgraph")
+        from charm_checkpoint.testing import graphs
+
+        return graphs

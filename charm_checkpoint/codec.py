@@ -55,6 +55,19 @@ LIST, DICT, DELTA = 0, 1, 2
 """What a manifest holds; DELTA is added for a value inside LangGraph's ``_DeltaSnapshot``."""
 
 
+SMALL_TEXT = INLINE // 4
+"""Text up to this many characters is inline whatever they are."""
+
+
+def is_small(value: Any) -> bool:
+    """Tell, without encoding it, that a plain value goes inline."""
+    kind = type(value)
+    return kind in _SMALL or (kind is str and len(value) <= SMALL_TEXT)
+
+
+_SMALL = frozenset((type(None), bool, int, float))
+
+
 class Entry(NamedTuple):
     """Where a value went: ``inline`` bytes, or the ``ref`` of a chunk.
 

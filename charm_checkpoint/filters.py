@@ -42,13 +42,17 @@ def _equal(a: Any, b: Any) -> bool:
 def _tag(key: str, value: Any) -> bytes | None:
     if type(value) in (str, int, bool):
         return _plain_tag(key, value, type(value).__name__)
+    if value == {}:
+        return _plain_tag(key, None, "{}")
     text = canonical(value)
     return None if text is None else _mark(key, text)
 
 
 @lru_cache(4096)
 def _plain_tag(key: str, value: Any, kind: str) -> bytes | None:
-    """Mark a plain value; ``kind`` keeps True and 1 apart in the cache."""
+    """Mark a plain value; ``kind`` keeps True and 1 apart in the cache, and stands for an empty object."""
+    if kind == "{}":
+        return _mark(key, kind)
     text = canonical(value)
     return None if text is None else _mark(key, text)
 
@@ -59,6 +63,8 @@ def _mark(key: str, text: str) -> bytes:
 
 def canonical(value: Any) -> str | None:
     """Write a JSON value in one way only; None for what is not JSON."""
+    if type(value) is int:
+        return str(value)
     try:
         return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):

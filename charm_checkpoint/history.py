@@ -74,12 +74,12 @@ def with_delta_history(
             seen.add(step)
             result.add(step)
             row = by_place[step]
-            missing -= set(decode(row).channels)
+            missing -= set(decode(row).places)
     return result
 
 
 def _delta_channels(record: Record) -> set[str]:
-    return set(record.metadata.get(COUNTERS) or ()) - set(record.channels)
+    return set(record.metadata.get(COUNTERS) or ()) - set(record.places)
 
 
 def _is_task(ns: str) -> bool:

@@ -16,7 +16,7 @@ ADDRESSES = 500_000
 """Addresses of a thread above which it is forgotten, to bound memory."""
 
 Channels = Mapping[str, tuple[Any, Entry]]
-"""Channel: its version, and where its value went."""
+"""Channel: its version, and where its value went. Values that went inline are left out."""
 
 
 class ThreadMemo:

@@ -15,7 +15,6 @@ from langgraph.checkpoint.base import (
     writes_sort_key,
 )
 
-from charm_checkpoint.codec import Entry
 from charm_checkpoint.errors import ConfigError, DataError, StoreCorrupt
 from charm_checkpoint.packing import pack, unpack
 from charm_checkpoint.revive import split
@@ -26,6 +25,7 @@ CONFLICT_KEY = "charm_conflict"
 
 _FIELDS = ("v", "ts", "channel_versions", "versions_seen")
 _PARTS = (*_FIELDS, "checkpoint", "metadata", "channels")
+_SET_APART = frozenset((*_FIELDS, "id", "channel_values"))
 
 
 class Where(NamedTuple):
@@ -39,7 +39,9 @@ class Where(NamedTuple):
 def where(config: RunnableConfig) -> Where:
     """Read a config's ``configurable``; raises `ConfigError` naming the key that is wrong."""
     configurable = config.get("configurable") or {}
-    thread = configurable.get("thread_id")
+    thread, ns, id = map(configurable.get, ("thread_id", "checkpoint_ns", "checkpoint_id"))
+    if type(thread) is str and (ns is None or type(ns) is str) and (id is None or type(id) is str):
+        return Where(thread, ns or "", id or None)
     if type(thread) in (int, UUID):
         thread = str(thread)
     if not isinstance(thread, str):
@@ -83,50 +85,85 @@ def merged_metadata(config: RunnableConfig, metadata: CheckpointMetadata) -> dic
 
 
 class Record(NamedTuple):
-    """A checkpoint's record, decoded but for its values, which ``channels`` locates."""
+    """A checkpoint's record, decoded but for its values.
+
+    ``places`` says where each channel's value is: its chunk's address, or None if it is one of
+    the values in ``inline``, which are in the order of the channels that are None.
+    """
 
     checkpoint: dict[str, Any]
     metadata: dict[str, Any]
-    channels: dict[str, Entry]
+    places: dict[str, bytes | None]
+    inline: bytes
 
 
 def encode_record(
-    serde: Serializer, checkpoint: Mapping[str, Any], metadata: Mapping[str, Any], channels: Mapping[str, Entry]
+    serde: Serializer,
+    checkpoint: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    refs: Mapping[str, bytes | None],
 ) -> tuple[bytes, bytes]:
-    """Return a checkpoint's body and roots.
+    """Return a checkpoint's body and roots; ``refs`` has None for a value that goes inline.
 
-    Raises `NotSerializable` with a path that starts at the checkpoint or the metadata.
+    The values stand apart from the rest, so that this can be read where the classes of the
+    state are not loaded. Raises `NotSerializable` with a path that starts at the checkpoint or
+    the metadata.
     """
-    roots: list[bytes] = []
-    places: dict[str, bytes | int] = {}
-    for name, entry in channels.items():
-        if entry.ref is None:
-            places[name] = entry.inline or b""
-        else:
-            places[name] = len(roots)
-            roots.append(entry.ref)
-    rest = {key: value for key, value in checkpoint.items() if key not in (*_FIELDS, "id", "channel_values")}
+    roots = [ref for ref in refs.values() if ref is not None]
+    numbers = iter(range(len(roots)))
+    places = {name: None if ref is None else next(numbers) for name, ref in refs.items()}
+    rest = {key: value for key, value in checkpoint.items() if key not in _SET_APART}
     parts = [*(checkpoint[field] for field in _FIELDS), rest, dict(metadata), places]
     try:
-        return pack(serde.dumps(parts)), b"".join(roots)
+        header = serde.dumps(parts)
     except DataError as error:
         raise _named(error) from None
+    inline = _dump_inline(serde, checkpoint["channel_values"], refs)
+    return pack(len(header).to_bytes(4, "big") + header + inline), b"".join(roots)
+
+
+def _dump_inline(serde: Serializer, values: Mapping[str, Any], refs: Mapping[str, bytes | None]) -> bytes:
+    names = [name for name, ref in refs.items() if ref is None]
+    if not names:
+        return b""
+    try:
+        return serde.dumps([values[name] for name in names])
+    except DataError as error:
+        raise _in_channel(error, names) from None
 
 
 def decode_record(serde: Serializer, id: str, body: bytes, roots: bytes) -> Record:
     """Undo `encode_record`."""
+    payload = unpack(body)
+    end = 4 + int.from_bytes(payload[:4], "big")
     try:
-        *fields, rest, metadata, places = serde.loads(unpack(body))
+        v, ts, versions, seen, rest, metadata, numbers = serde.loads(payload[4:end])
     except DataError as error:
         raise _named(error) from None
     addresses = split(roots)
-    channels = {
-        name: Entry(place) if isinstance(place, bytes) else Entry(None, addresses[place])
-        for name, place in places.items()
-    }
-    known = dict(zip(_FIELDS, fields, strict=True))
-    checkpoint = {"v": known["v"], "id": id, "ts": known["ts"], "channel_values": {}, **known, **rest}
-    return Record(checkpoint, metadata, channels)
+    places = {name: None if number is None else addresses[number] for name, number in numbers.items()}
+    checkpoint = {
+        "v": v, "id": id, "ts": ts, "channel_values": {}, "channel_versions": versions, "versions_seen": seen, **rest
+    }  # fmt: skip
+    return Record(checkpoint, metadata, places, payload[end:])
+
+
+def inline_values(serde: Serializer, record: Record) -> dict[str, Any]:
+    """Return the values of a record that are inline, by channel."""
+    names = [name for name, place in record.places.items() if place is None]
+    if not names:
+        return {}
+    try:
+        return dict(zip(names, serde.loads(record.inline), strict=True))
+    except DataError as error:
+        raise _in_channel(error, names) from None
+
+
+def _in_channel(error: DataError, names: Sequence[str]) -> DataError:
+    """Turn a path into a list of inline values into one that starts at the channel."""
+    number, *steps = error.path or (0,)
+    error.path = ("channel_values", names[int(number)], *steps)
+    return error
 
 
 def _named(error: DataError) -> DataError:

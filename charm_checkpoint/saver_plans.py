@@ -14,7 +14,7 @@ from langgraph.checkpoint.base import (
     PendingWrite,
 )
 
-from charm_checkpoint.codec import Codec, Encoder, Entry
+from charm_checkpoint.codec import Codec, Encoder, Entry, is_small
 from charm_checkpoint.contract import Backend, CheckpointRow, Found, NewCheckpoint, NewWrites, Query, Reply
 from charm_checkpoint.errors import DataError, StoreUnavailable
 from charm_checkpoint.filters import matches, tags
@@ -30,6 +30,7 @@ from charm_checkpoint.records import (
     decode_record,
     decode_writes,
     encode_record,
+    inline_values,
 )
 from charm_checkpoint.revive import Reviver, split
 from charm_checkpoint.serde import Serializer
@@ -73,17 +74,25 @@ class SaverPlans:
             record.metadata[CONFLICT_KEY] = row.conflict
         return record
 
-    def _revived(self, found: Found, row: CheckpointRow, record: Record) -> Plan[CheckpointTuple]:
+    def _revived(
+        self, found: Found, row: CheckpointRow, record: Record, remember: bool = True
+    ) -> Plan[CheckpointTuple]:
         """Build the tuple of a checkpoint, and remember where its values are."""
-        chunks = yield from self._reader.gather(row.thread, split(row.roots), found.chunks)
+        values = record.checkpoint["channel_values"]
+        inline = inline_values(self._serde, record)
+        chunks = (yield from self._reader.gather(row.thread, split(row.roots), found.chunks)) if row.roots else {}
         reviver = Reviver(self._serde, chunks)
-        values, channels = record.checkpoint["channel_values"], {}
-        for name, entry in record.channels.items():
-            values[name], leaves = _value(reviver, name, entry)
-            channels[name] = (record.checkpoint["channel_versions"].get(name), entry._replace(leaves=leaves))
-        memo = self._memo.at(row.thread, found.state.deletes, found.state.sweeps)
-        memo.known.update(chunks)
-        memo.keep(row.ns, row.id, channels)
+        channels = {}
+        for name, ref in record.places.items():
+            if ref is None:
+                values[name] = inline[name]
+            else:
+                values[name], leaves = _value(reviver, name, ref)
+                channels[name] = (record.checkpoint["channel_versions"].get(name), Entry(None, ref, leaves))
+        if remember and channels:
+            memo = self._memo.at(row.thread, found.state.deletes, found.state.sweeps)
+            memo.known.update(chunks)
+            memo.keep(row.ns, row.id, channels)
         return CheckpointTuple(
             config_of(row.thread, row.ns, row.id),
             record.checkpoint,  # type: ignore[arg-type]
@@ -102,30 +111,35 @@ class SaverPlans:
             assert found.row is not None
             record = self._decode(found.row)
             if matches(record.metadata, filter):
-                tuples.append((yield from self._revived(found, found.row, record)))
+                tuples.append((yield from self._revived(found, found.row, record, remember=False)))
         return tuples, page.next
 
     def history(self, place: Where, channels: Sequence[str]) -> Plan[dict[str, DeltaChannelHistory]]:
         """Return each channel's writes since its nearest stored value, and that value."""
         writes: dict[str, list[PendingWrite]] = {name: [] for name in channels}
-        seeds: dict[str, tuple[Found, Entry]] = {}
+        seeds: dict[str, tuple[Found, Record]] = {}
 
         def visit(found: Found) -> bool:
             assert found.row is not None
             for write in reversed(decode_writes(self._serde, found.writes)):
                 if write[1] in writes and write[1] not in seeds:
                     writes[write[1]].append(write)
-            located = self._decode(found.row).channels
-            seeds.update({name: (found, located[name]) for name in writes if name in located and name not in seeds})
+            record = self._decode(found.row)
+            seeds.update({name: (found, record) for name in writes if name in record.places and name not in seeds})
             return len(seeds) < len(writes)
 
         yield from walk(self._backend, *place, visit)
         history: dict[str, DeltaChannelHistory] = {name: {"writes": found[::-1]} for name, found in writes.items()}
-        for name, (found, entry) in seeds.items():
-            refs = [entry.ref] if entry.ref is not None else []
-            chunks = yield from self._reader.gather(place.thread, refs, found.chunks)
-            history[name]["seed"] = _value(Reviver(self._serde, chunks), name, entry)[0]
+        for name, (found, record) in seeds.items():
+            history[name]["seed"] = yield from self._seed(place.thread, found, record, name)
         return history
+
+    def _seed(self, thread: str, found: Found, record: Record, name: str) -> Plan[Any]:
+        ref = record.places[name]
+        if ref is None:
+            return inline_values(self._serde, record)[name]
+        chunks = yield from self._reader.gather(thread, [ref], found.chunks)
+        return _value(Reviver(self._serde, chunks), name, ref)[0]
 
     # ---------------------------------------------------------------- writing
 
@@ -143,9 +157,8 @@ class SaverPlans:
         while True:
             encoder = Encoder(self._codec, memo.known if memo else frozenset())
             channels = self._encoded(encoder, memo, place, checkpoint, new_versions)
-            body, roots = encode_record(
-                self._serde, checkpoint, metadata, {name: entry for name, (_, entry) in channels.items()}
-            )
+            refs = {name: channels[name][1].ref if name in channels else None for name in checkpoint["channel_values"]}
+            body, roots = encode_record(self._serde, checkpoint, metadata, refs)
             base = None if memo is None or encoder.complete else memo.sweeps
             run_id = metadata.get("run_id")
             reply = yield from self._backend.put(
@@ -172,21 +185,22 @@ class SaverPlans:
         checkpoint: Checkpoint,
         new_versions: ChannelVersions,
     ) -> Channels:
-        """Encode the values; those of channels that did not change are where the parent has them."""
+        """Encode the values that do not go inline; those that did not change are where the parent has them."""
         before = memo.channels(place.ns, place.id) if memo else {}
         versions = checkpoint["channel_versions"]
         channels = {}
         for name, value in checkpoint["channel_values"].items():
+            if is_small(value):
+                continue
             version = versions.get(name)
             held = before.get(name)
             if held is not None and version is not None and name not in new_versions and held[0] == version:
                 channels[name] = held
                 encoder.complete = False
                 continue
-            try:
-                channels[name] = (version, encoder.value(value, memo.leaves(place.ns, name) if memo else ()))
-            except DataError as error:
-                raise error.at("channel_values", name) from None
+            entry = _encode(encoder, name, value, memo.leaves(place.ns, name) if memo else ())
+            if entry.ref is not None:
+                channels[name] = (version, entry)
         return channels
 
     def put_writes(self, place: Where, body: bytes, seen_deletes: int | None) -> Plan[Reply]:
@@ -242,8 +256,15 @@ class SaverPlans:
         return list(doomed)
 
 
-def _value(reviver: Reviver, name: str, entry: Entry) -> tuple[Any, tuple[bytes, ...]]:
+def _encode(encoder: Encoder, name: str, value: Any, prior: tuple[bytes, ...]) -> Entry:
     try:
-        return reviver.value(entry)
+        return encoder.value(value, prior)
+    except DataError as error:
+        raise error.at("channel_values", name) from None
+
+
+def _value(reviver: Reviver, name: str, ref: bytes) -> tuple[Any, tuple[bytes, ...]]:
+    try:
+        return reviver.value(Entry(None, ref))
     except DataError as error:
         raise error.at("channel_values", name) from None

@@ -23,6 +23,8 @@ class Seen(NamedTuple):
     addressed: tuple[tuple[str, str], ...] = ()
 
 
+_UNREMARKABLE = Seen(0)
+
 Key = tuple[int, str]
 """A store's number and a thread."""
 
@@ -38,7 +40,9 @@ def note_read(
     store: int, thread: str, deletes: int, *, ns: str, asked: str | None, found: str | None, head: str | None
 ) -> None:
     """Keep in mind a read: of checkpoint ``asked`` for, or of the head if that is None."""
-    before = recall(store, thread)
+    before = _seen.get().get((store, thread))
+    if asked is None and before == _UNREMARKABLE and deletes == 0:
+        return
     addressed = before.addressed if before is not None and before.deletes == deletes else ()
     if asked is None:
         addressed = tuple(place for place in addressed if place != (ns, found))

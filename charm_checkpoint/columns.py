@@ -75,10 +75,13 @@ def make_run(finder: Finder, shapes: list[Any], index: list[int], states: list[A
     shaped = [(*finder.find(name, MODEL), set(names)) for name, names in shapes]
     if rest:
         return [build_model(*_whole(shaped[n], *parts)) for n, *parts in zip(index, states, *rest, strict=True)]
+    # One writer, one class: what is in the first state of a shape is in all of its size.
+    first = {n: state for n, state in zip(reversed(index), reversed(states), strict=True)}
+    sizes = {n: -1 if shaped[n][1].root or first[n].keys() != shaped[n][1].names else len(first[n]) for n in first}
     run = []
     for n, state in zip(index, states, strict=True):
         cls, plan, names = shaped[n]
-        if state.keys() != plan.names or plan.root:
+        if len(state) != sizes[n]:
             run.append(build_model(cls, plan, state, names.copy(), None, None))
             continue
         obj = new_object(cls)

@@ -51,9 +51,9 @@ class Memory(BaseMemoryStore):
     """A store's message history and checkpointer, for any thread and event loop.
 
     ``config`` holds ``url`` and options, as ``runtime.memory.config`` of Charm does; ``${NAME}``
-    in it is expanded from the environment, but not in a ``url`` keyword. Keywords win over the config, the config over the
-    URL's query. Nothing is opened before it is needed. Close it with `close` or `aclose`, or use
-    it as a context manager of either kind.
+    in it is expanded from the environment. Keywords, which are not expanded, win over the
+    config, the config over the URL's query. Nothing is opened before it is needed. Close it with
+    `close` or `aclose`, or use it as a context manager of either kind.
 
     Raises `ConfigError` for a URL or an option it does not know.
     """

@@ -25,7 +25,7 @@ from charm_checkpoint.filters import wanted_tags
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.reader import ChunkReader
 from charm_checkpoint.records import CONFLICT_KEY, Where, config_of, encode_writes, merged_metadata, where
-from charm_checkpoint.saver_plans import OnConflict, SaverPlans, log
+from charm_checkpoint.saver_plans import OnConflict, Put, SaverPlans, log
 from charm_checkpoint.serde import Serializer
 from charm_checkpoint.store import Store
 
@@ -94,7 +94,7 @@ class CharmSaver(BaseCheckpointSaver[Any]):
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
-    ) -> tuple[Where, partial[Plan[Reply]]]:
+    ) -> tuple[Where, partial[Plan[Put]]]:
         place = where(config)
         merged = merged_metadata(config, metadata)
         recalled = seen.recall(self._store.number, place.thread)
@@ -106,7 +106,8 @@ class CharmSaver(BaseCheckpointSaver[Any]):
         deletes = recalled.deletes if recalled else None
         return place, partial(self._plans.put, place, checkpoint, merged, new_versions, on_conflict, deletes)
 
-    def _put_done(self, place: Where, id: str, reply: Reply) -> RunnableConfig:
+    def _put_done(self, place: Where, id: str, put: Put) -> RunnableConfig:
+        reply = put.reply
         _refuse_deleted(place, reply)
         if reply.outcome == "conflict":
             raise ThreadConflict(
@@ -115,6 +116,7 @@ class CharmSaver(BaseCheckpointSaver[Any]):
                 parent=place.id,
                 head=reply.head,
             )
+        put.remember()
         if reply.conflict:
             log.warning(
                 "Thread %r: checkpoint %s follows %s, but the head was %s: two runs met. Both are kept; this one is "

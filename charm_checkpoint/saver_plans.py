@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 from langgraph.checkpoint.base import (
     ChannelVersions,
@@ -15,7 +16,7 @@ from langgraph.checkpoint.base import (
 )
 
 from charm_checkpoint.codec import Codec, Encoder, Entry, is_small
-from charm_checkpoint.contract import Backend, CheckpointRow, Found, NewCheckpoint, NewWrites, Query, Reply
+from charm_checkpoint.contract import Backend, CheckpointRow, Found, NewCheckpoint, NewWrites, Query, Reply, ThreadState
 from charm_checkpoint.errors import DataError, StoreUnavailable
 from charm_checkpoint.filters import matches, tags
 from charm_checkpoint.history import doomed_by_prune, walk, with_delta_history
@@ -43,6 +44,14 @@ OUTLINE = 1000
 """Checkpoints read at a time, without their values, to prune."""
 ATTEMPTS = 20
 """How often a prune starts again because the thread changed under it."""
+
+
+class Put(NamedTuple):
+    """What became of a put. ``remember`` is for when it is committed, and was stored: not before,
+    since a commit can fail, and what is remembered is not sent again."""
+
+    reply: Reply
+    remember: Callable[[], None]
 
 
 class SaverPlans:
@@ -151,7 +160,7 @@ class SaverPlans:
         new_versions: ChannelVersions,
         on_conflict: OnConflict,
         seen_deletes: int | None,
-    ) -> Plan[Reply]:
+    ) -> Plan[Put]:
         """Encode a checkpoint and commit it, again in full if the store has swept since."""
         memo = self._memo.thread(place.thread)
         while True:
@@ -171,11 +180,14 @@ class SaverPlans:
             if reply.outcome != "stale":
                 break
             memo = None
-        if reply.outcome == "stored":
-            memo = self._memo.at(place.thread, reply.state.deletes, reply.state.sweeps)
-            memo.known.update(encoder.chunks)
-            memo.keep(place.ns, checkpoint["id"], channels)
-        return reply
+        return Put(reply, partial(self._remember, place, checkpoint["id"], reply.state, encoder.chunks, channels))
+
+    def _remember(
+        self, place: Where, id: str, state: ThreadState, chunks: Collection[bytes], channels: Channels
+    ) -> None:
+        memo = self._memo.at(place.thread, state.deletes, state.sweeps)
+        memo.known.update(chunks)
+        memo.keep(place.ns, id, channels)
 
     def _encoded(
         self,

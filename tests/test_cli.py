@@ -13,8 +13,8 @@ import pytest
 from langgraph.graph import START, MessagesState, StateGraph
 
 from charm_checkpoint import __version__, open_memory
-from charm_checkpoint.brief import brief
 from charm_checkpoint.cli import build_parser, main
+from charm_checkpoint.cli.brief import brief
 
 COMMANDS = ("demo", "stores", "threads", "show", "messages", "usage", "delete", "prune", "copy")
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from charm_checkpoint import open_memory
-from charm_checkpoint.demo import Screen, run_demo
-from charm_checkpoint.demo_check import Outcome, check, expected_deeds, expected_history, expected_messages
-from charm_checkpoint.demo_device import DemoFailed, Device, Job
+from charm_checkpoint.demo.check import Outcome, check, expected_deeds, expected_history, expected_messages
+from charm_checkpoint.demo.device import DemoFailed, Device, Job
+from charm_checkpoint.demo.director import Screen, run_demo
 from charm_checkpoint.errors import ConfigError
 
 GOOD = Outcome(

@@ -23,10 +23,10 @@ from samples import ALL, ARRAYS, MESSAGES, TASK
 from strategies import values
 from strict import same
 
-from charm_checkpoint.classes import SHORT_NAMES
 from charm_checkpoint.errors import NotSerializable, StoreCorrupt, TypeNotLoaded
 from charm_checkpoint.serde import Serializer
-from charm_checkpoint.values import DECODERS
+from charm_checkpoint.serde.classes import SHORT_NAMES
+from charm_checkpoint.serde.values import DECODERS
 
 SERDE = Serializer()
 

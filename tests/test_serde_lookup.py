@@ -40,9 +40,8 @@ from shapes import (
 )
 from strict import same
 
-from charm_checkpoint import classes
 from charm_checkpoint.errors import ConfigError, StoreCorrupt, TypeNotLoaded
-from charm_checkpoint.serde import Serializer, register_type
+from charm_checkpoint.serde import Serializer, classes, register_type
 
 SERDE = Serializer()
 

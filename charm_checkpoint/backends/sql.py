@@ -34,6 +34,8 @@ from charm_checkpoint.migrate import Migration, pending
 from charm_checkpoint.plan import Plan
 
 _ROW = "c.key, c.id, c.parent, c.conflict, c.roots, c.body"
+_ROOTS = 9
+"""Where ``roots`` stand in a row of `_FIND`."""
 _OF_THREAD = "space IN (SELECT key FROM space WHERE thread = ?)"
 _FIND = f"""
     SELECT t.deletes, t.sweeps, t.seq, s.key, latest.id, {_ROW},
@@ -52,6 +54,16 @@ _ADD_WRITES = """
     INSERT INTO write (space, id, number, body)
     VALUES (?, ?, (SELECT coalesce(max(number), 0) + 1 FROM write WHERE space = ? AND id = ?), ?)"""
 _WRITES = "SELECT body FROM write WHERE space = ? AND id = ? ORDER BY number"
+
+
+BRIEF = 4096
+"""Bytes in a reply that are decoded in well under a millisecond."""
+
+
+def _is_brief(rows: Sequence[Sequence[Any]]) -> bool:
+    """Tell whether a reply of `find` is soon dealt with: it is small, and names no chunks."""
+    blobs = [cell for row in rows for cell in row if type(cell) is bytes]
+    return sum(map(len, blobs)) <= BRIEF and not (rows and len(rows[0]) > _ROOTS and rows[0][_ROOTS])
 
 
 class SqlBackend(SqlSteps):
@@ -74,7 +86,7 @@ class SqlBackend(SqlSteps):
         if tables and owner != APPLICATION_ID:
             names = ", ".join(sorted(str(name) for [name] in tables)[:5])
             raise SchemaMismatch(
-                f"The file is another program's: it has the tables {names}. Name a file of its own for charm_checkpoint."
+                f"The file is another program's: it has the tables {names}. Give charm_checkpoint a file of its own."
             )
         return pending(MIGRATIONS, int(version))
 
@@ -127,16 +139,16 @@ class SqlBackend(SqlSteps):
         """Return one checkpoint; see `Backend.find`."""
         name, space_name = self._identity(thread, CHECKPOINTS), text_bytes(ns)
         if id is None:
-            rows = yield Sql(_FIND_HEAD, (space_name, name))
+            rows = yield Sql(_FIND_HEAD, (space_name, name), brief=_is_brief)
         else:
-            rows = yield Sql(_FIND_ID, (space_name, id_bytes(id), name))
+            rows = yield Sql(_FIND_ID, (space_name, id_bytes(id), name), brief=_is_brief)
         if not rows:
             return Found(ThreadState())
         deletes, sweeps, seq, space, head_id, *row, has_writes = rows[0]
         state = ThreadState(deletes, sweeps, seq)
         if row[0] is None:
             return Found(state, id_text(head_id))
-        writes = (yield Sql(_WRITES, (space, row[1]))) if has_writes else ()
+        writes = (yield Sql(_WRITES, (space, row[1]), brief=_is_brief)) if has_writes else ()
         return Found(state, id_text(head_id), checkpoint_row(thread, ns, row), [body for [body] in writes])
 
     def ancestors(self, thread: str, ns: str, id: str, size: int) -> Plan[Sequence[Found]]:
@@ -214,7 +226,8 @@ class SqlBackend(SqlSteps):
                 gone,
                 many=True,
             )
-        emptied = "SELECT key FROM space s WHERE thread = ? AND NOT EXISTS (SELECT 1 FROM checkpoint WHERE space = s.key)"
+        left = "SELECT 1 FROM checkpoint WHERE space = s.key"
+        emptied = f"SELECT key FROM space s WHERE thread = ? AND NOT EXISTS ({left})"
         yield Sql(f"DELETE FROM write WHERE space IN ({emptied})", (place.thread,))
         yield Sql(f"DELETE FROM space WHERE key IN ({emptied})", (place.thread,))
         roots = yield Sql(f"SELECT roots FROM checkpoint WHERE {_OF_THREAD}", (place.thread,))
@@ -269,16 +282,16 @@ class SqlBackend(SqlSteps):
             "INSERT OR IGNORE INTO space (thread, ns) SELECT ?, ns FROM space WHERE thread = ?", (thread, origin.thread)
         )
         columns = "id, parent, run, conflict, tags, roots, body"
-        yield from self._copy_rows("checkpoint", columns, origin.thread, thread, "ORDER BY key")
-        yield from self._copy_rows("write", "id, number, body", origin.thread, thread)
+        yield from self._copy_rows("checkpoint", columns, origin.thread, thread, "r.key")
+        yield from self._copy_rows("write", "id, number, body", origin.thread, thread, "r.number")
         state = yield from self._touch(thread, place.state)
         return Reply("stored", state)
 
-    def _copy_rows(self, table: str, columns: str, source: int, target: int, order: str = "") -> Plan[None]:
+    def _copy_rows(self, table: str, columns: str, source: int, target: int, order: str) -> Plan[None]:
         yield Sql(
             f"INSERT INTO {table} (space, {columns}) SELECT theirs.key, {columns} FROM {table} r"
             " JOIN space ours ON ours.key = r.space AND ours.thread = ?"
-            f" JOIN space theirs ON theirs.thread = ? AND theirs.ns = ours.ns {order.replace('key', 'r.key')}",
+            f" JOIN space theirs ON theirs.thread = ? AND theirs.ns = ours.ns ORDER BY {order}",
             (source, target),
         )
 

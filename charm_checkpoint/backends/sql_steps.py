@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -15,17 +15,21 @@ from charm_checkpoint.plan import Plan
 BATCH = 250
 """Parameters in one statement, well below the 999 that old SQLite builds allow."""
 
-
 SPARE = 64
 """Free pages that a file keeps when room is given back: a quarter of a megabyte."""
 
 
 class Sql(NamedTuple):
-    """A statement; the reply is its rows. ``many`` runs it once for each of ``params``."""
+    """A statement; the reply is its rows. ``many`` runs it once for each of ``params``.
+
+    ``brief`` marks a statement that is quick wherever it runs, and tells from its reply whether
+    the plan's work with that will be, too.
+    """
 
     text: str
     params: Sequence[Any] = ()
     many: bool = False
+    brief: Callable[[Sequence[Any]], bool] | None = None
 
 
 class Place(NamedTuple):
@@ -85,8 +89,10 @@ class SqlSteps:
     def _give_back(self) -> Plan[None]:
         """Give room that was freed back to the disk, but for a little that the next writes will need."""
         [[free]] = yield Sql("PRAGMA freelist_count")
-        if free > SPARE:
-            yield Sql(f"PRAGMA incremental_vacuum({free - SPARE})")
+        for _ in range(free - SPARE):
+            # Whatever number it is given, it goes on by a page only as its rows are fetched; and Python, which
+            # sees that they have no columns, fetches one.
+            yield Sql("PRAGMA incremental_vacuum(1)")
 
     def _identity(self, thread: str, kind: int) -> bytes:
         return _identity(self._tenant, kind, thread)

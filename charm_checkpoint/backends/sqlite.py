@@ -1,10 +1,11 @@
 """SQLite: the embedded default. Plans are in sql.py; here is the driver.
 
 Write-ahead logging lets readers go on while somebody writes. One writer at a time is SQLite's
-own rule; threads of one process queue for it in fairness, processes by retrying. Blocking
-calls use a connection of a small pool. Async calls hop, a whole plan at a time, to one of two
+own rule; threads of one process queue for it, processes try again until they have it. Blocking
+calls use a connection of their own. Async calls hop, a whole plan at a time, to one of two
 threads of the store's own: one for writes, one for reads, so that a read never stands behind a
-write that waits for another process.
+write that waits for another process. A read that is over sooner than a hop would take, and
+waits for nobody, is done at once.
 """
 
 from __future__ import annotations
@@ -13,22 +14,20 @@ import asyncio
 import os
 import random
 import sqlite3
-import threading
 import time
-import weakref
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from charm_checkpoint.backends.connections import Connections
+from charm_checkpoint.backends.hop import Hop
+from charm_checkpoint.backends.schema import APPLICATION_ID
 from charm_checkpoint.backends.sql import SqlBackend
 from charm_checkpoint.backends.sql_steps import Sql
 from charm_checkpoint.config import Location, Option, choice, duration, text
 from charm_checkpoint.contract import Abilities
 from charm_checkpoint.errors import (
-    CharmError,
     ConfigError,
     ReadOnlyStore,
     SchemaMismatch,
@@ -44,9 +43,6 @@ T = TypeVar("T")
 
 OLDEST = (3, 37, 0)
 """The first SQLite with STRICT tables."""
-
-_drivers: weakref.WeakSet[SqliteDriver] = weakref.WeakSet()
-_inherited: list[list[sqlite3.Connection]] = []
 
 OPTIONS = (
     Option(
@@ -75,76 +71,58 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Store:
 
 
 class SqliteDriver:
-    """Owns the connections to one file, and opens them when they are needed."""
+    """Runs plans on the connections to one file, which is opened when it is needed."""
 
     def __init__(self, path: str, *, synchronous: str = "full", timeout: float = 30.0, mode: str = "rwc") -> None:
         self.path = path if path == ":memory:" else str(Path(path).expanduser().absolute())
+        self._in_memory = path == ":memory:"
         self._synchronous = synchronous
         self._timeout = timeout
         self._mode = mode
         self._closed = False
-        self._reset()
-        _drivers.add(self)
-
-    def _reset(self) -> None:
-        self._all: list[sqlite3.Connection] = []
-        self._readers: list[sqlite3.Connection] = []
-        self._writer: sqlite3.Connection | None = None
-        self._turn = threading.Lock()
-        self._opening = threading.Lock()
-        self._hops: dict[bool, ThreadPoolExecutor] = {}
-        self._finalizer = weakref.finalize(self, _close_all, self._all)
-
-    def _forget(self) -> None:
-        """Start afresh in a forked child: SQLite's connections must not cross a fork, not even to be closed."""
-        _inherited.append(list(self._all))
-        self._finalizer.detach()
-        self._reset()
+        self._connections = Connections(self._open, self.path, timeout, in_memory=self._in_memory)
+        self._hops = {True: Hop("charm-sqlite-write"), False: Hop("charm-sqlite-read")}
 
     # ----------------------------------------------------------------- running
 
     def run(self, make: MakePlan[T], *, write: bool) -> T:
         """Run a plan as one transaction, blocking."""
-        with _mapped(self.path), self._lease(write) as connection:
-            return self._transact(connection, make, write)
+        try:
+            connection = self._connections.take(write)
+            try:
+                return self._transact(connection, make, write)
+            finally:
+                self._connections.give(connection, write)
+        except _RAISED as error:
+            raise _translate(self.path, error) from error
 
     async def arun(self, make: MakePlan[T], *, write: bool) -> T:
-        """Run a plan in the store's own thread for its kind."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._hop(write), lambda: self.run(make, write=write))
-
-    def _hop(self, write: bool) -> ThreadPoolExecutor:
+        """Run a plan in the store's own thread for its kind, or at once if it is a brief read."""
         if self._closed:
             raise StoreClosed()
-        hop = self._hops.get(write)
-        if hop is None:
-            with self._opening:
-                hop = self._hops.setdefault(
-                    write, ThreadPoolExecutor(1, "charm-sqlite-write" if write else "charm-sqlite-read")
-                )
-        return hop
+        connection = None if write else self._connections.take_rested()
+        if connection is not None:
+            try:
+                return _run_brief(connection, make)
+            except _NotBrief:
+                pass  # it starts again where it may take its time
+            except _RAISED as error:
+                if not _is_busy(error):
+                    raise _translate(self.path, error) from error
+            finally:
+                self._connections.give(connection, write)
+        return await self._hops[write].run(lambda: self.run(make, write=write))
 
     def _transact(self, connection: sqlite3.Connection, make: MakePlan[T], write: bool) -> T:
         """Run a plan; the transaction begins with its first operation, so work before that holds no lock."""
+        begin = "BEGIN IMMEDIATE" if write else "BEGIN"
 
         def execute(operation: Sql) -> list[Any]:
-            if not connection.in_transaction:
-                self._begin(connection, write)
-            if operation.many:
-                return connection.executemany(operation.text, operation.params).fetchall()
-            return connection.execute(operation.text, operation.params).fetchall()
-
-        try:
-            result = run(make(), execute)
             if connection.in_transaction:
-                connection.execute("COMMIT")
-            return result
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+                return _execute(connection, operation)
+            return self._patiently(lambda: _begin(connection, begin, operation))
 
-    def _begin(self, connection: sqlite3.Connection, write: bool) -> None:
-        self._patiently(lambda: connection.execute("BEGIN IMMEDIATE" if write else "BEGIN"))
+        return _commit(connection, lambda: run(make(), execute))
 
     def _patiently(self, attempt: Callable[[], T]) -> T:
         """Try again while another process holds the lock, with growing, jittered pauses."""
@@ -154,68 +132,31 @@ class SqliteDriver:
             try:
                 return attempt()
             except sqlite3.OperationalError as error:
-                if not _is_busy(error) or time.monotonic() > deadline:
+                left = deadline - time.monotonic()
+                if not _is_busy(error) or left <= 0:
                     raise
-            time.sleep(pause * random.uniform(0.5, 1.5))
+            time.sleep(min(pause * random.uniform(0.5, 1.5), left))
             pause = min(pause * 1.5, 0.05)
 
-    # ------------------------------------------------------------- connections
-
-    @contextmanager
-    def _lease(self, write: bool) -> Iterator[sqlite3.Connection]:
-        if write or self.path == ":memory:":
-            with self._writers_turn() as connection:
-                yield connection
-            return
-        connection = self._take_reader()
-        try:
-            yield connection
-        finally:
-            self._readers.append(connection)
-            if self._closed:
-                self.close()
-
-    @contextmanager
-    def _writers_turn(self) -> Iterator[sqlite3.Connection]:
-        if not self._turn.acquire(timeout=self._timeout):
-            raise StoreUnavailable(f"{self.path} was busy with this process's other writes for {self._timeout:g} s.")
-        try:
-            if self._closed:
-                raise StoreClosed()
-            if self._writer is None:
-                self._writer = self._open()
-            yield self._writer
-        finally:
-            self._turn.release()
-
-    def _take_reader(self) -> sqlite3.Connection:
-        if self._closed:
-            raise StoreClosed()
-        try:
-            return self._readers.pop()
-        except IndexError:
-            return self._open()
+    # ----------------------------------------------------------------- opening
 
     def _open(self) -> sqlite3.Connection:
         connection = self._connect(f"mode={self._mode}")
         try:
             self._patiently(lambda: self._configure(connection))
-        except sqlite3.OperationalError as error:
+            return connection
+        except BaseException as error:
             connection.close()
-            if self._mode != "ro" or not self._is_settled() or _is_busy(error):
+            if self._mode != "ro" or not self._is_settled() or not _cannot_open(error):
                 raise
-            # A read-only folder has no room for the files that readers of a log share; with no
-            # log beside it, the file is whole and can be read as it is.
-            connection = self._connect("mode=ro&immutable=1")
-        with self._opening:
-            self._all.append(connection)
-        return connection
+        # A read-only folder has no room for the files that readers of a log share; with no log
+        # beside it, the file is whole and can be read as it is.
+        return self._connect("mode=ro&immutable=1")
 
     def _connect(self, query: str) -> sqlite3.Connection:
-        uri = ":memory:" if self.path == ":memory:" else f"file:{quote(self.path)}?{query}"
-        return sqlite3.connect(
-            uri, uri=True, timeout=min(self._timeout, 5.0), isolation_level=None, check_same_thread=False
-        )
+        uri = ":memory:" if self._in_memory else f"file:{quote(os.fsencode(self.path))}?{query}"
+        # SQLite's own waiting is off: it would block the event loop in a brief read.
+        return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
 
     def _is_settled(self) -> bool:
         log = Path(self.path + "-wal")
@@ -223,9 +164,9 @@ class SqliteDriver:
 
     def _configure(self, connection: sqlite3.Connection) -> None:
         [[journal]] = connection.execute("PRAGMA journal_mode").fetchall()
-        if self._mode != "ro" and journal not in ("wal", "memory"):
-            # Room that deleting frees is given back to the disk, see `SqlBackend._sweep`; this
-            # works only before the first table.
+        if self._mode != "ro" and journal not in ("wal", "memory") and _may_change(connection):
+            # Room that deleting frees can be given back to the disk; this has to be said before
+            # the first table.
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
@@ -234,56 +175,81 @@ class SqliteDriver:
     # ----------------------------------------------------------------- closing
 
     def close(self) -> None:
-        """Close the connections; those at work are closed when they are done."""
+        """Close the connections; what is at work is done to its end first."""
         self._closed = True
+        self._connections.shut()
         for hop in self._hops.values():
-            hop.shutdown(wait=threading.current_thread() not in hop._threads)
-        with self._opening:
-            idle, self._readers = self._readers, []
-            for connection in idle:
-                self._all.remove(connection)
-                connection.close()
-        with self._turn:
-            if self._writer is not None:
-                self._all.remove(self._writer)
-                self._writer.close()
-                self._writer = None
+            hop.stop()
+        self._connections.close()
 
     async def aclose(self) -> None:
         """Close the connections, without blocking the event loop."""
         await asyncio.to_thread(self.close)
 
 
-def _close_all(connections: list[sqlite3.Connection]) -> None:
-    while connections:
-        connections.pop().close()
+_RAISED = (sqlite3.Error, UnicodeDecodeError)
+"""What comes of SQLite's calls: the latter when a message quotes a broken file."""
 
 
-def _after_fork() -> None:
-    for driver in list(_drivers):
-        driver._forget()
+class _NotBrief(BaseException):
+    """A read turns out to be more work than an event loop should wait for."""
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+def _run_brief(connection: sqlite3.Connection, make: MakePlan[T]) -> T:
+    """Run a read that consists of brief statements; raises `_NotBrief` at the first that is not."""
+
+    def execute(operation: Sql) -> list[Any]:
+        if operation.brief is None:
+            raise _NotBrief
+        rows = _begin(connection, "BEGIN", operation)
+        if not operation.brief(rows):
+            raise _NotBrief
+        return rows
+
+    return _commit(connection, lambda: run(make(), execute))
 
 
-def _is_busy(error: sqlite3.Error) -> bool:
-    return "locked" in str(error) or "busy" in str(error)
+def _begin(connection: sqlite3.Connection, begin: str, operation: Sql) -> list[Any]:
+    if not connection.in_transaction:
+        connection.execute(begin)
+    return _execute(connection, operation)
 
 
-@contextmanager
-def _mapped(path: str) -> Iterator[None]:
-    """Turn the driver's errors into ours; the only place that does."""
+def _execute(connection: sqlite3.Connection, operation: Sql) -> list[Any]:
+    if operation.many:
+        return connection.executemany(operation.text, operation.params).fetchall()
+    return connection.execute(operation.text, operation.params).fetchall()
+
+
+def _commit(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
+    """Commit what ``work`` did, or take all of it back."""
     try:
-        yield
-    except CharmError:
-        raise
-    except sqlite3.Error as error:
-        raise _translate(path, error) from error
+        result = work()
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+        return result
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
-def _translate(path: str, error: sqlite3.Error) -> StoreError:
+def _may_change(connection: sqlite3.Connection) -> bool:
+    """Tell whether a file is empty or ours; another program's is left as it is."""
+    [[owner]] = connection.execute("PRAGMA application_id").fetchall()
+    return owner == APPLICATION_ID or not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+
+
+def _cannot_open(error: BaseException) -> bool:
+    said = str(error)
+    return isinstance(error, sqlite3.OperationalError) and ("unable to open" in said or "readonly" in said)
+
+
+def _is_busy(error: Exception) -> bool:
+    said = str(error)
+    return "locked" in said or "busy" in said or "locking protocol" in said
+
+
+def _translate(path: str, error: Exception) -> StoreError:
     """Tell apart by message: Python 3.10 has no error codes."""
     said = str(error)
     if _is_busy(error):
@@ -293,10 +259,9 @@ def _translate(path: str, error: sqlite3.Error) -> StoreError:
     if "full" in said or "disk I/O" in said:
         return StoreUnavailable(f"{path}: {said}; nothing was written, free some room and try again")
     if "unable to open" in said:
-        return StoreUnavailable(
-            f"{path} cannot be opened: {said}; does the folder exist, and may this user write to it?"
-        )
-    if "malformed" in said or "not a database" in said:
+        place = "file" if Path(path).parent.is_dir() else "folder"
+        return StoreUnavailable(f"{path} cannot be opened: {said}; does the {place} exist, and may this user use it?")
+    if "malformed" in said or "not a database" in said or isinstance(error, UnicodeDecodeError):
         return StoreCorrupt(f"{path} is not a sound SQLite database: {said}")
     if "no such table" in said:
         return SchemaMismatch(f"{path} has no tables of charm_checkpoint yet; run setup() first: {said}")

@@ -19,15 +19,45 @@ from __future__ import annotations
 
 import pytest
 
-for _module in ("backend_checkpoints", "backend_threads", "samples", "base"):
-    pytest.register_assert_rewrite(f"{__name__}.{_module}")
+_MODULES = (
+    "backend_checkpoints",
+    "backend_threads",
+    "base",
+    "conflicts",
+    "messages",
+    "runs",
+    "samples",
+    "saver_lists",
+    "saver_methods",
+    "sharing",
+    "texts",
+)
+pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _MODULES))
 
 from charm_checkpoint.testing.backend_checkpoints import BackendCheckpoints, BackendPages  # noqa: E402
 from charm_checkpoint.testing.backend_threads import BackendMessages, BackendThreads  # noqa: E402
+from charm_checkpoint.testing.conflicts import Conflicts, Deletion, NoConflicts  # noqa: E402
+from charm_checkpoint.testing.messages import Growth, Messages  # noqa: E402
+from charm_checkpoint.testing.runs import Pruned, Runs  # noqa: E402
+from charm_checkpoint.testing.saver_lists import DeltaHistory, SaverFilters, SaverLists  # noqa: E402
+from charm_checkpoint.testing.saver_methods import PendingWrites, SaverMethods  # noqa: E402
+from charm_checkpoint.testing.sharing import NoCaps, Processes, Sharing  # noqa: E402
+from charm_checkpoint.testing.texts import AnyText, DataIsNotCode, Paths  # noqa: E402
 
-PARTS = (BackendCheckpoints, BackendPages, BackendThreads, BackendMessages)
-"""The parts of the suite; a store that is being written may adopt them one by one."""
+
+class BackendSuite(BackendCheckpoints, BackendPages, BackendThreads, BackendMessages):
+    """What a backend does with records: start here with a new store."""
 
 
-class ContractSuite(BackendCheckpoints, BackendPages, BackendThreads, BackendMessages):
-    """All parts of the suite; a subclass adds the fixture ``url``."""
+class SaverSuite(SaverMethods, PendingWrites, SaverLists, SaverFilters, DeltaHistory):
+    """What the checkpointer does on top of it."""
+
+
+class GuaranteeSuite(
+    Runs, Pruned, Conflicts, NoConflicts, Deletion, AnyText, DataIsNotCode, Paths, Sharing, Processes, NoCaps, Growth
+):
+    """What users are promised, shown by real graphs and awkward values."""
+
+
+class ContractSuite(BackendSuite, SaverSuite, GuaranteeSuite, Messages):
+    """All of it; a subclass adds the fixture ``url``."""

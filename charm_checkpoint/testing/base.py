@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import pytest
@@ -69,6 +70,4 @@ class Suite:
     def graphs(self) -> Any:
         """Return the module of sample graphs; skips where LangGraph itself is not installed."""
         pytest.importorskip("langgraph.graph", reason="the sample graphs need langgraph")
-        from charm_checkpoint.testing import graphs
-
-        return graphs
+        return import_module("charm_checkpoint.testing.graphs")

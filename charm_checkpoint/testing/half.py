@@ -76,6 +76,7 @@ class AsyncHalf:
                 done.set_result(await make())
             except Exception as error:
                 done.set_exception(error)
+            del make, done  # with the arguments, which somebody may wait to see collected
 
     def run(self, blocking: Callable[[], T], twin: Callable[[], Awaitable[T]]) -> T:
         """Await what ``twin`` returns."""
@@ -119,9 +120,7 @@ class Twin:
         return partial(self._call, member, getattr(self.raw, f"a{name}", member)) if callable(member) else member
 
     def _call(self, member: Callable[..., Any], twin: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return self.half.run(
-            lambda: collected(member(*args, **kwargs)), lambda: acollected(twin(*args, **kwargs))
-        )
+        return self.half.run(lambda: collected(member(*args, **kwargs)), lambda: acollected(twin(*args, **kwargs)))
 
     def elsewhere(self) -> Twin:
         """Return the same object as another program's run would call it: in an empty context."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from charm_checkpoint.classes import MODEL, Plan, plan_of
 from charm_checkpoint.errors import StoreCorrupt
-from charm_checkpoint.objects import Finder, build_model, new_object, private_state, set_attribute
-from charm_checkpoint.walk import ReadingWalk, parse
+from charm_checkpoint.serde.classes import MODEL, Plan, plan_of
+from charm_checkpoint.serde.objects import Finder, build_model, new_object, private_state, set_attribute
+from charm_checkpoint.serde.walk import ReadingWalk, parse
 
 Columns = list[Any]
 """``[shapes, shape of each, fields of each]``, then, if any is not empty, ``[extra of each, private of each]``.
@@ -49,7 +49,7 @@ def model_states(values: Sequence[Any]) -> tuple[tuple[Any, ...], list[dict[str,
         plan = plan_of(cls)
         if plan is None or plan.kind != MODEL or plan.loose:
             return None
-    if any([obj.__pydantic_extra__ or obj.__pydantic_private__ for obj in values]):
+    if any(obj.__pydantic_extra__ or obj.__pydantic_private__ for obj in values):
         return None
     names = tuple([frozenset(obj.__pydantic_fields_set__) for obj in values])
     return (kinds, names), [obj.__dict__ for obj in values]
@@ -76,7 +76,7 @@ def make_run(finder: Finder, shapes: list[Any], index: list[int], states: list[A
     if rest:
         return [build_model(*_whole(shaped[n], *parts)) for n, *parts in zip(index, states, *rest, strict=True)]
     # One writer, one class: what is in the first state of a shape is in all of its size.
-    first = {n: state for n, state in zip(reversed(index), reversed(states), strict=True)}
+    first = dict(zip(reversed(index), reversed(states), strict=True))
     sizes = {n: -1 if shaped[n][1].root or first[n].keys() != shaped[n][1].names else len(first[n]) for n in first}
     run = []
     for n, state in zip(index, states, strict=True):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def demo(args: Namespace) -> int:
     """Run the demo."""
-    from charm_checkpoint.demo import run_demo
+    from charm_checkpoint.demo.director import run_demo
 
     return run_demo(args.url, keep=args.keep, delay=args.delay)
 
@@ -57,7 +57,7 @@ def threads(args: Namespace) -> int:
 
 def show(args: Namespace) -> int:
     """Show a thread's checkpoints."""
-    from charm_checkpoint.brief import brief
+    from charm_checkpoint.cli.brief import brief
 
     count = 0
     with open_store(args) as memory:

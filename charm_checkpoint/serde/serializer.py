@@ -15,11 +15,11 @@ from typing import Any
 
 import ormsgpack
 
-from charm_checkpoint.classes import KINDS, Plan, find_class, is_safe, path_of, plan_of, register_type
-from charm_checkpoint.columns import make_run, model_states, take_columns, walk_run
 from charm_checkpoint.errors import StoreCorrupt, TypeNotLoaded
-from charm_checkpoint.values import AS_IS, RAW, decode, encode
-from charm_checkpoint.walk import OPTIONS, ReadingWalk, WritingWalk
+from charm_checkpoint.serde.classes import KINDS, Plan, find_class, is_safe, path_of, plan_of, register_type
+from charm_checkpoint.serde.columns import make_run, model_states, take_columns, walk_run
+from charm_checkpoint.serde.values import AS_IS, RAW, decode, encode
+from charm_checkpoint.serde.walk import OPTIONS, ReadingWalk, WritingWalk
 
 __all__ = ["Serializer", "register_type"]
 

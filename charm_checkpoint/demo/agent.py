@@ -29,7 +29,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, Send, interrupt
 
 from charm_checkpoint import open_memory
-from charm_checkpoint.demo_device import Job
+from charm_checkpoint.demo.device import Job
 
 REQUEST = "Book me a train to Oslo on Friday, and a room for the night."
 

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 import pydantic
 
-from charm_checkpoint.classes import (
+from charm_checkpoint.errors import NotSerializable, TypeNotLoaded
+from charm_checkpoint.serde.classes import (
     ENUM,
     KINDS,
     MODEL,
@@ -25,7 +26,6 @@ from charm_checkpoint.classes import (
     Plan,
     path_of,
 )
-from charm_checkpoint.errors import NotSerializable, TypeNotLoaded
 
 logger = logging.getLogger("charm_checkpoint")
 

@@ -23,10 +23,10 @@ import ormsgpack
 from pydantic import SecretBytes, SecretStr
 from pydantic_core import TzInfo
 
-from charm_checkpoint import arrays
-from charm_checkpoint.classes import BUILTINS, SUBCLASSABLE, find_class, kind_of, name_of, path_of, plan_of
 from charm_checkpoint.errors import NotSerializable, TypeNotLoaded
-from charm_checkpoint.objects import MAKE, TAKE, Finder, logger
+from charm_checkpoint.serde import arrays
+from charm_checkpoint.serde.classes import BUILTINS, SUBCLASSABLE, find_class, kind_of, name_of, path_of, plan_of
+from charm_checkpoint.serde.objects import MAKE, TAKE, Finder, logger
 
 AS_IS, TUPLE, SET, FROZENSET, DEQUE, MAP, BIG_INT, TEXT, BYTEARRAY, COMPLEX = range(10)
 DATETIME, DATE, TIME, TIMEDELTA, TIMEZONE, ZONE, UUID_, DECIMAL, FRACTION, RANGE = range(10, 20)

@@ -56,7 +56,7 @@ class Device:
         self._lines: queue.Queue[str] = queue.Queue()
         self._errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "charm_checkpoint.demo_agent"],
+            [sys.executable, "-m", "charm_checkpoint.demo.agent"],
             cwd=folder,
             env=_environment(),
             stdin=subprocess.PIPE,

@@ -13,8 +13,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from charm_checkpoint import __version__, commands
-from charm_checkpoint.commands import complain
+from charm_checkpoint import __version__
+from charm_checkpoint.cli import commands
+from charm_checkpoint.cli.commands import complain
 from charm_checkpoint.errors import CharmError, ConfigError
 from charm_checkpoint.masking import mask
 

@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from urllib.parse import quote
 
 from charm_checkpoint import open_memory
-from charm_checkpoint.demo_device import Device, Job
+from charm_checkpoint.demo.device import Device, Job
 from charm_checkpoint.errors import ConfigError, MissingExtra
 from charm_checkpoint.location import parse_url
 from charm_checkpoint.masking import mask
 
 if TYPE_CHECKING:
-    from charm_checkpoint.demo_check import Check, Outcome
+    from charm_checkpoint.demo.check import Check, Outcome
     from charm_checkpoint.memory import Memory
 
 TIME_LIMIT = 90.0
@@ -166,8 +166,8 @@ class Story:
 
     def look(self) -> Outcome:
         """Read everything back in this process."""
-        from charm_checkpoint.demo_agent import World, build_graph
-        from charm_checkpoint.demo_check import Outcome
+        from charm_checkpoint.demo.agent import World, build_graph
+        from charm_checkpoint.demo.check import Outcome
 
         saver = self.memory.get_langgraph_checkpointer()
         nobody = Job("go on", "demo", self.url, self.thread, str(self.ledger))
@@ -219,7 +219,7 @@ def run_demo(url: str | None = None, *, keep: bool = False, delay: float = 0.2, 
 
 
 def _run(url: str, folder: Path, thread: str, delay: float, screen: Screen) -> list[Check]:
-    from charm_checkpoint.demo_check import check
+    from charm_checkpoint.demo.check import check
 
     with open_memory(url) as memory:
         if not memory.store.backend.abilities.processes:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from charm_checkpoint.demo_agent import APPROVAL, REQUEST, SCRIPT
+from charm_checkpoint.demo.agent import APPROVAL, REQUEST, SCRIPT
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import ormsgpack
 
 from charm_checkpoint.errors import DataError, NotSerializable, PathPart, StoreCorrupt
-from charm_checkpoint.objects import Finder
-from charm_checkpoint.values import AS_IS, ITEMS, MAP, RAW, TEXT, decode, encode
+from charm_checkpoint.serde.objects import Finder
+from charm_checkpoint.serde.values import AS_IS, ITEMS, MAP, RAW, TEXT, decode, encode
 
 MAX_DEPTH = 200
 """Containers and objects inside each other, an object counting twice. The engine itself writes 255 levels."""

@@ -1,0 +1,118 @@
+"""Sample graphs; the only part of the suite that imports LangGraph itself."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from langchain_core.messages import AIMessage
+from langgraph.channels.delta import DeltaChannel
+from langgraph.graph import END, START, StateGraph, add_messages
+from langgraph.types import Command, Send, interrupt
+from typing_extensions import TypedDict
+
+__all__ = ["Command", "branching", "chat", "counting", "delta", "nested", "paused"]
+
+
+class Chat(TypedDict):
+    """A conversation."""
+
+    messages: Annotated[list[Any], add_messages]
+
+
+class Log(TypedDict):
+    """A list that every node adds to."""
+
+    log: Annotated[list[Any], operator.add]
+
+
+def _concat(state: list[Any], updates: list[list[Any]]) -> list[Any]:
+    return [*state, *(item for update in updates for item in update)]
+
+
+class Delta(TypedDict):
+    """A list kept by its changes, with a snapshot at every third."""
+
+    log: Annotated[list[Any], DeltaChannel(_concat, snapshot_frequency=3)]
+    plain: Annotated[list[Any], operator.add]
+
+
+def chat(saver: Any) -> Any:
+    """Return a graph of one node that answers each message."""
+
+    def answer(state: Chat) -> Any:
+        number = len(state["messages"])
+        return {"messages": [AIMessage(f"answer to {state['messages'][-1].content}", id=f"a{number}")]}
+
+    return StateGraph(Chat).add_node(answer).add_edge(START, "answer").compile(checkpointer=saver)
+
+
+def counting(saver: Any, meddle: Callable[[str], None] = lambda node: None) -> Any:
+    """Return a graph of three nodes in a row that log their names, calling ``meddle`` in each."""
+
+    def node(name: str) -> Any:
+        def log(state: Log) -> Any:
+            meddle(name)
+            return {"log": [name]}
+
+        return log
+
+    graph = StateGraph(Log)
+    for name in ("one", "two", "three"):
+        graph.add_node(name, node(name))
+    graph.add_edge(START, "one").add_edge("one", "two").add_edge("two", "three").add_edge("three", END)
+    return graph.compile(checkpointer=saver)
+
+
+def branching(saver: Any) -> Any:
+    """Return a graph whose first node sends five tasks to run side by side."""
+
+    def fan(state: Log) -> Any:
+        return [Send("work", {"log": [n]}) for n in range(5)]
+
+    def work(state: Log) -> Any:
+        return {"log": [("done", state["log"][0])]}
+
+    graph = StateGraph(Log).add_node("work", work)
+    return graph.add_conditional_edges(START, fan, ["work"]).compile(checkpointer=saver)
+
+
+def paused(saver: Any) -> Any:
+    """Return a graph that asks twice before it goes on."""
+
+    def ask(state: Log) -> Any:
+        return {"log": ["first", interrupt("first?"), "second", interrupt("second?")]}
+
+    def end(state: Log) -> Any:
+        return {"log": ["end"]}
+
+    graph = StateGraph(Log).add_node(ask).add_node(end)
+    return graph.add_edge(START, "ask").add_edge("ask", "end").compile(checkpointer=saver)
+
+
+def nested(saver: Any, *, stable: bool = False, pause: bool = False) -> Any:
+    """Return a graph with a subgraph; a stable one keeps its own thread of checkpoints from run to run."""
+
+    def inner(state: Log) -> Any:
+        return {"log": [("inner", interrupt("inner?") if pause else len(state["log"]))]}
+
+    def after(state: Log) -> Any:
+        return {"log": ["after"]}
+
+    sub = StateGraph(Log).add_node(inner).add_edge(START, "inner").compile(checkpointer=stable or None)
+    graph = StateGraph(Log).add_node("sub", sub).add_node(after)
+    return graph.add_edge(START, "sub").add_edge("sub", "after").compile(checkpointer=saver)
+
+
+def delta(saver: Any) -> Any:
+    """Return a graph whose log is a delta channel."""
+
+    def first(state: Delta) -> Any:
+        return {"log": [("first", len(state["log"]))], "plain": [1]}
+
+    def second(state: Delta) -> Any:
+        return {"log": [("second", len(state["log"]))]}
+
+    graph = StateGraph(Delta).add_node(first).add_node(second)
+    return graph.add_edge(START, "first").add_edge("first", "second").compile(checkpointer=saver)

@@ -8,12 +8,10 @@ from typing import Any
 from charm_checkpoint.cache import Cache
 from charm_checkpoint.codec import Entry
 
-THREADS = 512
-"""Threads that a saver remembers at once."""
+ADDRESSES = 400_000
+"""Addresses that a saver remembers of all threads together, some 40 MB of memory."""
 CHECKPOINTS = 16
 """Checkpoints of a thread that it remembers at once."""
-ADDRESSES = 500_000
-"""Addresses of a thread above which it is forgotten, to bound memory."""
 
 Channels = Mapping[str, tuple[Any, Entry]]
 """Channel: its version, and where its value went. Values that went inline are left out."""
@@ -55,7 +53,7 @@ class Memo:
     """Threads by name, the least used forgotten first."""
 
     def __init__(self) -> None:
-        self._threads: Cache[str, ThreadMemo] = Cache(2 * THREADS)
+        self._threads: Cache[str, ThreadMemo] = Cache(2 * ADDRESSES)
 
     def thread(self, thread: str) -> ThreadMemo | None:
         """Return what is remembered of a thread."""
@@ -67,7 +65,8 @@ class Memo:
         memo = self._threads.get(thread)
         if memo is None or (memo.deletes, memo.sweeps) != (deletes, sweeps) or len(memo.known) > ADDRESSES:
             memo = ThreadMemo(deletes, sweeps)
-            self._threads.put(thread, memo)
+        # Put again each time, with what it weighs by now: long threads make room for less.
+        self._threads.put(thread, memo, 1 + len(memo.known))
         return memo
 
     def forget(self, thread: str) -> None:

@@ -25,7 +25,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from charm_checkpoint.plan import MakePlan, Plan
 
@@ -50,8 +51,7 @@ class Chunk:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadState:
+class ThreadState(NamedTuple):
     """What a thread's own record says. A thread never heard of is all zeros.
 
     ``deletes`` counts `Backend.delete_thread` calls that found the thread, and outlives it.
@@ -63,8 +63,7 @@ class ThreadState:
     seq: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointRow:
+class CheckpointRow(NamedTuple):
     """A stored checkpoint. ``seq`` is its commit number: later commits have larger ones.
 
     ``conflict`` is the head this checkpoint did not follow, when it was stored as a branch.
@@ -121,8 +120,7 @@ class NewWrites:
 Outcome = Literal["stored", "stale", "conflict", "deleted", "changed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What became of a write. Only ``stored`` changed anything.
 
     ``stale``: ``base_sweeps`` is no longer the thread's. ``conflict``: refused, see
@@ -137,8 +135,7 @@ class Reply:
     conflict: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A checkpoint with its pending writes' bodies, in the order they were committed.
 
     ``head`` is the id of the namespace's head. ``chunks`` may hold chunks the checkpoint
@@ -149,7 +146,7 @@ class Found:
     head: str | None = None
     row: CheckpointRow | None = None
     writes: Sequence[bytes] = ()
-    chunks: Mapping[bytes, Chunk] = field(default_factory=dict)
+    chunks: Mapping[bytes, Chunk] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,8 @@ class Where(NamedTuple):
 def where(config: RunnableConfig) -> Where:
     """Read a config's ``configurable``; raises `ConfigError` naming the key that is wrong."""
     configurable = config.get("configurable") or {}
-    thread, ns, id = map(configurable.get, ("thread_id", "checkpoint_ns", "checkpoint_id"))
+    get = configurable.get
+    thread, ns, id = get("thread_id"), get("checkpoint_ns"), get("checkpoint_id")
     if type(thread) is str and (ns is None or type(ns) is str) and (id is None or type(id) is str):
         return Where(thread, ns or "", id or None)
     if type(thread) in (int, UUID):
@@ -140,8 +141,10 @@ def decode_record(serde: Serializer, id: str, body: bytes, roots: bytes) -> Reco
         v, ts, versions, seen, rest, metadata, numbers = serde.loads(payload[4:end])
     except DataError as error:
         raise _named(error) from None
-    addresses = split(roots)
-    places = {name: None if number is None else addresses[number] for name, number in numbers.items()}
+    places: dict[str, bytes | None] = numbers
+    if roots:
+        addresses = split(roots)
+        places = {name: None if number is None else addresses[number] for name, number in numbers.items()}
     checkpoint = {
         "v": v, "id": id, "ts": ts, "channel_values": {}, "channel_versions": versions, "versions_seen": seen, **rest
     }  # fmt: skip

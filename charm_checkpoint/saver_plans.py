@@ -33,7 +33,7 @@ from charm_checkpoint.records import (
     encode_record,
     inline_values,
 )
-from charm_checkpoint.revive import Reviver, split
+from charm_checkpoint.revive import Plain, Reviver, split
 from charm_checkpoint.serde import Serializer
 
 log = logging.getLogger("charm_checkpoint")
@@ -87,21 +87,12 @@ class SaverPlans:
         self, found: Found, row: CheckpointRow, record: Record, remember: bool = True
     ) -> Plan[CheckpointTuple]:
         """Build the tuple of a checkpoint, and remember where its values are."""
-        values = record.checkpoint["channel_values"]
         inline = inline_values(self._serde, record)
-        chunks = (yield from self._reader.gather(row.thread, split(row.roots), found.chunks)) if row.roots else {}
-        reviver = Reviver(self._serde, chunks)
-        channels = {}
-        for name, ref in record.places.items():
-            if ref is None:
-                values[name] = inline[name]
-            else:
-                values[name], leaves = _value(reviver, name, ref)
-                channels[name] = (record.checkpoint["channel_versions"].get(name), Entry(None, ref, leaves))
-        if remember and channels:
-            memo = self._memo.at(row.thread, found.state.deletes, found.state.sweeps)
-            memo.known.update(chunks)
-            memo.keep(row.ns, row.id, channels)
+        if row.roots:
+            chunks = yield from self._reader.gather(row.thread, split(row.roots), found.chunks)
+            self._fill(found, row, record, inline, chunks, remember)
+        else:
+            record.checkpoint["channel_values"] = inline
         return CheckpointTuple(
             config_of(row.thread, row.ns, row.id),
             record.checkpoint,  # type: ignore[arg-type]
@@ -109,6 +100,30 @@ class SaverPlans:
             config_of(row.thread, row.ns, row.parent) if row.parent else None,
             decode_writes(self._serde, found.writes),
         )
+
+    def _fill(
+        self,
+        found: Found,
+        row: CheckpointRow,
+        record: Record,
+        inline: dict[str, Any],
+        chunks: dict[bytes, Plain],
+        remember: bool,
+    ) -> None:
+        """Put a checkpoint's values in their places, in the order they were put in."""
+        values, versions = record.checkpoint["channel_values"], record.checkpoint["channel_versions"]
+        reviver = Reviver(self._serde, chunks)
+        channels = {}
+        for name, ref in record.places.items():
+            if ref is None:
+                values[name] = inline[name]
+            else:
+                values[name], leaves = _value(reviver, name, ref)
+                channels[name] = (versions.get(name), Entry(None, ref, leaves))
+        if remember:
+            memo = self._memo.at(row.thread, found.state.deletes, found.state.sweeps)
+            memo.known.update(chunks)
+            memo.keep(row.ns, row.id, channels)
 
     def page(
         self, query: Query, filter: Mapping[str, Any], after: Any, size: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,21 +30,40 @@ STORES = (
 )
 
 
+def pytest_collection_finish() -> None:
+    """Spare `gc.collect`, which runs after every test, what is there before the first."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(params=STORES, ids=[row.name for row in STORES])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the URL of a new, empty store of each kind."""
+def make_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Return a function that makes URLs of new, empty stores, for each kind of store."""
     row: Row = request.param
-    try:
-        return row.make_url(tmp_path)
-    except Missing as missing:
-        if os.environ.get("CHARM_REQUIRE_STORES") == "1":
-            raise
-        pytest.skip(f"{row.name}: {missing}")
+    numbers = itertools.count()
+
+    def make() -> str:
+        folder = tmp_path / f"store {next(numbers)}"
+        folder.mkdir()
+        try:
+            return row.make_url(folder)
+        except Missing as missing:
+            if os.environ.get("CHARM_REQUIRE_STORES") == "1":
+                raise
+            pytest.skip(f"{row.name}: {missing}")
+
+    return make
+
+
+@pytest.fixture
+def url(make_url: Callable[[], str]) -> str:
+    """Return the URL of a new, empty store, of each kind."""
+    return make_url()
 
 
 @pytest.fixture(autouse=True)
 def nothing_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let what a test forgot to close show up as a warning, which is an error, in that very test."""
     yield
-    if "url" in request.fixturenames:
+    if "make_url" in request.fixturenames:
         gc.collect()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from charm_checkpoint.testing import PARTS, ContractSuite
+from charm_checkpoint.testing import ContractSuite
 
 
 class TestContract(ContractSuite):
@@ -10,5 +10,5 @@ class TestContract(ContractSuite):
 
 
 def test_no_part_hides_another_parts_test() -> None:
-    names = [name for part in PARTS for name in vars(part) if name.startswith("test_")]
-    assert len(names) == len(set(names)) == len([name for name in dir(ContractSuite) if name.startswith("test_")])
+    names = [name for part in ContractSuite.__mro__ for name in vars(part) if name.startswith("test_")]
+    assert len(names) == len(set(names)) > 100

@@ -48,7 +48,9 @@ class Connections:
 
     def _renew(self) -> None:
         self._turn = threading.Lock()
-        self._quiet = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._quiet = threading.Condition(self._lock)
+        self._awaited = False
         self._reading = 0
 
     def take(self, write: bool) -> sqlite3.Connection:
@@ -62,16 +64,12 @@ class Connections:
         else:
             self._rest(connection)
 
-    def take_rested(self) -> sqlite3.Connection | None:
-        """Return a connection for reading, to be given back, if one is at hand at once."""
-        with self._quiet:
-            if self._closed or not self._at_rest:
-                return None
-            self._reading += 1
-            return self._at_rest.pop()
+    def leased(self) -> int:
+        """Return how many connections are at work."""
+        return self._reading + self._turn.locked()
 
     def _take_reader(self) -> sqlite3.Connection:
-        with self._quiet:
+        with self._lock:
             self._check()
             self._reading += 1
             if self._at_rest:
@@ -83,9 +81,10 @@ class Connections:
             raise
 
     def _rest(self, connection: sqlite3.Connection | None) -> None:
-        with self._quiet:
+        with self._lock:
             self._reading -= 1
-            self._quiet.notify_all()
+            if self._awaited:
+                self._quiet.notify_all()
             if connection is not None and not self._closed and len(self._at_rest) < KEPT:
                 self._at_rest.append(connection)
                 return
@@ -121,7 +120,7 @@ class Connections:
     def close(self) -> None:
         """Close the connections, that for writing when its turn is over, others when they are given back."""
         self.shut()
-        with self._quiet:
+        with self._lock:
             _close_all(self._at_rest)
         with self._turn:
             _close_all(self._writer)
@@ -131,7 +130,8 @@ class Connections:
     def hold(self) -> None:
         """Wait until nobody is at work, close the connections and keep everybody out."""
         self._has_turn = self._turn.acquire(timeout=self._timeout)
-        self._quiet.acquire()
+        self._lock.acquire()
+        self._awaited = True
         self._was_quiet = self._quiet.wait_for(lambda: not self._reading, self._timeout) and self._has_turn
         if self._was_quiet and not self._in_memory:
             _close_all(self._at_rest)
@@ -139,7 +139,8 @@ class Connections:
 
     def go_on(self) -> None:
         """Undo `hold`, in the process that forked."""
-        self._quiet.release()
+        self._awaited = False
+        self._lock.release()
         if self._has_turn:
             self._turn.release()
 
@@ -181,6 +182,4 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-    )
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

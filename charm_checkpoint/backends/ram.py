@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -194,7 +194,7 @@ class Ram:
         rows = [row for row in rows if self._matches(row, query) and (after is None or row.seq < after)]
         rows.sort(key=lambda row: -row.seq)
         found = [self._find(row.thread, row.ns, row.id) for row in rows[:size]]
-        items = found if writes else [replace(item, writes=()) for item in found]
+        items = found if writes else [item._replace(writes=()) for item in found]
         return Page(items, rows[size - 1].seq if len(rows) > size else None)
 
     def _matches(self, row: CheckpointRow, query: Query) -> bool:
@@ -282,12 +282,13 @@ class Ram:
             return Reply("conflict", copy.state)
         if not original.rows():
             return Reply("stored", copy.state)
-        copy.spaces = {
-            ns: _Space(space.head, {}, dict(space.marks), {id: list(bodies) for id, bodies in space.writes.items()})
-            for ns, space in original.spaces.items()
-        }
+        for ns, space in original.spaces.items():
+            ours = copy.spaces.setdefault(ns, _Space())  # it may hold writes that came before their checkpoint
+            ours.head, ours.marks = space.head, dict(space.marks)
+            for id, bodies in space.writes.items():
+                ours.writes.setdefault(id, []).extend(bodies)
         for row in sorted(original.rows(), key=lambda row: row.seq):
-            copy.spaces[row.ns].rows[row.id] = replace(row, thread=target, seq=next(self._commits))
+            copy.spaces[row.ns].rows[row.id] = row._replace(thread=target, seq=next(self._commits))
         copy.chunks = dict(original.chunks)
         self._threads[target] = copy
         return Reply("stored", copy.touch())

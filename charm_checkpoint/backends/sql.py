@@ -34,36 +34,22 @@ from charm_checkpoint.migrate import Migration, pending
 from charm_checkpoint.plan import Plan
 
 _ROW = "c.key, c.id, c.parent, c.conflict, c.roots, c.body"
-_ROOTS = 9
-"""Where ``roots`` stand in a row of `_FIND`."""
 _OF_THREAD = "space IN (SELECT key FROM space WHERE thread = ?)"
 _FIND = f"""
-    SELECT t.deletes, t.sweeps, t.seq, s.key, latest.id, {_ROW},
-        EXISTS (SELECT 1 FROM write w WHERE w.space = s.key AND w.id = c.id)
+    SELECT w.body, t.deletes, t.sweeps, t.seq, latest.id, {_ROW}
     FROM thread t
     LEFT JOIN space s ON s.thread = t.key AND s.ns = ?
     LEFT JOIN checkpoint latest ON latest.key = {HEAD}
     LEFT JOIN checkpoint c ON """
-_FIND_HEAD = _FIND + "c.key = latest.key WHERE t.identity = ?"
-_FIND_ID = _FIND + "c.space = s.key AND c.id = ? WHERE t.identity = ?"
-_INSERT = (
-    "INSERT INTO checkpoint (space, id, conflict, parent, run, tags, roots, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-)
+_OF_FOUND = " LEFT JOIN write w ON w.space = s.key AND w.id = c.id WHERE t.identity = ? ORDER BY w.number"
+_FIND_HEAD = _FIND + "c.key = latest.key" + _OF_FOUND
+_FIND_ID = _FIND + "c.space = s.key AND c.id = ?" + _OF_FOUND
+_INSERT = "INSERT INTO checkpoint (space, id, conflict, parent, run, tags, roots, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _REPLACE = "UPDATE checkpoint SET parent = ?, run = ?, tags = ?, roots = ?, body = ? WHERE key = ?"
 _ADD_WRITES = """
     INSERT INTO write (space, id, number, body)
     VALUES (?, ?, (SELECT coalesce(max(number), 0) + 1 FROM write WHERE space = ? AND id = ?), ?)"""
 _WRITES = "SELECT body FROM write WHERE space = ? AND id = ? ORDER BY number"
-
-
-BRIEF = 4096
-"""Bytes in a reply that are decoded in well under a millisecond."""
-
-
-def _is_brief(rows: Sequence[Sequence[Any]]) -> bool:
-    """Tell whether a reply of `find` is soon dealt with: it is small, and names no chunks."""
-    blobs = [cell for row in rows for cell in row if type(cell) is bytes]
-    return sum(map(len, blobs)) <= BRIEF and not (rows and len(rows[0]) > _ROOTS and rows[0][_ROOTS])
 
 
 class SqlBackend(SqlSteps):
@@ -137,19 +123,18 @@ class SqlBackend(SqlSteps):
 
     def find(self, thread: str, ns: str, id: str | None) -> Plan[Found]:
         """Return one checkpoint; see `Backend.find`."""
-        name, space_name = self._identity(thread, CHECKPOINTS), text_bytes(ns)
+        name, space = self._identity(thread, CHECKPOINTS), text_bytes(ns)
         if id is None:
-            rows = yield Sql(_FIND_HEAD, (space_name, name), brief=_is_brief)
+            rows = yield Sql(_FIND_HEAD, (space, name), alone=True)
         else:
-            rows = yield Sql(_FIND_ID, (space_name, id_bytes(id), name), brief=_is_brief)
+            rows = yield Sql(_FIND_ID, (space, id_bytes(id), name), alone=True)
         if not rows:
             return Found(ThreadState())
-        deletes, sweeps, seq, space, head_id, *row, has_writes = rows[0]
-        state = ThreadState(deletes, sweeps, seq)
-        if row[0] is None:
-            return Found(state, id_text(head_id))
-        writes = (yield Sql(_WRITES, (space, row[1]), brief=_is_brief)) if has_writes else ()
-        return Found(state, id_text(head_id), checkpoint_row(thread, ns, row), [body for [body] in writes])
+        _, deletes, sweeps, seq, head_id, *row = rows[0]
+        found = None if row[0] is None else checkpoint_row(thread, ns, row)
+        head = found.id if found is not None and head_id == row[1] else id_text(head_id)
+        writes = [body for body, *_ in rows] if rows[0][0] is not None else []
+        return Found(ThreadState(deletes, sweeps, seq), head, found, writes)
 
     def ancestors(self, thread: str, ns: str, id: str, size: int) -> Plan[Sequence[Found]]:
         """Return a checkpoint and its ancestors; see `Backend.ancestors`."""
@@ -227,9 +212,10 @@ class SqlBackend(SqlSteps):
                 many=True,
             )
         left = "SELECT 1 FROM checkpoint WHERE space = s.key"
-        emptied = f"SELECT key FROM space s WHERE thread = ? AND NOT EXISTS ({left})"
-        yield Sql(f"DELETE FROM write WHERE space IN ({emptied})", (place.thread,))
-        yield Sql(f"DELETE FROM space WHERE key IN ({emptied})", (place.thread,))
+        emptied = f"SELECT key FROM space s WHERE thread = ? AND ns = ? AND NOT EXISTS ({left})"
+        touched = [(place.thread, text_bytes(ns)) for ns in {ns for ns, _ in doomed}]
+        yield Sql(f"DELETE FROM write WHERE space IN ({emptied})", touched, many=True)
+        yield Sql(f"DELETE FROM space WHERE key IN ({emptied})", touched, many=True)
         roots = yield Sql(f"SELECT roots FROM checkpoint WHERE {_OF_THREAD}", (place.thread,))
         yield from self._sweep(place.thread, [joined for [joined] in roots])
         state = yield from self._touch(place.thread, place.state, sweeps=1)
@@ -282,14 +268,17 @@ class SqlBackend(SqlSteps):
             "INSERT OR IGNORE INTO space (thread, ns) SELECT ?, ns FROM space WHERE thread = ?", (thread, origin.thread)
         )
         columns = "id, parent, run, conflict, tags, roots, body"
-        yield from self._copy_rows("checkpoint", columns, origin.thread, thread, "r.key")
-        yield from self._copy_rows("write", "id, number, body", origin.thread, thread, "r.number")
+        yield from self._copy_rows("checkpoint", columns, columns, origin.thread, thread, "r.key")
+        # The target may hold writes that came before their checkpoint: these go on counting after them.
+        early = "SELECT max(number) + 1 FROM write e WHERE e.space = theirs.key AND e.id = r.id"
+        numbered = f"id, r.number + coalesce(({early}), 0), body"
+        yield from self._copy_rows("write", "id, number, body", numbered, origin.thread, thread, "r.number")
         state = yield from self._touch(thread, place.state)
         return Reply("stored", state)
 
-    def _copy_rows(self, table: str, columns: str, source: int, target: int, order: str) -> Plan[None]:
+    def _copy_rows(self, table: str, columns: str, taken: str, source: int, target: int, order: str) -> Plan[None]:
         yield Sql(
-            f"INSERT INTO {table} (space, {columns}) SELECT theirs.key, {columns} FROM {table} r"
+            f"INSERT INTO {table} (space, {columns}) SELECT theirs.key, {taken} FROM {table} r"
             " JOIN space ours ON ours.key = r.space AND ours.thread = ?"
             f" JOIN space theirs ON theirs.thread = ? AND theirs.ns = ours.ns ORDER BY {order}",
             (source, target),
@@ -329,7 +318,8 @@ class SqlBackend(SqlSteps):
         if sweep:
             yield from self._sweep(thread, [new.roots])
             yield from self._give_back()
-        yield Sql("UPDATE thread SET name = ? WHERE key = ?", (new.body and text_bytes(new.thread), thread))
+        name = None if new.body is None else text_bytes(new.thread)
+        yield Sql("UPDATE thread SET name = ? WHERE key = ?", (name, thread))
         state = yield from self._touch(thread, held.state, sweeps=int(sweep))
         return Reply("stored", state)
 
@@ -343,7 +333,10 @@ class SqlBackend(SqlSteps):
             params += [self._identity(thread, kind) for kind in (CHECKPOINTS, MESSAGES)]
         of_space = "space IN (SELECT s.key FROM space s JOIN thread t ON t.key = s.thread WHERE " + where + ")"
         of_thread = "thread IN (SELECT t.key FROM thread t WHERE " + where + ")"
-        [[threads]] = yield Sql(f"SELECT count(DISTINCT t.name) FROM thread t WHERE {where}", params)
+        of_key = "EXISTS (SELECT 1 FROM space s JOIN {} r ON r.space = s.key WHERE s.thread = t.key)"
+        listed = "EXISTS (SELECT 1 FROM message m WHERE m.thread = t.key AND m.body IS NOT NULL)"
+        holding = f"({of_key.format('checkpoint')} OR {of_key.format('write')} OR {listed})"
+        [[threads]] = yield Sql(f"SELECT count(DISTINCT t.name) FROM thread t WHERE {where} AND {holding}", params)
         counts, total = [], 0
         for table, column, kin in (
             ("checkpoint", "body", of_space),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -22,14 +22,14 @@ SPARE = 64
 class Sql(NamedTuple):
     """A statement; the reply is its rows. ``many`` runs it once for each of ``params``.
 
-    ``brief`` marks a statement that is quick wherever it runs, and tells from its reply whether
-    the plan's work with that will be, too.
+    ``alone`` marks a read after which, as a rule, no other comes: it is run without a
+    transaction, and in one if another does come.
     """
 
     text: str
     params: Sequence[Any] = ()
     many: bool = False
-    brief: Callable[[Sequence[Any]], bool] | None = None
+    alone: bool = False
 
 
 class Place(NamedTuple):

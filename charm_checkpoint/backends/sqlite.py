@@ -4,8 +4,8 @@ Write-ahead logging lets readers go on while somebody writes. One writer at a ti
 own rule; threads of one process queue for it, processes try again until they have it. Blocking
 calls use a connection of their own. Async calls hop, a whole plan at a time, to one of two
 threads of the store's own: one for writes, one for reads, so that a read never stands behind a
-write that waits for another process. A read that is over sooner than a hop would take, and
-waits for nobody, is done at once.
+write that waits for another process. Even a short read is a hop: a file may be slow to answer,
+and servers that watch their event loop refuse a blocking call however short.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from charm_checkpoint.errors import (
     ConfigError,
     ReadOnlyStore,
     SchemaMismatch,
-    StoreClosed,
     StoreCorrupt,
     StoreError,
     StoreUnavailable,
@@ -90,32 +89,36 @@ class SqliteDriver:
         try:
             connection = self._connections.take(write)
             try:
-                return self._transact(connection, make, write)
+                return self._transact(connection, make, "BEGIN IMMEDIATE") if write else self._read(connection, make)
             finally:
                 self._connections.give(connection, write)
         except _RAISED as error:
             raise _translate(self.path, error) from error
 
     async def arun(self, make: MakePlan[T], *, write: bool) -> T:
-        """Run a plan in the store's own thread for its kind, or at once if it is a brief read."""
-        if self._closed:
-            raise StoreClosed()
-        connection = None if write else self._connections.take_rested()
-        if connection is not None:
-            try:
-                return _run_brief(connection, make)
-            except _NotBrief:
-                pass  # it starts again where it may take its time
-            except _RAISED as error:
-                if not _is_busy(error):
-                    raise _translate(self.path, error) from error
-            finally:
-                self._connections.give(connection, write)
+        """Run a plan in the store's own thread for its kind."""
         return await self._hops[write].run(lambda: self.run(make, write=write))
 
-    def _transact(self, connection: sqlite3.Connection, make: MakePlan[T], write: bool) -> T:
+    def _read(self, connection: sqlite3.Connection, make: MakePlan[T]) -> T:
+        """Run a plan without a transaction if it is one statement, which needs none."""
+        plan = make()
+        try:
+            operation = next(plan)
+            if operation.alone:
+                plan.send(connection.execute(operation.text, operation.params).fetchall())
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error):
+                raise
+        finally:
+            plan.close()
+        # There is more to it: from the start, and all of it on one state of the store.
+        return self._transact(connection, make, "BEGIN")
+
+    def _transact(self, connection: sqlite3.Connection, make: MakePlan[T], begin: str) -> T:
         """Run a plan; the transaction begins with its first operation, so work before that holds no lock."""
-        begin = "BEGIN IMMEDIATE" if write else "BEGIN"
 
         def execute(operation: Sql) -> list[Any]:
             if connection.in_transaction:
@@ -155,7 +158,8 @@ class SqliteDriver:
 
     def _connect(self, query: str) -> sqlite3.Connection:
         uri = ":memory:" if self._in_memory else f"file:{quote(os.fsencode(self.path))}?{query}"
-        # SQLite's own waiting is off: it would block the event loop in a brief read.
+        # SQLite's own waiting is off: it sleeps for fixed times, so that two writers can miss each
+        # other again and again; see `_patiently`.
         return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
 
     def _is_settled(self) -> bool:
@@ -174,6 +178,10 @@ class SqliteDriver:
 
     # ----------------------------------------------------------------- closing
 
+    def leased(self) -> int:
+        """Return how many connections are at work; a store at rest has none."""
+        return self._connections.leased()
+
     def close(self) -> None:
         """Close the connections; what is at work is done to its end first."""
         self._closed = True
@@ -189,24 +197,6 @@ class SqliteDriver:
 
 _RAISED = (sqlite3.Error, UnicodeDecodeError)
 """What comes of SQLite's calls: the latter when a message quotes a broken file."""
-
-
-class _NotBrief(BaseException):
-    """A read turns out to be more work than an event loop should wait for."""
-
-
-def _run_brief(connection: sqlite3.Connection, make: MakePlan[T]) -> T:
-    """Run a read that consists of brief statements; raises `_NotBrief` at the first that is not."""
-
-    def execute(operation: Sql) -> list[Any]:
-        if operation.brief is None:
-            raise _NotBrief
-        rows = _begin(connection, "BEGIN", operation)
-        if not operation.brief(rows):
-            raise _NotBrief
-        return rows
-
-    return _commit(connection, lambda: run(make(), execute))
 
 
 def _begin(connection: sqlite3.Connection, begin: str, operation: Sql) -> list[Any]:

@@ -46,6 +46,17 @@ class BackendThreads(Suite):
         backend.put(new("a"))
         assert list(backend.find("t", "", "a").writes) == []
 
+    def test_writes_that_came_early_go_with_their_namespace_only(self, backend: Steps) -> None:
+        for ns in ("n", "other"):
+            backend.put(new("a", ns=ns))
+        for ns in ("n", "other", "early"):
+            backend.put_writes(NewWrites("t", ns, "b", b"early", None))
+        backend.remove("t", [("n", "a")], None)
+        assert backend.usage("t").writes == 2
+        for ns, expected in (("n", []), ("other", [b"early"]), ("early", [b"early"])):
+            backend.put(new("b", ns=ns, on_conflict="allow"))
+            assert list(map(bytes, backend.find("t", ns, "b").writes)) == expected
+
     def test_remove_sweeps_what_nothing_reaches(self, backend: Steps) -> None:
         backend.put(new("a", chunks=[LEAF, SHARED, TOP], roots=TOP.address))
         backend.put(new("b", "a", chunks=[LONELY], roots=LONELY.address + SHARED.address))
@@ -161,6 +172,18 @@ class BackendThreads(Suite):
         assert backend.copy_thread("t", "t").outcome == "conflict"
         assert listed_ids(backend, "t") == ["a"]
 
+    def test_a_copy_leaves_writes_that_came_early(self, backend: Steps) -> None:
+        backend.put(new("a"))
+        for body in (b"1", b"2"):
+            backend.put_writes(NewWrites("t", "", "a", body, None))
+        for id, ns in (("a", ""), ("b", ""), ("b", "n")):
+            backend.put_writes(NewWrites("u", ns, id, b"early", None))
+        backend.copy_thread("t", "u")
+        assert sorted(map(bytes, backend.find("u", "", "a").writes)) == [b"1", b"2", b"early"]
+        for ns in ("", "n"):
+            backend.put(new("b", thread="u", ns=ns, on_conflict="allow"))
+            assert list(map(bytes, backend.find("u", ns, "b").writes)) == [b"early"]
+
     def test_copying_nothing_or_onto_what_was_deleted(self, backend: Steps) -> None:
         assert backend.copy_thread("nobody", "u").outcome == "stored"
         assert listed_ids(backend, "u") == []
@@ -179,8 +202,11 @@ class BackendThreads(Suite):
         assert backend.usage("t") == Usage(1, 1, 1, 1, 3 + 5 + len(LEAF.data))
         assert backend.usage("u") == Usage(1, 0, 0, 1, 2 + len(SHARED.data))
         assert backend.usage(None) == Usage(2, 1, 1, 2, 10 + len(LEAF.data + SHARED.data))
+        backend.put_messages(new_messages("", LEAF, thread="v"))
+        assert backend.usage(None).threads == 3
         backend.delete_thread("t")
-        backend.put_messages(NewMessages("u", None, b"", (), None))
+        for thread in "uv":
+            backend.put_messages(NewMessages(thread, None, b"", (), None))
         assert backend.usage(None) == Usage()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from charm_checkpoint.errors import ThreadConflict, ThreadDeleted
 from charm_checkpoint.testing.base import Suite
-from charm_checkpoint.testing.half import Twin
+from charm_checkpoint.testing.half import Steps, Twin
 from charm_checkpoint.testing.runs import DURABILITY, state
 from charm_checkpoint.testing.samples import checkpoint, config, ids
 from charm_checkpoint.testing.saver_methods import chain, config_all, put
@@ -288,13 +288,17 @@ class Deletion(Suite):
     def test_who_deletes_may_start_afresh_at_once(self, saver: Twin) -> None:
         for _ in range(3):
             chain(saver, 2)
+            saver.get_tuple(config())
             saver.delete_thread("t")
         assert len(chain(saver, 2)) == len(saver.list(config())) == 2
 
-    def test_what_was_known_before_a_delete_is_sent_again(self, saver: Twin) -> None:
+    def test_what_was_known_before_a_delete_is_sent_again(self, saver: Twin, backend: Steps) -> None:
         held = {"long": [{"n": n} for n in range(400)]}
         put(saver, config(), checkpoint(held))
-        saver.elsewhere().delete_thread("t")
-        fresh = saver.elsewhere()
-        where = put(fresh, config(), checkpoint(held))
+        backend.delete_thread("t")  # as another process would, unknown to this saver
+        where = put(saver.elsewhere(), config(), checkpoint(held))
+        assert saver.elsewhere().get(where)["channel_values"] == held
+        emptied = put(saver, where, checkpoint({}))
+        backend.remove("t", [("", where["configurable"]["checkpoint_id"])], None)
+        where = put(saver, emptied, checkpoint(held))
         assert saver.elsewhere().get(where)["channel_values"] == held

@@ -32,9 +32,9 @@ def _concat(state: list[Any], updates: list[list[Any]]) -> list[Any]:
 
 
 class Delta(TypedDict):
-    """A list kept by its changes, with a snapshot at every third."""
+    """A list kept by its changes, with a snapshot at every fifth."""
 
-    log: Annotated[list[Any], DeltaChannel(_concat, snapshot_frequency=3)]
+    log: Annotated[list[Any], DeltaChannel(_concat, snapshot_frequency=5)]
     plain: Annotated[list[Any], operator.add]
 
 

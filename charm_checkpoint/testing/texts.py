@@ -133,7 +133,10 @@ KINDS: dict[str, Callable[[str, dict[str, Any]], Any]] = {
 def forged(name: str, kind: str) -> Any:
     """Return a value whose class claims to be ``name``, until `disown` is called."""
     module, _, member = name.partition(":")
-    return KINDS[kind](member, {"__module__": module, "__qualname__": member})
+    value = KINDS[kind](member, {"__module__": module, "__qualname__": member})
+    # From Python 3.12 on, a dataclass made by a call takes its caller's module.
+    type(value).__module__ = module
+    return value
 
 
 def disown(value: Any) -> None:

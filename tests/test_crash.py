@@ -1,0 +1,86 @@
+"""Processes that are killed in the middle of their work leave a store that is whole."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import time
+from collections import defaultdict
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from children.jobs import config, item, items
+from nursery import nursery, scaled
+
+from charm_checkpoint import open_memory
+from charm_checkpoint.memory import Memory
+
+KILLS = 200
+
+
+def dangling(path: Path) -> list[tuple[int, bytes]]:
+    """Return the addresses that something names and nothing holds, with their threads."""
+    with closing(sqlite3.connect(path)) as db:
+        held = set(db.execute("SELECT thread, address FROM chunk"))
+        named = [
+            *db.execute("SELECT thread, refs FROM chunk"),
+            *db.execute("SELECT s.thread, c.roots FROM checkpoint c JOIN space s ON s.key = c.space"),
+            *db.execute("SELECT thread, roots FROM message"),
+        ]
+    places = {(thread, refs[start : start + 16]) for thread, refs in named for start in range(0, len(refs), 16)}
+    return sorted(places - held)
+
+
+def is_sound(path: Path) -> bool:
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def check_all(memory: Memory, acks: list[str]) -> None:
+    """Check that all that was acknowledged is there, and nothing is half there."""
+    saver = memory.get_langgraph_checkpointer()
+    found = {(at.config["configurable"]["thread_id"], at.checkpoint["id"]): at for at in saver.list(None)}
+    for at in found.values():
+        held = at.checkpoint["channel_values"]["items"]
+        assert held == items(len(held))
+    heads: dict[str, int] = defaultdict(int)
+    messages = {thread: [m["content"] for m in memory.load_messages(thread)] for thread, _ in found}
+    for kind, thread, name, count in (ack.split("|") for ack in acks):
+        number = int(count)
+        if kind == "message":
+            assert name in messages[thread]
+        elif kind == "head":
+            heads[thread] = max(heads[thread], number)
+        else:
+            assert len(found[thread, name].checkpoint["channel_values"]["items"]) == number
+        if kind == "writes":
+            writes = [(f"task {count}", "items", item(number)), (f"task {count}", "large", items(number))]
+            assert found[thread, name].pending_writes == writes
+    for thread, number in heads.items():
+        head = saver.get_tuple(config(thread))
+        assert head is not None and len(head.checkpoint["channel_values"]["items"]) >= number
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
+@pytest.mark.timeout(600)
+def test_no_acknowledged_write_is_lost_to_sigkill(tmp_path: Path) -> None:
+    path = tmp_path / "charm.db"
+    url, acks, silent = f"sqlite:///{path}", [], 0
+    with nursery(tmp_path) as workers:
+        for kill in range(scaled(KILLS)):
+            worker = workers.start("write_until_killed", url, kill)
+            # From its first steps to its twentieth write or so.
+            time.sleep(random.uniform(0.005, 0.12))
+            os.kill(worker.pid, signal.SIGKILL)
+            assert worker.wait() == -signal.SIGKILL
+            said = worker.acks
+            silent += not said
+            acks += said
+    assert len(acks) > 2 * scaled(KILLS) > 3 * silent, "too few of the kills fell into writes"
+    with open_memory(url) as memory:
+        check_all(memory, acks)
+    assert is_sound(path)
+    assert dangling(path) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
@@ -15,6 +15,7 @@ from langgraph.checkpoint.base import (
     writes_sort_key,
 )
 
+from charm_checkpoint.codec import is_small
 from charm_checkpoint.errors import ConfigError, DataError, StoreCorrupt
 from charm_checkpoint.packing import pack, unpack
 from charm_checkpoint.revive import split
@@ -85,16 +86,19 @@ def merged_metadata(config: RunnableConfig, metadata: CheckpointMetadata) -> dic
 # --------------------------------------------------------------------------- checkpoints
 
 
-class Record(NamedTuple):
-    """A checkpoint's record, decoded but for its values.
+Place: TypeAlias = "bytes | list[Any] | None"
+"""Where a value is: in the chunk of this address; here, as the only member; or in `Record.inline`."""
 
-    ``places`` says where each channel's value is: its chunk's address, or None if it is one of
-    the values in ``inline``, which are in the order of the channels that are None.
+
+class Record(NamedTuple):
+    """A checkpoint's record, decoded but for its values, which ``places`` locates by channel.
+
+    ``inline`` holds those whose place is None, in the order of their channels.
     """
 
     checkpoint: dict[str, Any]
     metadata: dict[str, Any]
-    places: dict[str, bytes | None]
+    places: dict[str, Place]
     inline: bytes
 
 
@@ -106,25 +110,26 @@ def encode_record(
 ) -> tuple[bytes, bytes]:
     """Return a checkpoint's body and roots; ``refs`` has None for a value that goes inline.
 
-    The values stand apart from the rest, so that this can be read where the classes of the
-    state are not loaded. Raises `NotSerializable` with a path that starts at the checkpoint or
+    Values other than plain ones stand apart from the rest, so that this can be read where the
+    classes of the state are not loaded. Raises `NotSerializable` with a path that starts at the checkpoint or
     the metadata.
     """
     roots = [ref for ref in refs.values() if ref is not None]
     numbers = iter(range(len(roots)))
-    places = {name: None if ref is None else next(numbers) for name, ref in refs.items()}
+    values = checkpoint["channel_values"]
+    plain = {name: [values[name]] for name, ref in refs.items() if ref is None and is_small(values[name])}
+    places = {name: plain.get(name) if ref is None else next(numbers) for name, ref in refs.items()}
     rest = {key: value for key, value in checkpoint.items() if key not in _SET_APART}
     parts = [*(checkpoint[field] for field in _FIELDS), rest, dict(metadata), places]
     try:
         header = serde.dumps(parts)
     except DataError as error:
         raise _named(error) from None
-    inline = _dump_inline(serde, checkpoint["channel_values"], refs)
+    inline = _dump_inline(serde, values, [name for name, place in places.items() if place is None])
     return pack(len(header).to_bytes(4, "big") + header + inline), b"".join(roots)
 
 
-def _dump_inline(serde: Serializer, values: Mapping[str, Any], refs: Mapping[str, bytes | None]) -> bytes:
-    names = [name for name, ref in refs.items() if ref is None]
+def _dump_inline(serde: Serializer, values: Mapping[str, Any], names: Sequence[str]) -> bytes:
     if not names:
         return b""
     try:
@@ -141,10 +146,10 @@ def decode_record(serde: Serializer, id: str, body: bytes, roots: bytes) -> Reco
         v, ts, versions, seen, rest, metadata, numbers = serde.loads(payload[4:end])
     except DataError as error:
         raise _named(error) from None
-    places: dict[str, bytes | None] = numbers
+    places: dict[str, Place] = numbers
     if roots:
         addresses = split(roots)
-        places = {name: None if number is None else addresses[number] for name, number in numbers.items()}
+        places = {name: addresses[place] if type(place) is int else place for name, place in numbers.items()}
     checkpoint = {
         "v": v, "id": id, "ts": ts, "channel_values": {}, "channel_versions": versions, "versions_seen": seen, **rest
     }  # fmt: skip
@@ -152,14 +157,19 @@ def decode_record(serde: Serializer, id: str, body: bytes, roots: bytes) -> Reco
 
 
 def inline_values(serde: Serializer, record: Record) -> dict[str, Any]:
-    """Return the values of a record that are inline, by channel."""
+    """Return the values that are in a record itself, by channel."""
     names = [name for name, place in record.places.items() if place is None]
     if not names:
-        return {}
+        return {name: place[0] for name, place in record.places.items() if type(place) is list}
     try:
-        return dict(zip(names, serde.loads(record.inline), strict=True))
+        loaded = dict(zip(names, serde.loads(record.inline), strict=True))
     except DataError as error:
         raise _in_channel(error, names) from None
+    return {
+        name: place[0] if type(place) is list else loaded[name]
+        for name, place in record.places.items()
+        if type(place) is not bytes
+    }
 
 
 def _in_channel(error: DataError, names: Sequence[str]) -> DataError:

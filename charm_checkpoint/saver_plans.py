@@ -115,7 +115,7 @@ class SaverPlans:
         reviver = Reviver(self._serde, chunks)
         channels = {}
         for name, ref in record.places.items():
-            if ref is None:
+            if type(ref) is not bytes:
                 values[name] = inline[name]
             else:
                 values[name], leaves = _value(reviver, name, ref)
@@ -160,7 +160,7 @@ class SaverPlans:
 
     def _seed(self, thread: str, found: Found, record: Record, name: str) -> Plan[Any]:
         ref = record.places[name]
-        if ref is None:
+        if type(ref) is not bytes:
             return inline_values(self._serde, record)[name]
         chunks = yield from self._reader.gather(thread, [ref], found.chunks)
         return _value(Reviver(self._serde, chunks), name, ref)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, overload
 
@@ -32,6 +33,7 @@ def bytes_text(data: bytes) -> str:
 def id_bytes(id: str) -> bytes: ...
 @overload
 def id_bytes(id: str | None) -> bytes | None: ...
+@lru_cache(8192)
 def id_bytes(id: str | None) -> bytes | None:
     """Encode an id: 17 bytes if it is a UUID in its usual form. Order among UUIDs is kept."""
     if id is None:
@@ -50,6 +52,7 @@ _HEX = frozenset("0123456789abcdef")
 def id_text(data: bytes) -> str: ...
 @overload
 def id_text(data: bytes | None) -> str | None: ...
+@lru_cache(8192)
 def id_text(data: bytes | None) -> str | None:
     """Undo `id_bytes`."""
     if data is None:

@@ -49,7 +49,13 @@ _REPLACE = "UPDATE checkpoint SET parent = ?, run = ?, tags = ?, roots = ?, body
 _ADD_WRITES = """
     INSERT INTO write (space, id, number, body)
     VALUES (?, ?, (SELECT coalesce(max(number), 0) + 1 FROM write WHERE space = ? AND id = ?), ?)"""
-_WRITES = "SELECT body FROM write WHERE space = ? AND id = ? ORDER BY number"
+_PAGE = f"""
+    SELECT t.name, s.key AS space, s.ns, t.deletes, t.sweeps, t.seq, {_ROW} FROM checkpoint c
+    JOIN space s ON s.key = c.space JOIN thread t ON t.key = s.thread
+    WHERE {{where}} ORDER BY c.key DESC LIMIT ?"""
+_PAGE_WRITES = """
+    SELECT w.body, p.* FROM ({page}) p LEFT JOIN write w ON w.space = p.space AND w.id = p.id
+    ORDER BY p.key DESC, w.number"""
 
 
 class SqlBackend(SqlSteps):
@@ -153,18 +159,19 @@ class SqlBackend(SqlSteps):
     def page(self, query: Query, after: Any, size: int, writes: bool = True) -> Plan[Page]:
         """Return matches, latest commit first; see `Backend.page`."""
         where, params = yield from self._where(query, after)
-        rows = yield Sql(
-            f"SELECT t.name, s.key, s.ns, t.deletes, t.sweeps, t.seq, {_ROW} FROM checkpoint c"
-            " JOIN space s ON s.key = c.space JOIN thread t ON t.key = s.thread"
-            f" WHERE {where} ORDER BY c.key DESC LIMIT ?",
-            (*params, size + 1),
-        )
-        items = []
-        for name, space, ns, deletes, sweeps, seq, *row in rows[:size]:
-            bodies = (yield Sql(_WRITES, (space, row[1]))) if writes else ()
-            found = checkpoint_row(bytes_text(name), bytes_text(ns), row)
-            items.append(Found(ThreadState(deletes, sweeps, seq), None, found, [body for [body] in bodies]))
-        return Page(items, rows[size - 1][6] if len(rows) > size else None)
+        text = _PAGE.format(where=where)
+        text = _PAGE_WRITES.format(page=text) if writes else f"SELECT NULL, p.* FROM ({text}) p"
+        rows = yield Sql(text, (*params, size + 1))
+        bodies: dict[int, list[bytes]] = {}
+        items: list[Found] = []
+        for body, name, _, ns, deletes, sweeps, seq, *row in rows:
+            if row[0] not in bodies:
+                written = bodies[row[0]] = []
+                found = checkpoint_row(bytes_text(name), bytes_text(ns), row)
+                items.append(Found(ThreadState(deletes, sweeps, seq), None, found, written))
+            if body is not None:
+                bodies[row[0]].append(body)
+        return Page(items[:size], list(bodies)[size - 1] if len(items) > size else None)
 
     def _where(self, query: Query, after: Any) -> Plan[tuple[str, list[Any]]]:
         """Return the condition of a listing and its parameters: values are always bound."""

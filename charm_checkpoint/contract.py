@@ -346,7 +346,11 @@ class Backend(Protocol):
 
 @runtime_checkable
 class Driver(Protocol):
-    """Runs plans. Usable from any thread and any event loop, opened on first use."""
+    """Runs plans. Usable from any thread and any event loop, opened on first use.
+
+    A driver that lends out connections may add ``leased() -> int``, how many are at work: the
+    suite then checks that none is left out.
+    """
 
     def run(self, make: MakePlan[T], *, write: bool) -> T:
         """Run a plan as one transaction; ``write`` False promises that it changes nothing."""

@@ -99,7 +99,8 @@ class MessageHistory:
 def to_messages(messages: Iterable[Mapping[str, Any] | BaseMessage]) -> list[Message]:
     """Return messages as JSON dicts; raises `NotSerializable` with the path of what is not JSON.
 
-    A LangChain message becomes ``{"type": ..., "data": ...}``, from which it can be restored.
+    A LangChain message becomes ``{"type": ..., "data": ...}``, from which it can be restored; a
+    tuple becomes a list, which is what JSON has for it.
     """
     if isinstance(messages, (str, bytes, Mapping)):
         raise NotSerializable(f"a list of messages is expected, not {type(messages).__name__}", path=("messages",))

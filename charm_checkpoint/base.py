@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 
@@ -27,11 +28,10 @@ class _BaseMemoryStore(ABC):
 
 
 def _sdk_has_it() -> bool:
-    """Tell whether the installed ``charm`` is the agent SDK: other packages go by that name too."""
-    try:
-        return find_spec("charm.core.storage") is not None
-    except ModuleNotFoundError:
-        return False
+    """Tell whether the installed ``charm`` is the agent SDK: other packages go by that name, so it is not imported."""
+    spec = find_spec("charm")
+    folders = spec.submodule_search_locations if spec is not None else None
+    return any(Path(folder, "core", "storage.py").is_file() for folder in folders or ())
 
 
 if TYPE_CHECKING or not _sdk_has_it():

@@ -31,7 +31,8 @@ def _sdk_has_it() -> bool:
     """Tell whether the installed ``charm`` is the agent SDK: other packages go by that name, so it is not imported."""
     spec = find_spec("charm")
     folders = spec.submodule_search_locations if spec is not None else None
-    return any(Path(folder, "core", "storage.py").is_file() for folder in folders or ())
+    places = [Path(folder, "core", name) for folder in folders or () for name in ("storage", "storage.py")]
+    return any(place.exists() for place in places)
 
 
 if TYPE_CHECKING or not _sdk_has_it():

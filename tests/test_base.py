@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SDK = """
 class BaseMemoryStore:
     def __init__(self, config):
@@ -26,9 +28,11 @@ def run_with(folder: Path) -> str:
     ).stdout.strip()  # fmt: skip
 
 
-def test_the_sdks_class_is_extended_where_it_is_installed(tmp_path: Path) -> None:
-    (tmp_path / "charm" / "core").mkdir(parents=True)
-    (tmp_path / "charm" / "core" / "storage.py").write_text(SDK)
+@pytest.mark.parametrize("file", ["storage.py", "storage/__init__.py"])
+def test_the_sdks_class_is_extended_where_it_is_installed(tmp_path: Path, file: str) -> None:
+    storage = tmp_path / "charm" / "core" / file
+    storage.parent.mkdir(parents=True)
+    storage.write_text(SDK)
     assert run_with(tmp_path) == "charm.core.storage True {'url': 'sqlite:///:memory:'}"
 
 

@@ -6,7 +6,10 @@ bytes; a store keeps records and never looks inside the bytes. It is two objects
 - a `Backend`: one method for each thing the saver asks for, written as plans (see plan.py)
   that yield operations of the store's own kind;
 - a `Driver`: owns connections, locks, retries and error mapping, and runs plans, blocking
-  (`run`) and async (`arun`). One plan is one transaction: all of it happens, or none.
+  (`run`) and async (`arun`). One method of a backend is one transaction: all of it happens,
+  or none. A plan of several may be one too, but nobody builds on that: what was read before
+  a write is checked by it again (``expect``), and chunks that a sweep removed between two
+  reads are noticed by the thread's ``sweeps``.
 
 `backends/ram.py` is the contract in its plainest form. `charm_checkpoint.testing` holds the
 suite that a store must pass.
@@ -277,8 +280,12 @@ class Backend(Protocol):
         """Append pending writes, unless ``deleted`` (as in `put`, with ``id`` for ``parent``)."""
         ...
 
-    def find(self, thread: str, ns: str, id: str | None) -> Plan[Found]:
-        """Return one checkpoint, the head if ``id`` is None; ``row`` None if there is none."""
+    def find(self, thread: str, ns: str, id: str | None, known: Collection[bytes] = ()) -> Plan[Found]:
+        """Return one checkpoint, the head if ``id`` is None; ``row`` None if there is none.
+
+        ``known`` are addresses that the caller has at hand with all they reach: a store that
+        sends chunks along can leave these out, here as in `page` and `messages`.
+        """
         ...
 
     def ancestors(self, thread: str, ns: str, id: str, size: int) -> Plan[Sequence[Found]]:
@@ -288,11 +295,13 @@ class Backend(Protocol):
         """
         ...
 
-    def page(self, query: Query, after: Any, size: int, writes: bool = True) -> Plan[Page]:
+    def page(
+        self, query: Query, after: Any, size: int, writes: bool = True, known: Collection[bytes] = ()
+    ) -> Plan[Page]:
         """Return the next ``size`` matches in reverse commit order; ``after`` None starts.
 
         Commit order is that of one thread; how threads follow each other is the store's
-        choice. ``writes`` False leaves pending writes out.
+        choice. ``writes`` False leaves pending writes out, and chunks.
         """
         ...
 
@@ -327,7 +336,7 @@ class Backend(Protocol):
         """
         ...
 
-    def messages(self, thread: str) -> Plan[MessagesRow]:
+    def messages(self, thread: str, known: Collection[bytes] = ()) -> Plan[MessagesRow]:
         """Return the thread's message list."""
         ...
 

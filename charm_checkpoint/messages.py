@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage, convert_to_messages, message_to_dict, messages_from_dict
@@ -14,7 +15,7 @@ from charm_checkpoint.contract import Backend, MessagesRow, NewMessages, Reply
 from charm_checkpoint.errors import DataError, NotSerializable, PathPart, StoreUnavailable
 from charm_checkpoint.packing import pack, unpack
 from charm_checkpoint.plan import Plan
-from charm_checkpoint.reader import ChunkReader
+from charm_checkpoint.reader import ChunkReader, unswept
 from charm_checkpoint.revive import Reviver, split
 from charm_checkpoint.serde import Serializer
 
@@ -33,6 +34,15 @@ CACHE_BYTES = 16 << 20
 Change: TypeAlias = Callable[[list[Message]], list[Message]]
 
 
+class _List(NamedTuple):
+    """A message list as read: the messages, their leaves, and every address they reach."""
+
+    row: MessagesRow
+    messages: list[Message]
+    leaves: tuple[bytes, ...]
+    known: set[bytes]
+
+
 class MessageHistory:
     """The plans of message history over one backend."""
 
@@ -44,8 +54,7 @@ class MessageHistory:
 
     def load(self, thread: str) -> Plan[list[Message]]:
         """Return a thread's messages, oldest first."""
-        row = yield from self._backend.messages(thread)
-        messages, _, _ = yield from self._revived(thread, row)
+        _, messages, _, _ = yield from self._read(thread)
         return messages
 
     def save(self, thread: str, messages: list[Message]) -> Plan[None]:
@@ -65,8 +74,7 @@ class MessageHistory:
 
     def _change(self, thread: str, change: Change) -> Plan[None]:
         for _ in range(ATTEMPTS):
-            row = yield from self._backend.messages(thread)
-            old, leaves, known = yield from self._revived(thread, row)
+            row, old, leaves, known = yield from self._read(thread)
             new = change(old)
             # What an edit or a trim took out is removed at once: it may have been taken out for good reason.
             sweep = new[: len(old)] != old or (row.revision + 1) % SWEEP_EVERY == 0
@@ -86,14 +94,19 @@ class MessageHistory:
             )
         )
 
-    def _revived(self, thread: str, row: MessagesRow) -> Plan[tuple[list[Message], tuple[bytes, ...], set[bytes]]]:
-        """Return the messages, their leaves, and every address they reach."""
+    def _read(self, thread: str) -> Plan[_List]:
+        return (yield from unswept(partial(self._read_once, thread)))
+
+    def _read_once(self, thread: str) -> Plan[_List]:
+        row = yield from self._backend.messages(thread, self._reader.known(thread, None))
         if row.body is None:
-            return [], (), set()
-        chunks = yield from self._reader.gather(thread, split(row.roots), row.chunks, messages=True)
+            return _List(row, [], (), set())
+        roots = split(row.roots)
+        chunks = yield from self._reader.gather(thread, roots, row.chunks, messages=True)
+        self._reader.note(thread, None, roots, chunks)
         entry = Entry(None, row.roots) if row.roots else Entry(unpack(row.body))
         messages, leaves = Reviver(self._serde, chunks).value(entry)
-        return messages, leaves, set(chunks)
+        return _List(row, messages, leaves, set(chunks))
 
 
 def to_messages(messages: Iterable[Mapping[str, Any] | BaseMessage]) -> list[Message]:

@@ -19,10 +19,10 @@ from charm_checkpoint.codec import Codec, Encoder, Entry, is_small
 from charm_checkpoint.contract import Backend, CheckpointRow, Found, NewCheckpoint, NewWrites, Query, Reply, ThreadState
 from charm_checkpoint.errors import DataError, StoreUnavailable
 from charm_checkpoint.filters import matches, tags
-from charm_checkpoint.history import doomed_by_prune, walk, with_delta_history
+from charm_checkpoint.history import Place, doomed_by_prune, walk, with_delta_history
 from charm_checkpoint.memo import Channels, Memo, ThreadMemo
 from charm_checkpoint.plan import Plan
-from charm_checkpoint.reader import ChunkReader
+from charm_checkpoint.reader import ChunkReader, unswept
 from charm_checkpoint.records import (
     CONFLICT_KEY,
     Record,
@@ -43,7 +43,7 @@ OnConflict = Literal["allow", "warn", "raise"]
 OUTLINE = 1000
 """Checkpoints read at a time, without their values, to prune."""
 ATTEMPTS = 20
-"""How often a prune starts again because the thread changed under it."""
+"""How often a removal starts again because the thread changed under it."""
 
 
 class Put(NamedTuple):
@@ -72,7 +72,10 @@ class SaverPlans:
 
     def get_tuple(self, place: Where) -> Plan[tuple[Found, CheckpointTuple | None]]:
         """Find a checkpoint, and build its tuple if it is there."""
-        found = yield from self._backend.find(*place)
+        return (yield from unswept(partial(self._get_tuple, place)))
+
+    def _get_tuple(self, place: Where) -> Plan[tuple[Found, CheckpointTuple | None]]:
+        found = yield from self._backend.find(*place, known=self._reader.known(place.thread, place.ns))
         if found.row is None:
             return found, None
         return found, (yield from self._revived(found, found.row, self._decode(found.row)))
@@ -91,6 +94,8 @@ class SaverPlans:
         if row.roots:
             chunks = yield from self._reader.gather(row.thread, split(row.roots), found.chunks)
             self._fill(found, row, record, inline, chunks, remember)
+            if remember:
+                self._reader.note(row.thread, row.ns, split(row.roots), chunks)
         else:
             record.checkpoint["channel_values"] = inline
         return CheckpointTuple(
@@ -129,7 +134,13 @@ class SaverPlans:
         self, query: Query, filter: Mapping[str, Any], after: Any, size: int
     ) -> Plan[tuple[list[CheckpointTuple], Any]]:
         """Return the matches in one page of a listing, and where to go on."""
-        page = yield from self._backend.page(query, after, size)
+        return (yield from unswept(partial(self._matches, query, filter, after, size)))
+
+    def _matches(
+        self, query: Query, filter: Mapping[str, Any], after: Any, size: int
+    ) -> Plan[tuple[list[CheckpointTuple], Any]]:
+        known = () if query.thread is None else self._reader.known(query.thread, query.ns or "")
+        page = yield from self._backend.page(query, after, size, known=known)
         tuples = []
         for found in page.items:
             assert found.row is not None
@@ -140,6 +151,9 @@ class SaverPlans:
 
     def history(self, place: Where, channels: Sequence[str]) -> Plan[dict[str, DeltaChannelHistory]]:
         """Return each channel's writes since its nearest stored value, and that value."""
+        return (yield from unswept(partial(self._history, place, channels)))
+
+    def _history(self, place: Where, channels: Sequence[str]) -> Plan[dict[str, DeltaChannelHistory]]:
         writes: dict[str, list[PendingWrite]] = {name: [] for name in channels}
         seeds: dict[str, tuple[Found, Record]] = {}
 
@@ -241,15 +255,19 @@ class SaverPlans:
         if strategy != "keep_latest":
             yield from self._backend.delete_thread(thread)
             return
+        yield from self._remove(thread, lambda rows: doomed_by_prune(rows, self._decode))
+
+    def _remove(self, thread: str, choose: Callable[[Sequence[CheckpointRow]], set[Place]]) -> Plan[None]:
+        """Remove what is chosen of a thread's checkpoints, which do not change in between."""
         for _ in range(ATTEMPTS):
             rows, seq = yield from self._outline(thread)
-            doomed = doomed_by_prune(rows, self._decode)
+            doomed = choose(rows)
             if not doomed:
                 return
             reply = yield from self._backend.remove(thread, doomed, seq)
             if reply.outcome == "stored":
                 return
-        raise StoreUnavailable(f"Thread {thread!r} kept changing while it was pruned; nothing was removed, try again.")
+        raise StoreUnavailable(f"Thread {thread!r} kept changing meanwhile; nothing of it was removed, try again.")
 
     def _outline(self, thread: str) -> Plan[tuple[list[CheckpointRow], int | None]]:
         """Return all checkpoints of a thread without their values, and the ``seq`` they were read under."""
@@ -270,17 +288,20 @@ class SaverPlans:
         for thread, ns, id in (yield from self._backend.runs(list(run_ids))):
             doomed.setdefault(thread, set()).add((ns, id))
         for thread, places in doomed.items():
-            rows, _ = yield from self._outline(thread)
-            by_place = {(row.ns, row.id): row for row in rows}
-            needed = with_delta_history(set(by_place) - places, by_place, self._decode) & places
-            if needed:
-                log.warning(
-                    "Thread %r: %d checkpoints of deleted runs stay, later ones are built on their writes.",
-                    thread,
-                    len(needed),
-                )
-            yield from self._backend.remove(thread, places - needed, None)
+            yield from self._remove(thread, partial(self._doomed_of_runs, thread, places))
         return list(doomed)
+
+    def _doomed_of_runs(self, thread: str, places: set[Place], rows: Sequence[CheckpointRow]) -> set[Place]:
+        by_place = {(row.ns, row.id): row for row in rows}
+        places = places & set(by_place)
+        needed = with_delta_history(set(by_place) - places, by_place, self._decode) & places
+        if needed:
+            log.warning(
+                "Thread %r: %d checkpoints of deleted runs stay, later ones are built on their writes.",
+                thread,
+                len(needed),
+            )
+        return places - needed
 
 
 def _encode(encoder: Encoder, name: str, value: Any, prior: tuple[bytes, ...]) -> Entry:

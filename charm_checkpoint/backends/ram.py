@@ -153,7 +153,7 @@ class Ram:
         space.writes.setdefault(new.id, []).append(new.body)
         return Reply("stored", thread.touch(), space.head)
 
-    def find(self, thread: str, ns: str, id: str | None) -> Plan[Found]:
+    def find(self, thread: str, ns: str, id: str | None, known: Collection[bytes] = ()) -> Plan[Found]:
         """Return one checkpoint; see `Backend.find`."""
         found: Found = yield Call(self._find, thread, ns, id)
         return found
@@ -183,7 +183,9 @@ class Ram:
             step = found.row.parent
         return line
 
-    def page(self, query: Query, after: Any, size: int, writes: bool = True) -> Plan[Page]:
+    def page(
+        self, query: Query, after: Any, size: int, writes: bool = True, known: Collection[bytes] = ()
+    ) -> Plan[Page]:
         """Return matches, latest commit first; see `Backend.page`."""
         page: Page = yield Call(self._page, query, after, size, writes)
         return page
@@ -293,7 +295,7 @@ class Ram:
         self._threads[target] = copy
         return Reply("stored", copy.touch())
 
-    def messages(self, thread: str) -> Plan[MessagesRow]:
+    def messages(self, thread: str, known: Collection[bytes] = ()) -> Plan[MessagesRow]:
         """Return a message list; see `Backend.messages`."""
         row: MessagesRow = yield Call(lambda: self._messages.get(thread, _Messages()).row)
         return row

@@ -127,7 +127,7 @@ class SqlBackend(SqlSteps):
         state = yield from self._touch(thread, place.state)
         return Reply("stored", state, id_text(place.head_id))
 
-    def find(self, thread: str, ns: str, id: str | None) -> Plan[Found]:
+    def find(self, thread: str, ns: str, id: str | None, known: Collection[bytes] = ()) -> Plan[Found]:
         """Return one checkpoint; see `Backend.find`."""
         name, space = self._identity(thread, CHECKPOINTS), text_bytes(ns)
         if id is None:
@@ -156,7 +156,9 @@ class SqlBackend(SqlSteps):
             step = found.row.parent
         return line
 
-    def page(self, query: Query, after: Any, size: int, writes: bool = True) -> Plan[Page]:
+    def page(
+        self, query: Query, after: Any, size: int, writes: bool = True, known: Collection[bytes] = ()
+    ) -> Plan[Page]:
         """Return matches, latest commit first; see `Backend.page`."""
         where, params = yield from self._where(query, after)
         text = _PAGE.format(where=where)
@@ -293,7 +295,7 @@ class SqlBackend(SqlSteps):
 
     # ---------------------------------------------------------------- messages
 
-    def messages(self, thread: str) -> Plan[MessagesRow]:
+    def messages(self, thread: str, known: Collection[bytes] = ()) -> Plan[MessagesRow]:
         """Return a message list; see `Backend.messages`."""
         rows = yield Sql(
             "SELECT t.deletes, t.sweeps, t.seq, m.body, m.roots, m.revision FROM thread t"

@@ -1,0 +1,55 @@
+"""What Postgres and psycopg say, in this package's errors."""
+
+from __future__ import annotations
+
+import psycopg
+
+from charm_checkpoint.errors import CharmError, ReadOnlyStore, SchemaMismatch, StoreError, StoreUnavailable
+from charm_checkpoint.masking import mask
+
+NOT_DONE = frozenset({"40001", "40P01", "53300", "55P03", "57P03"})
+"""Serialization failure, deadlock, too many connections, lock timeout, starting up: nothing was done."""
+
+PERHAPS_DONE = frozenset({"57P01", "57P02", "57P05", "25P02", "26000", "42P05"})
+"""Shutdown, crash, idle timeout; and what poolers make of a connection they gave to another client."""
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_UNAVAILABLE = frozenset({"53000", "53100", "53200", "53400", "58000", "58030"})
+_MISSING = frozenset({"3F000", "42P01", "42883", "42703"})
+_WRONG_LOGIN = frozenset({"28000", "28P01", "3D000"})
+
+
+def is_lost(error: Exception) -> bool:
+    """Tell whether the connection is to blame, so that nobody knows what was done."""
+    if not isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+        return False
+    state = error.sqlstate
+    return state is None or state.startswith("08") or state in PERHAPS_DONE
+
+
+def may_pass(error: Exception) -> bool:
+    """Tell whether a lost connection may come back: a name or a login that is wrong stays wrong."""
+    said = str(error)
+    return not any(hint in said for hint in ("authentication failed", "does not exist", "could not translate host"))
+
+
+def translate(place: str, error: Exception) -> CharmError:
+    """Return the error to raise for one of psycopg's; ``place`` names the server, without secrets."""
+    said = mask(" ".join(str(error).split()))
+    state = getattr(error, "sqlstate", None) or ""
+    if state in _WRONG_LOGIN or "authentication failed" in said:
+        return StoreUnavailable(f"{place} refused the login: {said}; check user, password and database name")
+    if state == "25006":
+        return ReadOnlyStore(f"{place} is read-only: {said}; name the primary server")
+    if state == "42501":
+        return StoreError(
+            f"{place}: this user lacks rights: {said}. Grant them, or let the owner run the script that "
+            "`charm-checkpoint schema` prints"
+        )
+    if state in _MISSING:
+        return SchemaMismatch(f"{place} has no schema of charm_checkpoint, or half of one; run setup(): {said}")
+    if state in _UNAVAILABLE:
+        return StoreUnavailable(f"{place} has no room: {said}; nothing was written")
+    if is_lost(error) or state in NOT_DONE:
+        return StoreUnavailable(f"{place} does not answer: {said}")
+    return StoreError(f"{place}: {said}")

@@ -2,7 +2,9 @@
 
     CharmError
     ├── ConfigError (ValueError)          a URL, option or config key is wrong
-    │   └── MissingExtra (ImportError)    the driver for this store is not installed
+    │   ├── MissingExtra (ImportError)    the driver for this store is not installed
+    │   └── MissingServer                 a program that charm_checkpoint.servers starts is not installed
+    ├── ServerFailed (RuntimeError)       a local server did not start, or not do what was asked
     ├── StoreError (RuntimeError)         the store did not do what was asked
     │   ├── StoreUnavailable              it cannot be reached, is locked, or its disk is full
     │   ├── StoreClosed                   this object was closed
@@ -47,6 +49,14 @@ class ConfigError(CharmError, ValueError):
 
 class MissingExtra(ConfigError, ImportError):
     """The driver for this store is not installed."""
+
+
+class MissingServer(ConfigError):
+    """A program that charm_checkpoint.servers starts is not installed."""
+
+
+class ServerFailed(CharmError, RuntimeError):
+    """A local server did not start, or did not do what was asked."""
 
 
 class StoreError(CharmError, RuntimeError):

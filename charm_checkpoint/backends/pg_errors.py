@@ -27,29 +27,40 @@ def is_lost(error: Exception) -> bool:
     return state is None or state.startswith("08") or state in PERHAPS_DONE
 
 
+_LASTING = (
+    "authentication failed", "does not exist", "no password supplied", "no such", "pg_hba.conf",
+    "not permitted to log in", "translate host", "resolve host", "certificate", "SSL", "invalid", "the pool",
+)  # fmt: skip
+
+
 def may_pass(error: Exception) -> bool:
-    """Tell whether a lost connection may come back: a name or a login that is wrong stays wrong."""
-    said = str(error)
-    return not any(hint in said for hint in ("authentication failed", "does not exist", "could not translate host"))
+    """Tell whether a connection that was refused may be made later: a name or a login that is wrong stays wrong."""
+    text = str(error)
+    return not any(hint in text for hint in _LASTING)
+
+
+def said(error: Exception) -> str:
+    """Return an error's text in one line, without secrets."""
+    return mask(" ".join(str(error).split())) or type(error).__name__
 
 
 def translate(place: str, error: Exception) -> CharmError:
     """Return the error to raise for one of psycopg's; ``place`` names the server, without secrets."""
-    said = mask(" ".join(str(error).split()))
+    text = said(error)
     state = getattr(error, "sqlstate", None) or ""
-    if state in _WRONG_LOGIN or "authentication failed" in said:
-        return StoreUnavailable(f"{place} refused the login: {said}; check user, password and database name")
+    if state in _WRONG_LOGIN or "authentication failed" in text:
+        return StoreUnavailable(f"{place} refused the login: {text}; check user, password and database name")
     if state == "25006":
-        return ReadOnlyStore(f"{place} is read-only: {said}; name the primary server")
+        return ReadOnlyStore(f"{place} is read-only: {text}; name the primary server")
     if state == "42501":
         return StoreError(
-            f"{place}: this user lacks rights: {said}. Grant them, or let the owner run the script that "
+            f"{place}: this user lacks rights: {text}. Grant them, or let the owner run the script that "
             "`charm-checkpoint schema` prints"
         )
     if state in _MISSING:
-        return SchemaMismatch(f"{place} has no schema of charm_checkpoint, or half of one; run setup(): {said}")
+        return SchemaMismatch(f"{place} has no schema of charm_checkpoint, or half of one; run setup(): {text}")
     if state in _UNAVAILABLE:
-        return StoreUnavailable(f"{place} has no room: {said}; nothing was written")
+        return StoreUnavailable(f"{place} has no room: {text}; nothing was written")
     if is_lost(error) or state in NOT_DONE:
-        return StoreUnavailable(f"{place} does not answer: {said}")
-    return StoreError(f"{place}: {said}")
+        return StoreUnavailable(f"{place} does not answer: {text}")
+    return StoreError(f"{place}: {text}")

@@ -1,67 +1,73 @@
-"""Connections to Postgres: a pool for blocking calls, and one for each event loop.
+"""Connections to Postgres: some for blocking calls, and some for each event loop.
 
-psycopg_pool owns the connections. Here is what it leaves open: which loop has which pool, what
-becomes of a pool whose loop is over or whose process was forked, and calls that must end.
+psycopg_pool is not used for these, though a user's own of its pools may be: it connects in
+background tasks, which hide why a connection failed, come back a second or more later, and keep
+an event loop from ending that is closed while one of them connects. Here whoever needs a
+connection opens it, and no thread or task is left behind.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import math
 import os
 import time
 import weakref
-from collections.abc import Callable, Generator
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from threading import Lock
-from typing import Any, TypeAlias
+from threading import Lock, Semaphore
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 
-from charm_checkpoint.errors import StoreClosed
+from charm_checkpoint.errors import StoreClosed, StoreUnavailable
 
 Connection: TypeAlias = "psycopg.Connection[Any]"
 AsyncConnection: TypeAlias = "psycopg.AsyncConnection[Any]"
-Pool: TypeAlias = "ConnectionPool[Any]"
-AsyncPool: TypeAlias = "AsyncConnectionPool[Any]"
 
-IDLE = 30.0
-"""Seconds after which a connection is tested before it is used."""
+C = TypeVar("C", Connection, AsyncConnection)
 
-CHECK = 5.0
-"""Seconds that a test may take."""
+TESTED_AFTER = 30.0
+"""Seconds of rest after which a connection is tested before it is used."""
 
 _inherited: list[Any] = []
-"""Pools of a forked parent's: not to be used here, nor closed, which would end the parent's sessions."""
+"""Connections of a forked parent's: not to be used here, nor closed, which would end its sessions."""
 
 _all: weakref.WeakSet[Pools] = weakref.WeakSet()
 
 
 @dataclass(frozen=True)
 class PoolSettings:
-    """How to connect, and how many connections to keep.
+    """How to connect, and how many connections to have.
 
     ``password`` is asked for each new connection. ``connect`` and ``async_connect`` return a new
     connection; ``pool`` and ``async_pool`` are the user's own, and stay open.
     """
 
     conninfo: str
-    min_size: int = 0
-    max_size: int = 10
+    size: int = 10
     timeout: float = 30.0
     max_lifetime: float = 3600.0
     max_idle: float = 600.0
     password: Callable[[], str] | None = field(default=None, repr=False)
     connect: Callable[[], Connection] | None = None
     async_connect: Callable[[], Any] | None = None
-    pool: Pool | None = None
-    async_pool: AsyncPool | None = None
+    pool: Any = None
+    async_pool: Any = None
 
-    def login(self) -> dict[str, Any]:
-        """Return what each new connection is made with."""
+    def login(self, left: float) -> dict[str, Any]:
+        """Return what a new connection is made with, within so many seconds."""
         fresh = {} if self.password is None else {"password": self.password()}
-        return {"autocommit": True, "prepare_threshold": None, **fresh}
+        return {"autocommit": True, "prepare_threshold": None, "connect_timeout": self._patience(left), **fresh}
+
+    def _patience(self, left: float) -> int:
+        # libpq takes whole seconds, less than two for two, and nothing for no limit.
+        told = int(conninfo_to_dict(self.conninfo).get("connect_timeout") or 0)
+        return max(2, min(told if told > 0 else math.ceil(left), math.ceil(left)))
 
 
 class Timed(psycopg.Connection[Any]):
@@ -71,7 +77,7 @@ class Timed(psycopg.Connection[Any]):
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         """Wait for an operation; see psycopg's own."""
-        return super().wait(_until(gen, self.deadline), *args, **kwargs)
+        return super().wait(_until(gen, self), *args, **kwargs)
 
 
 class AsyncTimed(psycopg.AsyncConnection[Any]):
@@ -81,11 +87,87 @@ class AsyncTimed(psycopg.AsyncConnection[Any]):
 
     async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
         """Wait for an operation; see psycopg's own."""
-        return await super().wait(_until(gen, self.deadline), *args, **kwargs)
+        return await super().wait(_until(gen, self), *args, **kwargs)
+
+
+def _until(gen: Generator[Any, Any, Any], connection: Timed | AsyncTimed) -> Generator[Any, Any, Any]:
+    """Drive psycopg's generator, which is told now and then that nothing came, but not for ever."""
+    try:
+        wanted = next(gen)
+        while True:
+            ready = yield wanted
+            if not ready and connection.deadline is not None and time.monotonic() > connection.deadline:
+                connection.pgconn.finish()
+                raise psycopg.OperationalError("no answer came in time")
+            wanted = gen.send(ready)
+    except StopIteration as stop:
+        return stop.value
+
+
+class Shelf:
+    """Connections at rest. What was used last is taken first, so that those not needed grow old."""
+
+    def __init__(self, settings: PoolSettings) -> None:
+        self._settings = settings
+        self._resting: deque[Any] = deque()
+
+    def take(self) -> Any:
+        """Return a connection, None if there is none fit to be used."""
+        self._drop_old()
+        while True:
+            try:
+                connection = self._resting.pop()
+            except IndexError:
+                return None
+            if not connection.closed and not self._is_old(connection):
+                return connection
+            connection.pgconn.finish()
+
+    def put(self, connection: Any) -> None:
+        """Keep a connection for the next, or close it if it is not fit for that."""
+        connection.used_at = time.monotonic()
+        if connection.closed:
+            # Whatever cut it may have cut them all: rather connect anew than find that out one by one.
+            close_all(self.clear())
+            return
+        if self._is_old(connection) or connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            connection.pgconn.finish()
+        else:
+            self._resting.append(connection)
+            self._drop_old()
+
+    def _is_old(self, connection: Any) -> bool:
+        return time.monotonic() - float(connection.made_at) > self._settings.max_lifetime
+
+    def _drop_old(self) -> None:
+        while self._resting:
+            oldest = self._resting[0]
+            if time.monotonic() - oldest.used_at <= self._settings.max_idle:
+                return
+            try:
+                self._resting.remove(oldest)
+            except ValueError:  # another thread was faster
+                return
+            oldest.pgconn.finish()
+
+    def clear(self) -> list[Any]:
+        """Return all, and keep none."""
+        every = []
+        while self._resting:
+            every.append(self._resting.pop())
+        return every
+
+
+class Here(NamedTuple):
+    """What an event loop has: connections at rest, turns to have one, and what closes them at its end."""
+
+    shelf: Shelf
+    turns: asyncio.Semaphore
+    end: AsyncGenerator[None, None]
 
 
 class Pools:
-    """The pools of one store, each opened when it is first used."""
+    """The connections of one store."""
 
     def __init__(self, settings: PoolSettings) -> None:
         self.settings = settings
@@ -95,210 +177,199 @@ class Pools:
     def _renew(self) -> None:
         self._lock = Lock()
         self._closed = False
-        self._blocking: list[Pool] = []
-        self._loops: dict[asyncio.AbstractEventLoop, tuple[AsyncPool, weakref.WeakSet[AsyncConnection]]] = {}
-        self._end = weakref.finalize(self, _end, self._blocking, self._loops)
+        self._turns = Semaphore(self.settings.size)
+        self._shelf = Shelf(self.settings)
+        self._loops: dict[asyncio.AbstractEventLoop, Here] = {}
+        self._out: set[int] = set()
+        self._end = weakref.finalize(self, _end, self._shelf, self._loops)
 
     def start_over(self) -> None:
         """Make ready for a forked child, which has no business with the parent's sockets."""
         self._end.detach()
-        _inherited.extend([*self._blocking, *self._loops.values()])
+        _inherited.extend([self._shelf, *self._loops.values()])
         self._renew()
 
-    # ----------------------------------------------------------------- opening
-
-    def connect(self) -> Connection:
-        """Return a new connection outside of any pool: what is wrong with it is said at once."""
-        self._check()
-        if self.settings.connect is not None:
-            return self.settings.connect()
-        return Timed.connect(self.settings.conninfo, **self.settings.login())
-
-    async def aconnect(self) -> AsyncConnection:
-        """Return a new connection outside of any pool, for this event loop."""
-        self._check()
-        if self.settings.async_connect is not None:
-            made: AsyncConnection = await self.settings.async_connect()
-            return made
-        return await AsyncTimed.connect(self.settings.conninfo, **self.settings.login())
-
-    def blocking(self) -> Pool:
-        """Return the pool for blocking calls."""
-        if self.settings.pool is not None:
-            return self.settings.pool
-        with self._lock:
-            self._check()
-            if not self._blocking:
-                self._blocking.append(self._make_pool())
-            return self._blocking[0]
-
-    def _make_pool(self) -> Pool:
-        settings, pools = self.settings, self
-
-        class Fresh(Timed):
-            @classmethod
-            def connect(cls, conninfo: str = "", **kwargs: Any) -> Any:
-                return settings.connect() if settings.connect else super().connect(conninfo, **settings.login())
-
-        pool: Pool = ConnectionPool(
-            settings.conninfo, connection_class=Fresh, check=pools.test, **_sizes(settings), open=False
-        )
-        pool.open()
-        return pool
-
-    async def current(self) -> AsyncPool:
-        """Return the pool of the running event loop."""
-        if self.settings.async_pool is not None:
-            return self.settings.async_pool
-        loop = asyncio.get_running_loop()
-        with self._lock:
-            self._check()
-            found = self._loops.get(loop)
-            if found is None:
-                self._drop_ended()
-                found = self._loops[loop] = self._make_async_pool()
-        if found[0].closed:
-            await found[0].open()
-        return found[0]
-
-    def _make_async_pool(self) -> tuple[AsyncPool, weakref.WeakSet[AsyncConnection]]:
-        settings, pools = self.settings, self
-        made: weakref.WeakSet[AsyncConnection] = weakref.WeakSet()
-
-        class Fresh(AsyncTimed):
-            @classmethod
-            async def connect(cls, conninfo: str = "", **kwargs: Any) -> Any:
-                if settings.async_connect is not None:
-                    return await settings.async_connect()
-                return await super().connect(conninfo, **settings.login())
-
-        async def configure(connection: AsyncConnection) -> None:
-            made.add(connection)
-
-        pool: AsyncPool = AsyncConnectionPool(
-            settings.conninfo, connection_class=Fresh, check=pools.atest, configure=configure,
-            **_sizes(settings), open=False,
-        )  # fmt: skip
-        return pool, made
+    def leased(self) -> int:
+        """Return how many connections are at work."""
+        return len(self._out)
 
     def _check(self) -> None:
         if self._closed:
             raise StoreClosed()
 
-    def test(self, connection: Connection) -> None:
-        """Test a connection that was not used for a while."""
-        if _is_stale(connection):
-            ConnectionPool.check_connection(connection)
+    # ---------------------------------------------------------------- blocking
 
-    async def atest(self, connection: AsyncConnection) -> None:
-        """Test a connection that was not used for a while."""
-        if _is_stale(connection):
-            await AsyncConnectionPool.check_connection(connection)
+    @contextmanager
+    def lend(self, left: float, sure: bool = False) -> Iterator[Connection]:
+        """Lend a connection for a blocking call, to be had and done with in so many seconds.
+
+        ``sure`` has it tested in any case, for a call that cannot be made again.
+        """
+        deadline = time.monotonic() + left
+        if self.settings.pool is not None:
+            with self.settings.pool.connection(timeout=left) as connection:
+                yield connection
+            return
+        self._check()
+        if not self._turns.acquire(timeout=left):
+            raise self._crowded()
+        try:
+            with self._counted(self._take(deadline, sure), self._shelf) as connection:
+                yield connection
+        finally:
+            self._turns.release()
+
+    def _take(self, deadline: float, sure: bool) -> Connection:
+        while True:
+            connection: Connection | None = self._shelf.take()
+            if connection is None:
+                connection = self.settings.connect() if self.settings.connect else self._open(deadline)
+                return _begun(connection, deadline)
+            if not (_is_rested(connection, deadline) or sure):
+                return connection
+            with _is_tested(connection) as works:
+                connection.execute("")
+                works.append(True)
+            if works:
+                return connection
+
+    def _open(self, deadline: float) -> Connection:
+        return Timed.connect(self.settings.conninfo, **self.settings.login(deadline - time.monotonic()))
+
+    # ------------------------------------------------------------------- async
+
+    @asynccontextmanager
+    async def alend(self, left: float, sure: bool = False) -> AsyncIterator[AsyncConnection]:
+        """Lend a connection for an async call, as `lend` does."""
+        deadline = time.monotonic() + left
+        if self.settings.async_pool is not None:
+            async with self.settings.async_pool.connection(timeout=left) as connection:
+                yield connection
+            return
+        here = await self._here()
+        try:
+            await (asyncio.wait_for(here.turns.acquire(), left) if here.turns.locked() else here.turns.acquire())
+        except asyncio.TimeoutError:
+            raise self._crowded() from None
+        try:
+            with self._counted(await self._atake(here.shelf, deadline, sure), here.shelf) as connection:
+                yield connection
+        finally:
+            here.turns.release()
+
+    async def _here(self) -> Here:
+        loop = asyncio.get_running_loop()
+        found = self._loops.get(loop)
+        if found is None or self._closed:
+            found = self._arrive(loop)
+            await anext(found.end)
+        return found
+
+    def _arrive(self, loop: asyncio.AbstractEventLoop) -> Here:
+        with self._lock:
+            self._check()
+            for ended in [loop for loop in self._loops if loop.is_closed()]:
+                _leave(self._loops.pop(ended))
+            shelf = Shelf(self.settings)
+            found = self._loops[loop] = Here(shelf, asyncio.Semaphore(self.settings.size), _close_at_end(shelf))
+            return found
+
+    async def _atake(self, shelf: Shelf, deadline: float, sure: bool) -> AsyncConnection:
+        while True:
+            connection: AsyncConnection | None = shelf.take()
+            if connection is None:
+                opening = self.settings.async_connect() if self.settings.async_connect else self._aopen(deadline)
+                return _begun(await opening, deadline)
+            if not (_is_rested(connection, deadline) or sure):
+                return connection
+            with _is_tested(connection) as works:
+                await connection.execute("")
+                works.append(True)
+            if works:
+                return connection
+
+    async def _aopen(self, deadline: float) -> AsyncConnection:
+        # A function that asks somebody for the password may take its time.
+        login = await asyncio.to_thread(self.settings.login, deadline - time.monotonic())
+        return await AsyncTimed.connect(self.settings.conninfo, **login)
 
     # ----------------------------------------------------------------- closing
 
-    def _drop_ended(self) -> None:
-        for loop in [loop for loop in self._loops if loop.is_closed()]:
-            _drop(self._loops.pop(loop)[1])
+    @contextmanager
+    def _counted(self, connection: Any, shelf: Shelf) -> Iterator[Any]:
+        self._out.add(id(connection))
+        try:
+            yield connection
+        finally:
+            self._out.discard(id(connection))
+            shelf.put(connection)
+            if self._closed:
+                close_all(shelf.clear())
+
+    def _crowded(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"all {self.settings.size} connections were at work for {self.settings.timeout:g} s; nothing was written. "
+            "Raise pool_size, or timeout"
+        )
 
     def close(self) -> None:
-        """Close every pool; those of event loops that run are closed by these."""
-        for loop, (pool, made) in self._shut():
-            if loop.is_closed():
-                _drop(made)
-            elif not loop.is_running() and not _in_a_loop():
-                loop.run_until_complete(pool.close())
-            elif _running_here() is loop:
-                _closing.add(task := loop.create_task(pool.close()))
-                task.add_done_callback(_closing.discard)
-            else:
-                with contextlib.suppress(RuntimeError):  # it ended just now
-                    asyncio.run_coroutine_threadsafe(pool.close(), loop).result(self.settings.timeout)
-
-    async def aclose(self) -> None:
-        """Close every pool, without blocking this event loop."""
-        here = asyncio.get_running_loop()
-        with self._lock:
-            own = self._loops.pop(here, None)
-        if own is not None:
-            await own[0].close()
-        await asyncio.to_thread(self.close)
-
-    def _shut(self) -> list[tuple[asyncio.AbstractEventLoop, tuple[AsyncPool, Any]]]:
+        """Close what rests, of every event loop; what is at work is closed when it is done."""
         with self._lock:
             self._closed = True
-            loops = list(self._loops.items())
-            self._loops.clear()
-            blocking, self._blocking[:] = list(self._blocking), []
-        for pool in blocking:
-            pool.close()
-        return loops
+            _end(self._shelf, self._loops)
 
 
-_closing: set[asyncio.Task[None]] = set()
+def _begun(connection: C, deadline: float) -> C:
+    noted: Any = connection
+    noted.made_at = noted.used_at = time.monotonic()
+    noted.deadline = deadline
+    return connection
 
 
-def _sizes(settings: PoolSettings) -> dict[str, Any]:
-    return {
-        "min_size": settings.min_size,
-        "max_size": settings.max_size,
-        "timeout": settings.timeout,
-        "max_lifetime": settings.max_lifetime,
-        "max_idle": settings.max_idle,
-        "reconnect_timeout": settings.timeout,
-    }
+def _is_rested(connection: Any, deadline: float) -> bool:
+    connection.deadline = deadline
+    return time.monotonic() - float(connection.used_at) > TESTED_AFTER
 
 
-def mark_use(connection: Any, seconds: float) -> None:
-    """Give a connection so many seconds for what it is used for now."""
-    connection.used_at = time.monotonic()
-    connection.deadline = connection.used_at + seconds
-
-
-def _is_stale(connection: Any) -> bool:
-    now = time.monotonic()
-    connection.deadline = now + CHECK
-    return now - getattr(connection, "used_at", now) > IDLE
-
-
-def _until(gen: Generator[Any, Any, Any], deadline: float | None) -> Generator[Any, Any, Any]:
-    """Drive psycopg's generator, which is told now and then that nothing came, but not for ever."""
+@contextmanager
+def _is_tested(connection: Any) -> Iterator[list[bool]]:
+    """Close a connection unless the block says that it works."""
+    works: list[bool] = []
     try:
-        wanted = next(gen)
-    except StopIteration as stop:
-        return stop.value
-    while True:
-        ready = yield wanted
-        if not ready and deadline is not None and time.monotonic() > deadline:
-            raise psycopg.OperationalError("no answer came in time")
-        try:
-            wanted = gen.send(ready)
-        except StopIteration as stop:
-            return stop.value
+        yield works
+    except psycopg.Error:
+        works.clear()
+    finally:
+        if not works:
+            connection.pgconn.finish()
 
 
-def _drop(connections: weakref.WeakSet[AsyncConnection]) -> None:
-    """Close the sockets of a loop that is over: nobody can await anything there."""
-    for connection in list(connections):
+def close_all(connections: Iterable[Any]) -> None:
+    """Close connections at rest: nobody waits for them, so their event loop need not know."""
+    for connection in connections:
         connection.pgconn.finish()
 
 
-def _end(blocking: list[Pool], loops: dict[Any, tuple[AsyncPool, Any]]) -> None:
-    for pool in blocking:
-        pool.close()
-    for _, made in loops.values():
-        _drop(made)
-
-
-def _running_here() -> asyncio.AbstractEventLoop | None:
+async def _close_at_end(shelf: Shelf) -> AsyncGenerator[None, None]:
+    """Close what rests when the event loop ends: it then closes the async generators that began in it."""
     try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+        yield
+    finally:
+        close_all(shelf.clear())
 
 
-def _in_a_loop() -> bool:
-    return _running_here() is not None
+def _leave(here: Here) -> None:
+    """Close what an event loop has, from wherever that may be."""
+    # It does not wait for anything, so one step takes it to its end; an event loop is not needed.
+    with suppress(StopIteration):
+        here.end.aclose().__await__().__next__()
+    close_all(here.shelf.clear())
+
+
+def _end(shelf: Shelf, loops: dict[Any, Here]) -> None:
+    close_all(shelf.clear())
+    for here in loops.values():
+        _leave(here)
 
 
 def _after_fork() -> None:

@@ -17,16 +17,18 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import Conninfo
 from psycopg.rows import tuple_row
-from psycopg_pool import PoolClosed, PoolTimeout
 
 from charm_checkpoint.backends import pg_schema
 from charm_checkpoint.backends.patience import Attempt, Failure, Pause, patiently
 from charm_checkpoint.backends.pg_errors import NOT_DONE, is_lost, may_pass, translate
-from charm_checkpoint.backends.pg_pools import AsyncConnection, Connection, Pools, PoolSettings, mark_use
+from charm_checkpoint.backends.pg_pools import (
+    Pools,
+    PoolSettings,
+)
 from charm_checkpoint.backends.procedures import Call, ProcedureBackend, Version
 from charm_checkpoint.backends.signatures import statement
 from charm_checkpoint.config import Location, Option, duration, text, whole
-from charm_checkpoint.errors import ConfigError, StoreClosed, StoreUnavailable
+from charm_checkpoint.errors import ConfigError, StoreUnavailable
 from charm_checkpoint.plan import MakePlan, Plan, arun, run
 from charm_checkpoint.store import Store
 
@@ -61,7 +63,6 @@ OWN = (
     Option("tenant", text, "", "whose threads these are; tenants do not see each other's"),
     Option("timeout", duration, 30.0, "how long a call may take, waiting and trying again included"),
     Option("pool_size", whole, 10, "connections at most, for blocking calls and for each event loop"),
-    Option("pool_min", whole, 0, "connections kept open even when idle"),
     Option("max_lifetime", duration, 3600.0, "how old a connection may become"),
     Option("max_idle", duration, 600.0, "how long a connection may be idle before it is closed"),
     Option("password", callback, None, "a function that returns the password, asked for each new connection"),
@@ -89,12 +90,11 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Store:
     schema = pg_schema.check_name(options["schema"])
     if len(options["tenant"].encode("utf-8", "surrogatepass")) > TENANT_BYTES:
         raise ConfigError(f"tenant: its name is longer than {TENANT_BYTES} bytes")
-    if options["pool_size"] < max(options["pool_min"], 1):
-        raise ConfigError("pool_size: it is at least 1, and at least pool_min")
+    if not options["pool_size"]:
+        raise ConfigError("pool_size: it is at least 1")
     settings = PoolSettings(
         _conninfo(location, options),
-        min_size=options["pool_min"],
-        max_size=options["pool_size"],
+        size=options["pool_size"],
         **{name: options[name] for name in ("timeout", "max_lifetime", "max_idle", "password", "connect")},
         **{name: options[name] for name in ("async_connect", "pool", "async_pool")},
     )
@@ -124,7 +124,6 @@ class PostgresDriver:
         self.place = place
         self._timeout = settings.timeout
         self._pools = Pools(settings)
-        self._out: set[int] = set()
 
     # ----------------------------------------------------------------- running
 
@@ -150,10 +149,6 @@ class PostgresDriver:
         return patiently(operation, timeout, self._judge)
 
     def _judge(self, operation: Any, error: Exception) -> Failure:
-        if isinstance(error, PoolClosed):
-            return Failure(StoreClosed(), retry=False)
-        if isinstance(error, PoolTimeout):
-            return Failure(StoreUnavailable(f"{self.place} does not answer: {error}{self._reason()}"), retry=False)
         if not isinstance(error, psycopg.Error):
             raise error
         found, lost = translate(self.place, error), is_lost(error)
@@ -162,91 +157,57 @@ class PostgresDriver:
             found = StoreUnavailable(f"{found}; it may have been done or not: look before you try again")
         return Failure(found, retry=error.sqlstate in NOT_DONE or (lost and again and may_pass(error)))
 
-    def _reason(self) -> str:
-        """Say why there is no connection: pools connect in the background and do not tell."""
-        settings = self._pools.settings
-        if len(self._out) >= settings.max_size:
-            return f"; all {len(self._out)} connections are at work"
-        if settings.pool is None and settings.async_pool is None:
-            try:
-                self._pools.connect().close()
-            except psycopg.Error as error:
-                return f"; {translate(self.place, error)}"
-        return ""
-
     # ---------------------------------------------------------------- blocking
 
     def _step(self, step: Attempt | Pause) -> Any:
         if isinstance(step, Pause):
             return time.sleep(step.seconds)
-        if isinstance(step.operation, Version) and not self._pools.settings.pool:
-            with self._pools.connect() as connection:
-                return self._perform(connection, step)
-        pool = self._pools.blocking()
-        connection = pool.getconn(timeout=step.left)
-        self._out.add(id(connection))
-        try:
-            return self._perform(connection, step)
-        finally:
-            self._out.discard(id(connection))
-            pool.putconn(connection)
+        with self._pools.lend(step.left, _is_once(step)) as connection:
+            with psycopg.RawCursor(connection, row_factory=tuple_row) as cursor:
 
-    def _perform(self, connection: Connection, step: Attempt) -> Any:
-        mark_use(connection, step.left)
-        with psycopg.RawCursor(connection, row_factory=tuple_row) as cursor:
+                def execute(query: Query) -> list[Any]:
+                    cursor.execute(query.text, query.args, prepare=False, binary=query.args is not None)
+                    return cursor.fetchall() if cursor.description else []
 
-            def execute(query: Query) -> list[Any]:
-                cursor.execute(query.text, query.args, prepare=False, binary=query.args is not None)
-                return cursor.fetchall() if cursor.description else []
-
-            reply = run(queries(self.schema, step.operation), execute)
-        if not connection.autocommit:
-            connection.commit()
-        return reply
+                reply = run(queries(self.schema, step.operation), execute)
+            if not connection.autocommit:
+                connection.commit()
+            return reply
 
     # ------------------------------------------------------------------- async
 
     async def _astep(self, step: Attempt | Pause) -> Any:
         if isinstance(step, Pause):
             return await asyncio.sleep(step.seconds)
-        if isinstance(step.operation, Version) and not self._pools.settings.async_pool:
-            async with await self._pools.aconnect() as connection:
-                return await self._aperform(connection, step)
-        pool = await self._pools.current()
-        connection = await pool.getconn(timeout=step.left)
-        self._out.add(id(connection))
-        try:
-            return await self._aperform(connection, step)
-        finally:
-            self._out.discard(id(connection))
-            await pool.putconn(connection)
+        async with self._pools.alend(step.left, _is_once(step)) as connection:
+            async with psycopg.AsyncRawCursor(connection, row_factory=tuple_row) as cursor:
 
-    async def _aperform(self, connection: AsyncConnection, step: Attempt) -> Any:
-        mark_use(connection, step.left)
-        async with psycopg.AsyncRawCursor(connection, row_factory=tuple_row) as cursor:
+                async def execute(query: Query) -> list[Any]:
+                    await cursor.execute(query.text, query.args, prepare=False, binary=query.args is not None)
+                    return await cursor.fetchall() if cursor.description else []
 
-            async def execute(query: Query) -> list[Any]:
-                await cursor.execute(query.text, query.args, prepare=False, binary=query.args is not None)
-                return await cursor.fetchall() if cursor.description else []
-
-            reply = await arun(queries(self.schema, step.operation), execute)
-        if not connection.autocommit:
-            await connection.commit()
-        return reply
+                reply = await arun(queries(self.schema, step.operation), execute)
+            if not connection.autocommit:
+                await connection.commit()
+            return reply
 
     # ----------------------------------------------------------------- closing
 
     def leased(self) -> int:
         """Return how many connections are at work; a store at rest has none."""
-        return len(self._out)
+        return self._pools.leased()
 
     def close(self) -> None:
-        """Close the pools; a user's own stay open."""
+        """Close the connections; a user's own pool stays open."""
         self._pools.close()
 
     async def aclose(self) -> None:
-        """Close the pools, without blocking the event loop."""
-        await self._pools.aclose()
+        """Close the connections of every event loop."""
+        self._pools.close()
+
+
+def _is_once(step: Attempt) -> bool:
+    return isinstance(step.operation, Call) and not step.operation.again
 
 
 class Query(NamedTuple):

@@ -9,12 +9,13 @@ import contextlib
 import importlib
 import os
 import sys
+import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from charm_checkpoint.errors import CharmError, ConfigError
+from charm_checkpoint.errors import CharmError, ConfigError, TypeNotLoaded
 from charm_checkpoint.location import parse_url
 from charm_checkpoint.masking import mask
 
@@ -22,13 +23,16 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import CheckpointTuple
 
     from charm_checkpoint.memory import Memory
+    from charm_checkpoint.official import ImportReport, Progress
 
 
 def demo(args: Namespace) -> int:
     """Run the demo."""
     from charm_checkpoint.demo.director import run_demo
+    from charm_checkpoint.demo.place import place
 
-    return run_demo(args.url, keep=args.keep, delay=args.delay)
+    with place(args.store, args.url, keep=args.keep) as url:
+        return run_demo(url, keep=args.keep, delay=args.delay)
 
 
 def stores(args: Namespace) -> int:
@@ -119,7 +123,61 @@ def copy(args: Namespace) -> int:
     return 0
 
 
+def import_official(args: Namespace) -> int:
+    """Take over threads of LangGraph's own savers; 1 if any was left alone for a reason not asked for."""
+    from charm_checkpoint import open_memory
+    from charm_checkpoint.official import import_official
+
+    if not (args.to or args.dry_run):
+        raise ConfigError("name the store that gets the threads: --to sqlite:///agent.db, or set CHARM_CHECKPOINT_TO")
+    _import_modules(args.modules)
+    with open_memory("memory://" if args.dry_run else args.to) as memory:
+        report = import_official(
+            args.source,
+            memory,
+            threads=[args.thread] if isinstance(args.thread, str) else args.thread,
+            schema=args.schema,
+            skip_existing=args.skip_existing,
+            dry_run=args.dry_run,
+            on_progress=_progress(),
+        )
+    for thread, error in report.failed:
+        complain(mask(f"the thread {thread!r} was left alone: {error}"))
+    if any(isinstance(error, TypeNotLoaded) for _, error in report.failed):
+        complain("to load the module of a class that the state holds, add --import MODULE")
+    _say_import(report, "would be taken over" if args.dry_run else "taken over")
+    return 1 if report.failed else 0
+
+
 # ---------------------------------------------------------------------------------- helpers
+
+
+def _progress() -> Callable[[Progress], None]:
+    """Return what tells on stderr how far an import is, once a second at most."""
+    said = time.monotonic()
+
+    def tell(progress: Progress) -> None:
+        nonlocal said
+        if time.monotonic() - said >= 1:
+            said = time.monotonic()
+            complain(
+                f"{progress.threads} threads done; {progress.thread!r}: {progress.checkpoints} of {progress.total} "
+                "checkpoints"
+            )
+
+    return tell
+
+
+def _say_import(report: ImportReport, done: str) -> None:
+    say(f"{report.threads} threads {done}: {report.checkpoints:,} checkpoints, {report.writes:,} pending writes")
+    say(f"{report.source_bytes:,} bytes read, {report.stored_bytes:,} stored")
+    for count, what in (
+        (report.unchanged, "were here already"),
+        (len(report.skipped), "hold something else here, and were skipped"),
+        (len(report.failed), "were left alone"),
+    ):
+        if count:
+            say(f"{count} threads {what}")
 
 
 def _say_options(scheme: str) -> None:
@@ -139,16 +197,21 @@ def _say_options(scheme: str) -> None:
 def open_store(args: Namespace) -> Iterator[Memory]:
     """Open the store that ``--url`` names, once the modules of ``--import`` are loaded.
 
-    Raises `ConfigError` without a URL, and for a SQLite file that is not there: a mistyped
-    name must not make a new file.
+    Raises `ConfigError` without a URL, and for a SQLite file or a folder that is not there: a
+    mistyped name must not make a new one, or pass for one that is empty.
     """
     from charm_checkpoint import open_memory
+    from charm_checkpoint.backends.local import folder_of
 
     if not args.url:
         raise ConfigError("name the store: --url sqlite:///agent.db, or set CHARM_CHECKPOINT_URL")
     location = parse_url(args.url)
     if location.scheme == "sqlite" and location.path != ":memory:" and not Path(location.path).exists():
         raise ConfigError(f"there is no file {location.path}")
+    if location.scheme == "file" and not folder_of(location).is_dir():
+        raise ConfigError(f"there is no folder {folder_of(location)}")
+    if location.scheme == "none":
+        raise ConfigError("none:// keeps nothing; name a store that does")
     _import_modules(args.modules)
     with open_memory(args.url) as memory:
         yield memory

@@ -78,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     configure_delete(subparsers)
     configure_prune(subparsers)
     configure_copy(subparsers)
+    configure_import_official(subparsers)
     return parser
 
 
@@ -87,6 +88,12 @@ def configure_demo(subparsers: Subparsers) -> None:
         subparsers, "demo", commands.demo, "run an agent on two devices, kill it midway, and check the store"
     )
     add_option(parser, "--url", help="the store to run it on (default: a SQLite file of its own)")
+    add_option(
+        parser,
+        "--store",
+        metavar="{sqlite,postgres,supabase,redis}",
+        help="start a store of this kind for it, and stop it in the end (needs the extra 'servers')",
+    )
     add_flag(parser, "--keep", help="keep what was stored, and say where it is")
     add_option(parser, "--delay", type=_seconds, default="0.2", metavar="SECONDS", help="pause before each step")
 
@@ -155,6 +162,20 @@ def configure_copy(subparsers: Subparsers) -> None:
     parser.add_argument("target", metavar="TARGET")
 
 
+def configure_import_official(subparsers: Subparsers) -> None:
+    """Add ``import-official``."""
+    parser = add_command(
+        subparsers, "import-official", commands.import_official, "take over threads of a SqliteSaver or PostgresSaver"
+    )
+    parser.add_argument("source", metavar="URL_OR_FILE", help="a SqliteSaver's file, or postgresql://…")
+    add_option(parser, "--to", metavar="URL", help="the store that gets them, such as sqlite:///agent.db")
+    add_option(parser, "--thread", action=_Each, metavar="THREAD", help="take over this thread alone; may be repeated")
+    add_option(parser, "--schema", metavar="NAME", help="the schema of a PostgresSaver's tables")
+    add_import(parser)
+    add_flag(parser, "--skip-existing", help="pass over threads that hold something else already; else an error")
+    add_flag(parser, "--dry-run", help="read everything and say what would be taken over, but write nothing")
+
+
 def add_command(
     subparsers: Subparsers, name: str, command: Callable[[argparse.Namespace], int], summary: str
 ) -> argparse.ArgumentParser:
@@ -170,6 +191,12 @@ def add_store_command(
     """Add a command that opens a store which is there already."""
     parser = add_command(subparsers, name, command, summary)
     add_option(parser, "--url", help="the store, such as sqlite:///agent.db")
+    add_import(parser)
+    return parser
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """Add ``--import``."""
     add_option(
         parser,
         "--import",
@@ -177,7 +204,6 @@ def add_store_command(
         metavar="MODULE",
         help="import modules (divided by commas) that define classes kept in the state; data alone never imports any",
     )
-    return parser
 
 
 def add_option(
@@ -197,7 +223,15 @@ def add_flag(parser: argparse.ArgumentParser, name: str, *, help: str) -> None:
 
 
 def _variable(option: str) -> str:
-    return ENV_PREFIX + option.removeprefix("--").upper()
+    return ENV_PREFIX + option.removeprefix("--").replace("-", "_").upper()
+
+
+class _Each(argparse.Action):
+    """Collects an option that may be repeated; given at all, it takes the place of its environment twin."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        so_far = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*(so_far if isinstance(so_far, list) else ()), values])
 
 
 def _count(text: str) -> int:

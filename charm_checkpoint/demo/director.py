@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from urllib.parse import quote
 
 from charm_checkpoint import open_memory
+from charm_checkpoint.backends.local import folder_of
 from charm_checkpoint.demo.device import Device, Job
 from charm_checkpoint.errors import ConfigError, MissingExtra
 from charm_checkpoint.location import parse_url
@@ -281,10 +282,17 @@ def _sqlite_url(path: Path) -> str:
 def _absolute(url: str) -> str:
     """Return a URL that means the same from any folder."""
     location = parse_url(url)
+    _, mark, options = url.partition("?")
+    if location.scheme == "file":
+        return "file://" + quote(_rooted(folder_of(location)), safe="/:") + mark + options
     if location.scheme != "sqlite" or location.path == ":memory:":
         return url
-    _, mark, options = url.partition("?")
     return _sqlite_url(Path(location.path).absolute()) + mark + options
+
+
+def _rooted(folder: Path) -> str:
+    """Return an absolute path with a slash in front, as URLs have it on Windows too."""
+    return "/" + folder.as_posix().removeprefix("/")
 
 
 def _file_size(url: str) -> str:

@@ -1,0 +1,166 @@
+"""The road through Supabase's HTTP API: one remote procedure, its SQL, and what is sent and comes back; pure.
+
+A procedure takes and returns text: JSON, with bytes as base64. PostgREST and the servers like it
+do not agree on how they pass ``bytea`` and ``jsonb``; on text they do.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from typing import Any
+
+from charm_checkpoint.backends.pg_schema import SCHEMA, check_name, script
+from charm_checkpoint.backends.procedures import Call
+from charm_checkpoint.backends.signatures import FUNCTIONS, Signature
+
+VERSION = "version"
+"""What the procedure is asked for the schema's version."""
+
+API_ROLES = ("authenticated", "service_role")
+"""Supabase's roles that may use the store; what the first sees is for row-level security to say."""
+
+
+def procedure(schema: str) -> str:
+    """Return the name of the procedure, which stands in the schema ``public``, the one that the API shows."""
+    return f"{check_name(schema)}_call"
+
+
+# ------------------------------------------------------------------------------------ calls
+
+
+def arguments(call: Call) -> dict[str, str]:
+    """Return the parameters of the procedure for a call."""
+    takes = FUNCTIONS[call.function].takes
+    sent = [_sent(value) for value in call.args]
+    assert len(sent) == len(takes)
+    return {"function": call.function, "arguments": json.dumps(sent, separators=(",", ":"))}
+
+
+def _sent(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    if isinstance(value, list):
+        return [_sent(item) for item in value]
+    return value
+
+
+def rows(call: Call, reply: str) -> list[tuple[Any, ...]]:
+    """Return the rows that the procedure returned."""
+    readers = [_READERS.get(kind) for kind in FUNCTIONS[call.function].gives.values()]
+    return [
+        tuple(value if read is None or value is None else read(value) for read, value in zip(readers, row, strict=True))
+        for row in json.loads(reply)
+    ]
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "bytea": b64decode,
+    "bytea[]": lambda items: [b64decode(item) for item in items],
+}
+
+
+# -------------------------------------------------------------------------------------- SQL
+
+
+def supabase_sql(schema: str = SCHEMA) -> str:
+    """Return the whole schema with the procedure, as a script for Supabase's SQL editor; safe to run again."""
+    quoted = f'"{check_name(schema)}"'
+    name = f'public."{procedure(schema)}"(text, text)'
+    head, _, _ = script(schema).rpartition("COMMIT;")
+    return head + "\n".join([_helpers(quoted), _procedure(schema, quoted), _grants(quoted, name), "COMMIT;", _NOTIFY])
+
+
+def _helpers(quoted: str) -> str:
+    return f"""
+-- Bytes as base64, for the API. A NULL stays one.
+CREATE OR REPLACE FUNCTION {quoted}.b64(data bytea) RETURNS text LANGUAGE sql IMMUTABLE AS
+$$ SELECT encode(data, 'base64') $$;
+CREATE OR REPLACE FUNCTION {quoted}.b64s(data bytea[]) RETURNS json LANGUAGE sql IMMUTABLE AS
+$$
+    SELECT CASE WHEN data IS NOT NULL THEN (
+        SELECT coalesce(json_agg(encode(d.item, 'base64') ORDER BY d.place), '[]')
+        FROM unnest(data) WITH ORDINALITY d(item, place)
+    ) END
+$$;
+CREATE OR REPLACE FUNCTION {quoted}.bytes(given jsonb) RETURNS bytea[] LANGUAGE sql IMMUTABLE AS
+$$
+    SELECT CASE WHEN jsonb_typeof(given) = 'array' THEN ARRAY(
+        SELECT decode(g.item, 'base64') FROM jsonb_array_elements_text(given) WITH ORDINALITY g(item, place)
+        ORDER BY g.place
+    ) END
+$$;
+CREATE OR REPLACE FUNCTION {quoted}.numbers(given jsonb) RETURNS integer[] LANGUAGE sql IMMUTABLE AS
+$$ SELECT ARRAY(SELECT g::integer FROM jsonb_array_elements_text(given) g) $$;
+"""
+
+
+def _procedure(schema: str, quoted: str) -> str:
+    branches = "\n".join(_branch(quoted, name, signature) for name, signature in FUNCTIONS.items())
+    return f"""
+-- The one door for the API. It runs with the caller's own rights, under row-level security.
+CREATE OR REPLACE FUNCTION public."{procedure(schema)}"(function text, arguments text)
+RETURNS text LANGUAGE plpgsql SECURITY INVOKER SET search_path = '' AS
+$$
+DECLARE
+    a jsonb := arguments::jsonb;
+    result json;
+BEGIN
+    CASE function
+        WHEN '{VERSION}' THEN
+            RETURN (SELECT max(version) FROM {quoted}.migration);
+{branches}
+    END CASE;
+    RETURN coalesce(result, '[]');
+END
+$$;
+"""
+
+
+def _branch(quoted: str, name: str, signature: Signature) -> str:
+    takes = ", ".join(_TAKEN[kind].format(place=place, schema=quoted) for place, kind in enumerate(signature.takes))
+    gives = ", ".join(_GIVEN.get(kind, "r.{name}").format(name=n, schema=quoted) for n, kind in signature.gives.items())
+    return f"""        WHEN '{name}' THEN
+            SELECT json_agg(json_build_array({gives})) INTO result
+            FROM {quoted}.{name}({takes}) r;"""
+
+
+_TAKEN = {
+    "bytea": "decode(a ->> {place}, 'base64')",
+    "bytea[]": "{schema}.bytes(a -> {place})",
+    "integer[]": "{schema}.numbers(a -> {place})",
+    "bigint": "(a ->> {place})::bigint",
+    "boolean": "(a ->> {place})::boolean",
+    "text": "a ->> {place}",
+}
+_GIVEN = {"bytea": "{schema}.b64(r.{name})", "bytea[]": "{schema}.b64s(r.{name})"}
+
+
+def _grants(quoted: str, name: str) -> str:
+    return f"""
+-- A signed-in user and the server's key may use it, nobody else.
+REVOKE ALL ON FUNCTION {name} FROM PUBLIC;
+DO $$
+DECLARE
+    role text;
+BEGIN
+    FOR role IN SELECT rolname FROM pg_roles WHERE rolname IN ({", ".join(f"'{role}'" for role in API_ROLES)}) LOOP
+        EXECUTE 'GRANT USAGE ON SCHEMA {quoted} TO ' || role;
+        EXECUTE 'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {quoted} TO ' || role;
+        EXECUTE 'REVOKE INSERT, UPDATE, DELETE ON {quoted}.migration FROM ' || role;
+        EXECUTE 'GRANT EXECUTE ON FUNCTION {name} TO ' || role;
+    END LOOP;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'anon') THEN
+        REVOKE ALL ON SCHEMA {quoted} FROM anon;
+        REVOKE ALL ON ALL TABLES IN SCHEMA {quoted} FROM anon;
+        REVOKE ALL ON FUNCTION {name} FROM anon;
+    END IF;
+END
+$$;
+"""
+
+
+_NOTIFY = """-- PostgREST reads the list of functions anew.
+NOTIFY pgrst, 'reload schema';
+"""

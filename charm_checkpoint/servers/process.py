@@ -1,0 +1,101 @@
+"""A server's process, on a leash: a keeper beside it ends it when this process is gone, however it went."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from charm_checkpoint.servers import keeper
+from charm_checkpoint.servers.account import Account
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a keeper is to run, and how to end it.
+
+    ``signal`` ends the server; ``remove`` is the folder to remove then.
+    """
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    cwd: str
+    signal: str
+    remove: str | None
+    user: int | None = None
+    group: int | None = None
+
+
+class Process:
+    """A running server; ``pid`` is its process id, 0 if it could not be started at all."""
+
+    def __init__(self, job: Job, log: Path) -> None:
+        # A session of its own: Ctrl-C in a terminal or notebook is not meant for the server.
+        with log.open("ab") as stderr:
+            self._keeper = subprocess.Popen(
+                [sys.executable, "-I", "-S", keeper.__file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        self._tell(json.dumps(asdict(job)))
+        assert self._keeper.stdout
+        with self._keeper.stdout as answer:
+            self.pid = int(answer.readline() or 0)
+
+    @property
+    def running(self) -> bool:
+        """Whether the server runs."""
+        return self._keeper.poll() is None
+
+    def end(self, signal: str | None = None) -> None:
+        """End the server with a signal and keep its folder, or without one and let the folder go; return when done."""
+        if signal:
+            self._tell(signal)
+        assert self._keeper.stdin
+        with contextlib.suppress(BrokenPipeError):
+            self._keeper.stdin.close()
+        self._keeper.wait()
+
+    def _tell(self, line: str) -> None:
+        assert self._keeper.stdin
+        with contextlib.suppress(BrokenPipeError):  # the server is gone, and its keeper with it
+            self._keeper.stdin.write(line.encode() + b"\n")
+            self._keeper.stdin.flush()
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """Return this process's environment without what would lead a server or its tools astray, and with ``more``."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "REDISCLI_"))}
+    return {**kept, **more}
+
+
+def run(
+    command: Sequence[str],
+    *,
+    account: Account | None = None,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    text: str = "",
+    limit: float = 120.0,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; the caller looks at its return code. ``limit`` is in seconds."""
+    return subprocess.run(
+        command,
+        input=text,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        env=environment or clean_environment(),
+        cwd=cwd,
+        timeout=limit,
+        check=False,
+        **(account.as_arguments() if account else {}),
+    )

@@ -19,8 +19,7 @@ from charm_checkpoint.records import CONFLICT_KEY
 
 def tags(metadata: Mapping[str, Any]) -> bytes:
     """Return the tags of a checkpoint's metadata, end to end; values that are not JSON have none."""
-    found = (_tag(key, value) for key, value in metadata.items() if value is not None)
-    return b"".join(tag for tag in found if tag is not None)
+    return b"".join([_tag(key, value) or b"" for key, value in metadata.items() if value is not None])
 
 
 def wanted_tags(filter: Mapping[str, Any]) -> tuple[bytes, ...]:
@@ -40,8 +39,11 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _tag(key: str, value: Any) -> bytes | None:
-    if type(value) in (str, int, bool):
-        return _plain_tag(key, value, type(value).__name__)
+    kind = type(value)
+    if kind is int:  # hardly ever the same one twice
+        return _mark(key, str(value))
+    if kind is str or kind is bool:
+        return _plain_tag(key, value, kind.__name__)
     if value == {}:
         return _plain_tag(key, None, "{}")
     text = canonical(value)
@@ -50,10 +52,8 @@ def _tag(key: str, value: Any) -> bytes | None:
 
 @lru_cache(4096)
 def _plain_tag(key: str, value: Any, kind: str) -> bytes | None:
-    """Mark a plain value; ``kind`` keeps True and 1 apart in the cache, and stands for an empty object."""
-    if kind == "{}":
-        return _mark(key, kind)
-    text = canonical(value)
+    """Mark a plain value, or an empty object; ``kind`` keeps these apart in the cache."""
+    text = kind if kind == "{}" else canonical(value)
     return None if text is None else _mark(key, text)
 
 

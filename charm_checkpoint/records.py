@@ -114,24 +114,30 @@ def encode_record(
     classes of the state are not loaded. Raises `NotSerializable` with a path that starts at the checkpoint or
     the metadata.
     """
-    roots = [ref for ref in refs.values() if ref is not None]
-    numbers = iter(range(len(roots)))
     values = checkpoint["channel_values"]
-    plain = {name: [values[name]] for name, ref in refs.items() if ref is None and is_small(values[name])}
-    places = {name: plain.get(name) if ref is None else next(numbers) for name, ref in refs.items()}
+    places: dict[str, Any] = {}
+    roots: list[bytes] = []
+    apart: list[str] = []
+    for name, ref in refs.items():
+        if ref is not None:
+            places[name] = len(roots)
+            roots.append(ref)
+        elif is_small(value := values[name]):
+            places[name] = [value]
+        else:
+            places[name] = None
+            apart.append(name)
     rest = {key: value for key, value in checkpoint.items() if key not in _SET_APART}
-    parts = [*(checkpoint[field] for field in _FIELDS), rest, dict(metadata), places]
+    parts = [*[checkpoint[field] for field in _FIELDS], rest, metadata, places]
     try:
         header = serde.dumps(parts)
     except DataError as error:
         raise _named(error) from None
-    inline = _dump_inline(serde, values, [name for name, place in places.items() if place is None])
-    return pack(len(header).to_bytes(4, "big") + header + inline), b"".join(roots)
+    inline = _dump_inline(serde, values, apart) if apart else b""
+    return pack(b"".join((len(header).to_bytes(4, "big"), header, inline))), b"".join(roots)
 
 
 def _dump_inline(serde: Serializer, values: Mapping[str, Any], names: Sequence[str]) -> bytes:
-    if not names:
-        return b""
     try:
         return serde.dumps([values[name] for name in names])
     except DataError as error:
@@ -193,6 +199,11 @@ def _named(error: DataError) -> DataError:
 def encode_writes(serde: Serializer, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str) -> bytes:
     """Return the body of one task's writes; raises `NotSerializable` with the write's channel."""
     items = [[WRITES_IDX_MAP.get(channel, number), channel, value] for number, (channel, value) in enumerate(writes)]
+    return encode_items(serde, items, task_id, task_path)
+
+
+def encode_items(serde: Serializer, items: list[list[Any]], task_id: str, task_path: str) -> bytes:
+    """Return the body of one task's writes, as lists of number, channel and value; raises as `encode_writes` does."""
     try:
         return pack(serde.dumps([task_id, task_path, items]))
     except DataError as error:
@@ -211,7 +222,9 @@ def decode_writes(serde: Serializer, bodies: Iterable[bytes]) -> list[PendingWri
         for number, channel, value in items:
             if number < 0 or (task_id, number) not in places:
                 places[task_id, number] = (task_path, channel, value)
-    ordered = sorted(places.items(), key=lambda item: writes_sort_key(item[1][0], *item[0]))
+    ordered: Iterable[tuple[tuple[str, int], tuple[str, str, Any]]] = places.items()
+    if len(places) > 1:
+        ordered = sorted(ordered, key=lambda item: writes_sort_key(item[1][0], *item[0]))
     return [(task_id, channel, value) for (task_id, _), (_, channel, value) in ordered]
 
 

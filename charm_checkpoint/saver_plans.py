@@ -72,7 +72,7 @@ class SaverPlans:
 
     def get_tuple(self, place: Where) -> Plan[tuple[Found, CheckpointTuple | None]]:
         """Find a checkpoint, and build its tuple if it is there."""
-        return (yield from unswept(partial(self._get_tuple, place)))
+        return unswept(partial(self._get_tuple, place))
 
     def _get_tuple(self, place: Where) -> Plan[tuple[Found, CheckpointTuple | None]]:
         found = yield from self._backend.find(*place, known=self._reader.known(place.thread, place.ns))
@@ -91,13 +91,13 @@ class SaverPlans:
     ) -> Plan[CheckpointTuple]:
         """Build the tuple of a checkpoint, and remember where its values are."""
         inline = inline_values(self._serde, record)
-        if row.roots:
+        if not row.roots:
+            record.checkpoint["channel_values"] = inline
+        else:
             chunks = yield from self._reader.gather(row.thread, split(row.roots), found.chunks)
             self._fill(found, row, record, inline, chunks, remember)
             if remember:
                 self._reader.note(row.thread, row.ns, split(row.roots), chunks)
-        else:
-            record.checkpoint["channel_values"] = inline
         return CheckpointTuple(
             config_of(row.thread, row.ns, row.id),
             record.checkpoint,  # type: ignore[arg-type]
@@ -134,7 +134,7 @@ class SaverPlans:
         self, query: Query, filter: Mapping[str, Any], after: Any, size: int
     ) -> Plan[tuple[list[CheckpointTuple], Any]]:
         """Return the matches in one page of a listing, and where to go on."""
-        return (yield from unswept(partial(self._matches, query, filter, after, size)))
+        return unswept(partial(self._matches, query, filter, after, size))
 
     def _matches(
         self, query: Query, filter: Mapping[str, Any], after: Any, size: int
@@ -145,13 +145,13 @@ class SaverPlans:
         for found in page.items:
             assert found.row is not None
             record = self._decode(found.row)
-            if matches(record.metadata, filter):
+            if not filter or matches(record.metadata, filter):
                 tuples.append((yield from self._revived(found, found.row, record, remember=False)))
         return tuples, page.next
 
     def history(self, place: Where, channels: Sequence[str]) -> Plan[dict[str, DeltaChannelHistory]]:
         """Return each channel's writes since its nearest stored value, and that value."""
-        return (yield from unswept(partial(self._history, place, channels)))
+        return unswept(partial(self._history, place, channels))
 
     def _history(self, place: Where, channels: Sequence[str]) -> Plan[dict[str, DeltaChannelHistory]]:
         writes: dict[str, list[PendingWrite]] = {name: [] for name in channels}
@@ -214,6 +214,8 @@ class SaverPlans:
     def _remember(
         self, place: Where, id: str, state: ThreadState, chunks: Collection[bytes], channels: Channels
     ) -> None:
+        if not chunks and not channels:
+            return
         memo = self._memo.at(place.thread, state.deletes, state.sweeps)
         memo.known.update(chunks)
         memo.keep(place.ns, id, channels)
@@ -246,9 +248,7 @@ class SaverPlans:
 
     def put_writes(self, place: Where, body: bytes, seen_deletes: int | None) -> Plan[Reply]:
         """Append a task's encoded writes."""
-        return (
-            yield from self._backend.put_writes(NewWrites(place.thread, place.ns, place.id or "", body, seen_deletes))
-        )
+        return self._backend.put_writes(NewWrites(place.thread, place.ns, place.id or "", body, seen_deletes))
 
     def prune(self, thread: str, strategy: str) -> Plan[None]:
         """Remove what a strategy does not keep."""

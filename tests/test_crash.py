@@ -12,7 +12,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from children.jobs import config, item, items
+from children.jobs import add_item, config, item, items
+from local_files import contents_of
 from nursery import nursery, scaled
 
 from charm_checkpoint import open_memory
@@ -27,7 +28,9 @@ def dangling(path: Path) -> list[tuple[int, bytes]]:
         held = set(db.execute("SELECT thread, address FROM chunk"))
         named = [
             *db.execute("SELECT thread, refs FROM chunk"),
-            *db.execute("SELECT s.thread, c.roots FROM checkpoint c JOIN space s ON s.key = c.space"),
+            *db.execute(
+                "SELECT coalesce(s.thread, c.space), c.roots FROM checkpoint c LEFT JOIN space s ON s.key = -c.space"
+            ),
             *db.execute("SELECT thread, roots FROM message"),
         ]
     places = {(thread, refs[start : start + 16]) for thread, refs in named for start in range(0, len(refs), 16)}
@@ -64,11 +67,43 @@ def check_all(memory: Memory, acks: list[str]) -> None:
         assert head is not None and len(head.checkpoint["channel_values"]["items"]) >= number
 
 
+def check_database(path: Path) -> None:
+    assert is_sound(path)
+    assert dangling(path) == []
+
+
+def check_folder(path: Path) -> None:
+    """Check that nothing is left of the killed processes but ends that were not acknowledged, and no chunk lacks."""
+    logs = list(path.glob(".charm/checkpoints/*/log"))
+    assert len(logs) == 8
+    for log in logs:
+        contents = contents_of(log)
+        assert contents.tail in ("whole", "torn")
+        rows = [row.roots for space in contents.spaces.values() for row in space.rows.values()]
+        named = [*rows, *(piece.refs for piece in contents.chunks.values())]
+        assert {refs[at : at + 16] for refs in named for at in range(0, len(refs), 16)} <= set(contents.chunks)
+    with open_memory(f"file://{path}") as memory:
+        for thread in [f"{kind} {number}" for kind in ("thread", "pruned") for number in range(4)]:
+            add_item(memory.get_langgraph_checkpointer(), thread)
+            memory.append_messages(thread, [{"role": "user"}])
+    names = {file.name for file in path.rglob("*") if file.is_file()}
+    assert {name for name in names if not name.endswith(".json")} == {"log"}
+    assert {contents_of(log).tail for log in logs} == {"whole"}
+
+
+STORES = {
+    "sqlite": ("sqlite:///{}", "charm.db", check_database),
+    "files": ("file://{}", "files", check_folder),
+}
+
+
 @pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
 @pytest.mark.timeout(600)
-def test_no_acknowledged_write_is_lost_to_sigkill(tmp_path: Path) -> None:
-    path = tmp_path / "charm.db"
-    url, acks, silent = f"sqlite:///{path}", [], 0
+@pytest.mark.parametrize("store", STORES)
+def test_no_acknowledged_write_is_lost_to_sigkill(tmp_path: Path, store: str) -> None:
+    form, name, check = STORES[store]
+    path = tmp_path / name
+    url, acks, silent = form.format(path), [], 0
     with nursery(tmp_path) as workers:
         for kill in range(scaled(KILLS)):
             worker = workers.start("write_until_killed", url, kill)
@@ -82,5 +117,4 @@ def test_no_acknowledged_write_is_lost_to_sigkill(tmp_path: Path) -> None:
     assert len(acks) > 2 * scaled(KILLS) > 3 * silent, "too few of the kills fell into writes"
     with open_memory(url) as memory:
         check_all(memory, acks)
-    assert is_sound(path)
-    assert dangling(path) == []
+    check(path)

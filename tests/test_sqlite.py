@@ -219,18 +219,18 @@ def file_limit(size: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("room", [2_000, 50_000])
 def test_a_full_disk_loses_nothing_and_room_mends_it(url: str, path: Path, room: int) -> None:
-    # The log is what grows; it is at the commit that there is no room for it.
+    # The log is what grows, it is at the commit that there is none left.
     with open_memory(url) as memory:
         saver = memory.get_langgraph_checkpointer()
         at, _ = add_item(saver, "t")
         before = memory.usage()
-        large = {"items": [item(1), os.urandom(100_000).hex()], "more": items(50)}
+        large = {"items": [item(1), os.urandom(500_000).hex()], "more": items(50)}
         with file_limit(Path(f"{path}-wal").stat().st_size + room):
             for _ in range(2):
                 with pytest.raises(StoreUnavailable, match="nothing was written, free some room"):
                     put(saver, at, large)
             with pytest.raises(StoreUnavailable, match="free some room"):
-                asyncio.run(saver.aput_writes(at, [("items", os.urandom(200_000))], "task"))
+                asyncio.run(saver.aput_writes(at, [("items", os.urandom(500_000))], "task"))
             assert held(saver) == items(1)
         assert memory.usage() == before
         put(saver, at, large)

@@ -17,6 +17,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import Conninfo
 from psycopg.rows import tuple_row
+from psycopg.types.array import ListBinaryDumper
 
 from charm_checkpoint.backends import pg_schema
 from charm_checkpoint.backends.patience import Attempt, Failure, Pause, patiently
@@ -210,6 +211,13 @@ def _is_once(step: Attempt) -> bool:
     return isinstance(step.operation, Call) and not step.operation.again
 
 
+class Array(list[Any]):
+    """A list that goes to the server in binary: psycopg writes other lists as text, bytes as hex."""
+
+
+psycopg.adapters.register_dumper(Array, ListBinaryDumper)
+
+
 class Query(NamedTuple):
     """A statement for one connection; without ``args`` it may be several."""
 
@@ -220,7 +228,8 @@ class Query(NamedTuple):
 def queries(schema: str, operation: Any) -> Plan[Any]:
     """Do an operation on one connection."""
     if isinstance(operation, Call):
-        return (yield Query(statement(schema, operation.function), operation.args))
+        args = tuple(Array(value) if type(value) is list else value for value in operation.args)
+        return (yield Query(statement(schema, operation.function), args))
     if isinstance(operation, Version):
         return (yield from _version(schema))
     return (yield from _install(schema))

@@ -35,27 +35,49 @@ class Sql(NamedTuple):
 class Place(NamedTuple):
     """What one query tells of a thread, one of its namespaces and a checkpoint; None if missing.
 
-    ``stored`` is the key of the checkpoint that was asked for, ``head_id`` the head's id.
+    ``head`` and ``stored`` are keys: of the head, and of the checkpoint that was asked for.
     """
 
     thread: int | None
     state: ThreadState
+    touched_at: int = 0
     space: int | None = None
+    head: int | None = None
     head_id: bytes | None = None
     stored: int | None = None
 
 
-HEAD = "(SELECT max(key) FROM checkpoint WHERE space = s.key)"
-"""The key of a namespace's head."""
+_PLACE_ROOT = """
+    SELECT t.deletes, t.sweeps, h.seq, t.key, t.touched_at, h.space, h.checkpoint,
+        (SELECT id FROM checkpoint WHERE key = h.checkpoint),
+        (SELECT checkpoint FROM entry WHERE space = h.space AND id = ?)
+    FROM thread t JOIN entry h ON h.space = t.key AND h.id = x'ff' WHERE t.identity = ?"""
+_PLACE_BELOW = """
+    SELECT t.deletes, t.sweeps, r.seq, t.key, t.touched_at, -s.key, h.checkpoint,
+        (SELECT id FROM checkpoint WHERE key = h.checkpoint),
+        (SELECT checkpoint FROM entry WHERE space = -s.key AND id = ?)
+    FROM thread t JOIN entry r ON r.space = t.key AND r.id = x'ff'
+    LEFT JOIN space s ON s.thread = t.key AND s.ns = ?
+    LEFT JOIN entry h ON h.space = -s.key AND h.id = x'ff' WHERE t.identity = ?"""
 
-_PLACE = f"""
-    SELECT t.key, t.deletes, t.sweeps, t.seq, s.key,
-        (SELECT id FROM checkpoint WHERE key = {HEAD}),
-        (SELECT key FROM checkpoint WHERE space = s.key AND id = ?)
-    FROM thread t LEFT JOIN space s ON s.thread = t.key AND s.ns = ?
-    WHERE t.identity = ?"""
+SPACES = "SELECT key FROM thread WHERE key = ?1 UNION ALL SELECT -key FROM space WHERE thread = ?1"
+"""The spaces of a thread, given its key as the only parameter."""
+
+KEYS = f"SELECT checkpoint FROM entry WHERE space IN ({SPACES}) AND id < x'ff'"
+"""The keys of its checkpoints."""
+
+TOUCH = "UPDATE entry SET seq = ? WHERE space = ? AND id = x'ff'"
+"""Notes a thread's seq."""
+
+TOUCH_SECONDS = 60
+"""How far a thread's ``touched_at`` may be behind."""
 
 _identity = lru_cache(1024)(identity)
+
+
+def is_long_ago(touched_at: int) -> bool:
+    """Tell whether a thread's time is to be noted again: its row's page is left alone as a rule."""
+    return not 0 <= time.time() - touched_at < TOUCH_SECONDS
 
 
 class SqlSteps:
@@ -98,10 +120,14 @@ class SqlSteps:
         return _identity(self._tenant, kind, thread)
 
     def _place(self, thread: str, ns: str, id: bytes | None = None) -> Plan[Place]:
-        rows = yield Sql(_PLACE, (id, text_bytes(ns), self._identity(thread, CHECKPOINTS)))
+        name = self._identity(thread, CHECKPOINTS)
+        if ns:
+            rows = yield Sql(_PLACE_BELOW, (id, text_bytes(ns), name))
+        else:
+            rows = yield Sql(_PLACE_ROOT, (id, name))
         if not rows:
             return Place(None, ThreadState())
-        key, deletes, sweeps, seq, *rest = rows[0]
+        deletes, sweeps, seq, key, *rest = rows[0]
         return Place(key, ThreadState(deletes, sweeps, seq), *rest)
 
     def _thread(self, thread: str, kind: int) -> Plan[int | None]:
@@ -110,8 +136,8 @@ class SqlSteps:
 
     def _add_thread(self, thread: str, kind: int) -> Plan[int]:
         [[key]] = yield Sql(
-            "INSERT INTO thread (identity, tenant, kind, name) VALUES (?, ?, ?, ?) RETURNING key",
-            (self._identity(thread, kind), self._tenant, kind, text_bytes(thread)),
+            "INSERT INTO thread (identity, tenant, kind, name, touched_at) VALUES (?, ?, ?, ?, ?) RETURNING key",
+            (self._identity(thread, kind), self._tenant, kind, text_bytes(thread), int(time.time())),
         )
         return int(key)
 
@@ -120,28 +146,49 @@ class SqlSteps:
         key, space = place.thread, place.space
         if key is None:
             key = yield from self._add_thread(thread, CHECKPOINTS)
-        if space is None:
+            yield Sql("INSERT INTO entry (space, id, seq) VALUES (?, x'ff', 0)", (key,))
+            space = None if ns else key
+        elif place.head is None:
             yield Sql("UPDATE thread SET name = ? WHERE key = ? AND name IS NULL", (text_bytes(thread), key))
-            [[space]] = yield Sql("INSERT INTO space (thread, ns) VALUES (?, ?) RETURNING key", (key, text_bytes(ns)))
+        if space is None:
+            [[space]] = yield Sql("INSERT INTO space (thread, ns) VALUES (?, ?) RETURNING -key", (key, text_bytes(ns)))
+            yield Sql("INSERT INTO entry (space, id) VALUES (?, x'ff')", (space,))
         return key, int(space)
 
     def _deleted(self, place: Place, seen: int | None, id: bytes | None) -> Plan[bool]:
+        """Tell whether a writer's run began before the thread was deleted: ``seen`` says, or ``id`` is gone."""
         if seen is not None:
             return seen != place.state.deletes
-        if not place.state.deletes or id is None:
+        if id is None or id == place.head_id:
             return False
-        rows = yield Sql("SELECT 1 FROM checkpoint WHERE space = ? AND id = ?", (place.space, id))
-        return not rows
+        return not (yield Sql("SELECT 1 FROM entry WHERE space = ? AND id = ?", (place.space, id)))
 
-    def _touch(self, thread: int, old: ThreadState, sweeps: int = 0, deletes: int = 0) -> Plan[ThreadState]:
-        new = ThreadState(old.deletes + deletes, old.sweeps + sweeps, old.seq + 1)
-        yield Sql(
-            "UPDATE thread SET seq = ?, sweeps = ?, deletes = ?, touched_at = ? WHERE key = ?",
-            (new.seq, new.sweeps, new.deletes, int(time.time()), thread),
-        )
+    def _note_time(self, thread: int | None) -> Plan[None]:
+        yield Sql("UPDATE thread SET touched_at = ? WHERE key = ?", (int(time.time()), thread))
+
+    def _swept(self, thread: int, old: ThreadState, deletes: int = 0) -> Plan[ThreadState]:
+        """Count a sweep, and a delete if it was one."""
+        new = ThreadState(old.deletes + deletes, old.sweeps + 1, old.seq + 1)
+        yield Sql("UPDATE thread SET sweeps = ?, deletes = ? WHERE key = ?", (new.sweeps, new.deletes, thread))
+        yield Sql(TOUCH, (new.seq, thread))
+        yield from self._note_time(thread)
         return new
 
-    def _add_chunks(self, thread: int, chunks: Sequence[Chunk]) -> Plan[None]:
+    def _relink(self, thread: int) -> Plan[None]:
+        """Set right which commit came before which, and which are heads."""
+        keys = "SELECT checkpoint, lag(checkpoint) OVER (PARTITION BY space ORDER BY checkpoint) AS previous"
+        yield Sql(
+            f"UPDATE checkpoint SET previous = line.previous FROM ({keys} FROM entry WHERE space IN ({SPACES})"
+            " AND id < x'ff') AS line WHERE key = line.checkpoint AND checkpoint.previous IS NOT line.previous",
+            (thread,),
+        )
+        yield Sql(
+            "UPDATE entry SET checkpoint = (SELECT max(e.checkpoint) FROM entry e WHERE e.space = entry.space"
+            f" AND e.id < x'ff') WHERE space IN ({SPACES}) AND id = x'ff'",
+            (thread,),
+        )
+
+    def _add_chunks(self, thread: int | None, chunks: Sequence[Chunk]) -> Plan[None]:
         if chunks:
             yield Sql(
                 "INSERT OR IGNORE INTO chunk (thread, address, refs, data) VALUES (?, ?, ?, ?)",

@@ -78,6 +78,7 @@ class SqliteDriver:
         self._synchronous = synchronous
         self._timeout = timeout
         self._mode = mode
+        # Beside the file that links lead to. A commit that is not awaited on disk needs no room made.
         self._closed = False
         self._connections = Connections(self._open, self.path, timeout, in_memory=self._in_memory)
         self._hops = {True: Hop("charm-sqlite-write"), False: Hop("charm-sqlite-read")}
@@ -89,7 +90,7 @@ class SqliteDriver:
         try:
             connection = self._connections.take(write)
             try:
-                return self._transact(connection, make, "BEGIN IMMEDIATE") if write else self._read(connection, make)
+                return self._transact(connection, make, _WRITE) if write else self._read(connection, make)
             finally:
                 self._connections.give(connection, write)
         except _RAISED as error:
@@ -123,9 +124,17 @@ class SqliteDriver:
         def execute(operation: Sql) -> list[Any]:
             if connection.in_transaction:
                 return _execute(connection, operation)
-            return self._patiently(lambda: _begin(connection, begin, operation))
+            return self._begun(connection, begin, operation)
 
         return _commit(connection, lambda: run(make(), execute))
+
+    def _begun(self, connection: sqlite3.Connection, begin: str, operation: Sql) -> list[Any]:
+        try:
+            return _begin(connection, begin, operation)
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error):
+                raise
+            return self._patiently(lambda: _begin(connection, begin, operation))
 
     def _patiently(self, attempt: Callable[[], T]) -> T:
         """Try again while another process holds the lock, with growing, jittered pauses."""
@@ -195,6 +204,7 @@ class SqliteDriver:
         await asyncio.to_thread(self.close)
 
 
+_WRITE = "BEGIN IMMEDIATE"
 _RAISED = (sqlite3.Error, UnicodeDecodeError)
 """What comes of SQLite's calls: the latter when a message quotes a broken file."""
 

@@ -6,6 +6,7 @@ import hashlib
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -98,9 +99,16 @@ def put_often(ack: Ack, url: str, thread: str, mine: str, times: int, start: flo
 
 
 def hold_lock(ack: Ack, path: str, seconds: float) -> None:
-    """Hold the write lock of a file."""
+    """Hold the write lock of a SQLite file, or of a folder."""
     import sqlite3
 
+    from charm_checkpoint.backends.local_folder import locked
+
+    if Path(path).is_dir():
+        with locked(Path(path), 1):
+            ack("held")
+            time.sleep(seconds)
+        return
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     ack("held")

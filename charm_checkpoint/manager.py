@@ -19,14 +19,19 @@ log = logging.getLogger(__name__)
 GROUP = "charm.memory"
 
 PROVIDERS: Mapping[str, str] = {
+    "charm-local": "charm_checkpoint.providers:LocalMemory",
+    "charm-supabase": "charm_checkpoint.providers:SupabaseMemory",
+    "local": "charm_checkpoint.providers:LocalMemory",
     "memory": "charm_checkpoint.providers:RamMemory",
+    "none": "charm_checkpoint.providers:NullMemory",
+    "postgres": "charm_checkpoint.providers:PostgresMemory",
     "ram": "charm_checkpoint.providers:RamMemory",
+    "redis": "charm_checkpoint.providers:RedisMemory",
     "sqlite": "charm_checkpoint.providers:SqliteMemory",
+    "supabase": "charm_checkpoint.providers:SupabaseMemory",
+    "valkey": "charm_checkpoint.providers:ValkeyMemory",
 }
 """Provider name: where its class is. These come before entry points of the same name."""
-
-LOCAL_SCHEME = "file"
-LOCAL = "charm_checkpoint.providers:LocalMemory"
 
 
 class StorageManager:
@@ -63,14 +68,11 @@ class StorageManager:
 
 def known_providers() -> list[str]:
     """Return the names of all providers there are, importing none."""
-    local = ["local"] if _has_local() else []
-    return sorted({*PROVIDERS, *_plugins(), *local})
+    return sorted({*PROVIDERS, *_plugins()})
 
 
 def provider_class(name: str) -> Any:
     """Import the class of a provider; None if nobody registered the name."""
-    if name == "local" and _has_local():
-        return registry.load_object(LOCAL)
     if name in PROVIDERS:
         return registry.load_object(PROVIDERS[name])
     if name in _plugins():
@@ -82,19 +84,13 @@ def _fall_back(name: str) -> Any:
     shown = repr(mask(name))
     if "://" in name:
         raise ConfigError(f"{shown} is a URL, not a provider's name; use open_memory(url)")
-    if not _has_local():
-        raise ConfigError(f"no memory provider {shown}; {suggest(name, known_providers())}")
     log.warning("no memory provider %s (%s); using local files", shown, suggest(name, known_providers()))
-    return registry.load_object(LOCAL)
-
-
-def _has_local() -> bool:
-    return LOCAL_SCHEME in registry.available()
+    return registry.load_object(PROVIDERS["local"])
 
 
 @functools.cache
 def _plugins() -> dict[str, EntryPoint]:
-    return {name: entry for name, entry in registry.read_entry_points(GROUP).items() if name != "local"}
+    return registry.read_entry_points(GROUP, PROVIDERS, own=PROVIDERS.values())
 
 
 def _freeze(value: Any, path: tuple[str, ...]) -> Hashable:

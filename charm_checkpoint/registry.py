@@ -17,7 +17,7 @@ import importlib
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -37,8 +37,22 @@ OpenStore: TypeAlias = "Callable[[Location, Mapping[str, Any]], Store]"
 GROUP = "charm_checkpoint.stores"
 
 BUILT_IN: Mapping[str, tuple[str, str]] = {
+    "file": ("charm_checkpoint.backends.local:open_store", ""),
     "memory": ("charm_checkpoint.backends.ram:open_store", ""),
+    "none": ("charm_checkpoint.backends.none:open_store", ""),
+    "postgres": ("charm_checkpoint.backends.postgres:open_store", 'pip install "charm-checkpoint[postgres]"'),
+    "postgresql": ("charm_checkpoint.backends.postgres:open_store", 'pip install "charm-checkpoint[postgres]"'),
+    "redis": ("charm_checkpoint.backends.redis:open_store", 'pip install "charm-checkpoint[redis]"'),
+    "redis+cluster": ("charm_checkpoint.backends.redis:open_store", 'pip install "charm-checkpoint[redis]"'),
+    "redis+sentinel": ("charm_checkpoint.backends.redis:open_store", 'pip install "charm-checkpoint[redis]"'),
+    "rediss": ("charm_checkpoint.backends.redis:open_store", 'pip install "charm-checkpoint[redis]"'),
+    "http": ("charm_checkpoint.backends.supabase:open_store", 'pip install "charm-checkpoint[supabase]"'),
+    "https": ("charm_checkpoint.backends.supabase:open_store", 'pip install "charm-checkpoint[supabase]"'),
+    "supabase": ("charm_checkpoint.backends.supabase:open_store", 'pip install "charm-checkpoint[supabase]"'),
     "sqlite": ("charm_checkpoint.backends.sqlite:open_store", ""),
+    "unix": ("charm_checkpoint.backends.redis:open_store", 'pip install "charm-checkpoint[redis]"'),
+    "valkey": ("charm_checkpoint.backends.redis:open_store", 'pip install "charm-checkpoint[redis]"'),
+    "valkeys": ("charm_checkpoint.backends.redis:open_store", 'pip install "charm-checkpoint[redis]"'),
 }
 """Scheme: where its store is, and how to install its driver where it needs one."""
 
@@ -124,10 +138,17 @@ def _import_error(path: str, error: ImportError, hint: str) -> ImportError | Con
     return MissingExtra(f"cannot import what {path} needs: {error}; {hint or 'install it'}")
 
 
-def read_entry_points(group: str, reserved: Iterable[str] = ()) -> dict[str, EntryPoint]:
-    """Return a group's entry points by name, importing none; the first of two wins, and ``reserved`` before it."""
+def read_entry_points(
+    group: str, reserved: Collection[str] = (), *, own: Collection[str] = ()
+) -> dict[str, EntryPoint]:
+    """Return a group's entry points by name, importing none; the first of two wins, and ``reserved`` before it.
+
+    Those with a value in ``own`` are for others to read, and left out.
+    """
     found: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):
+        if entry.value in own:
+            continue
         if entry.name in reserved or entry.name in found:
             log.warning("entry point %s = %s in group %s is ignored: the name is taken", entry.name, entry.value, group)
         else:

@@ -74,7 +74,7 @@ class Memory(BaseMemoryStore):
         )
         self.store: Store = kind.open_store(self.location, settings)
         self.store.auto_setup(settings["auto_setup"])
-        self._history = MessageHistory(self.store.backend)
+        self._history = self.store.history or MessageHistory(self.store.backend)
         self._saver = CharmSaver(
             self.store, serde=serde, on_conflict=settings["on_conflict"], cache_bytes=settings["cache"]
         )
@@ -85,8 +85,8 @@ class Memory(BaseMemoryStore):
     # ------------------------------------------------------------ checkpointer
 
     def get_langgraph_checkpointer(self) -> CharmSaver:
-        """Return the checkpointer, always the same object."""
-        return self._saver
+        """Return the checkpointer, always the same object; None where none are kept, which is ``none://`` only."""
+        return self._saver if self.store.keeps_checkpoints else None  # type: ignore[return-value]
 
     # ------------------------------------------------------------ blocking
 

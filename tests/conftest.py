@@ -7,9 +7,14 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pytest
+from stores import Missing, pgbouncer_url, postgres_server, supabase_url, tenant_url, valkey_cluster_url, valkey_url
+
+from charm_checkpoint.servers import PostgresServer
+
+T = TypeVar("T")
 
 
 class Row(NamedTuple):
@@ -19,15 +24,28 @@ class Row(NamedTuple):
     make_url: Callable[[Path], str]
 
 
-class Missing(Exception):
-    """The server that a store needs is not running here."""
-
-
 STORES = (
     Row("ram", lambda folder: "memory://"),
     Row("sqlite", lambda folder: f"sqlite:///{folder}/charm.db"),
     Row("sqlite-memory", lambda folder: "sqlite:///:memory:"),
+    Row("files", lambda folder: f"file://{folder}"),
+    Row("postgres", lambda folder: tenant_url()),
+    Row("postgres-schema", lambda folder: tenant_url("schema=Other-1&", "%00%ED%A0%80")),
+    Row("pgbouncer", lambda folder: pgbouncer_url()),
+    Row("supabase", lambda folder: supabase_url()),
+    Row("valkey", lambda folder: valkey_url()),
+    Row("valkey-cluster", lambda folder: valkey_cluster_url()),
 )
+
+
+def or_skip(get: Callable[[], T]) -> T:
+    """Return what ``get`` does; skip the test where the server that it needs is missing."""
+    try:
+        return get()
+    except Missing as missing:
+        if os.environ.get("CHARM_REQUIRE_STORES") == "1":
+            raise
+        pytest.skip(str(missing))
 
 
 def pytest_collection_finish() -> None:
@@ -45,12 +63,7 @@ def make_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str
     def make() -> str:
         folder = tmp_path / f"store {next(numbers)}"
         folder.mkdir()
-        try:
-            return row.make_url(folder)
-        except Missing as missing:
-            if os.environ.get("CHARM_REQUIRE_STORES") == "1":
-                raise
-            pytest.skip(f"{row.name}: {missing}")
+        return or_skip(lambda: row.make_url(folder))
 
     return make
 
@@ -59,6 +72,18 @@ def make_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str
 def url(make_url: Callable[[], str]) -> str:
     """Return the URL of a new, empty store, of each kind."""
     return make_url()
+
+
+@pytest.fixture
+def postgres() -> PostgresServer:
+    """Return the worker's PostgreSQL."""
+    return or_skip(postgres_server)
+
+
+@pytest.fixture
+def tenant(postgres: PostgresServer) -> str:
+    """Return the URL of a new, empty tenant there, in a database that others use too."""
+    return tenant_url()
 
 
 @pytest.fixture(autouse=True)

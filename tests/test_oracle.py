@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from strategies import values
 from strict import same
 
 from charm_checkpoint import CharmError, open_memory
+from charm_checkpoint.memory import Memory
 from charm_checkpoint.testing.half import HALVES, Twin
 from charm_checkpoint.testing.samples import checkpoint, config
 
@@ -43,10 +45,14 @@ class Pair:
         self.halves = [HALVES[half](), HALVES["blocking"]()]
 
     def call(self, name: str, *args: Any, saver: bool = True, **kwargs: Any) -> Any:
+        return self.call_as(lambda result, memory: result, name, *args, saver=saver, **kwargs)
+
+    def call_as(self, view: Callable[[Any, Memory], Any], name: str, *args: Any, saver: bool = True, **kw: Any) -> Any:
         results = [
-            attempt(Twin(memory.get_langgraph_checkpointer() if saver else memory, half), name, args, kwargs)
+            attempt(Twin(memory.get_langgraph_checkpointer() if saver else memory, half), name, args, kw)
             for memory, half in zip(self.memories, self.halves, strict=True)
         ]
+        results = [view(result, self.memories[0]) for result in results]
         assert same(*results), f"{name}: {results[0]} where RAM has {results[1]}"
         return results[0]
 
@@ -54,6 +60,11 @@ class Pair:
         for memory, half in zip(self.memories, self.halves, strict=True):
             Twin(memory, half).close()
             half.close()
+
+
+def countable(usage: Any, memory: Memory) -> Any:
+    """Return what two stores must count alike: a store of its own kind of messages has no chunks of them."""
+    return usage if memory.store.history is None else replace(usage, chunks=0, payload_bytes=0)
 
 
 def attempt(target: Twin, name: str, args: Any, kwargs: Any) -> Any:
@@ -193,7 +204,7 @@ class Stores(RuleBasedStateMachine):
     @invariant()
     def as_much_is_stored(self) -> None:
         for thread in (None, "a"):
-            self.pair.call("usage", thread, saver=False)
+            self.pair.call_as(countable, "usage", thread, saver=False)
 
     def teardown(self) -> None:
         self.pair.close()

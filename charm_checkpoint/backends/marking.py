@@ -10,12 +10,12 @@ from charm_checkpoint.contract import ADDRESS_SIZE
 def unreached(refs: Mapping[bytes, bytes], roots: Iterable[bytes]) -> list[bytes]:
     """Return the addresses in ``refs`` (address: addresses it names, end to end) that no root reaches."""
     reached: set[bytes] = set()
-    waiting = [name for joined in roots for name in _split(joined)]
+    waiting = [name for joined in roots for name in addresses(joined)]
     while waiting:
         name = waiting.pop()
         if name not in reached:
             reached.add(name)
-            waiting.extend(_split(refs.get(name, b"")))
+            waiting.extend(addresses(refs.get(name, b"")))
     return [name for name in refs if name not in reached]
 
 
@@ -24,5 +24,6 @@ def has_tags(tags: bytes, wanted: Iterable[bytes]) -> bool:
     return all(tag in tags for tag in wanted)
 
 
-def _split(joined: bytes) -> Iterable[bytes]:
+def addresses(joined: bytes) -> Iterable[bytes]:
+    """Cut addresses that stand end to end."""
     return (joined[start : start + ADDRESS_SIZE] for start in range(0, len(joined), ADDRESS_SIZE))

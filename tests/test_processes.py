@@ -1,4 +1,4 @@
-"""Several processes on one SQLite file."""
+"""Several processes on one store: those of one host, and those on a network."""
 
 from __future__ import annotations
 
@@ -18,18 +18,47 @@ from typing import Any
 
 import pytest
 from children.jobs import add_item, config, id_of, item, items, put
+from conftest import or_skip
 from nursery import Worker, child, nursery, scaled
+from stores import postgres_url
 
 from charm_checkpoint import open_memory
+from charm_checkpoint.backends.local_threads import name_of
+from charm_checkpoint.backends.names import CHECKPOINTS
+from charm_checkpoint.config import parse_url
 from charm_checkpoint.errors import StoreUnavailable
 from charm_checkpoint.saver import CharmSaver
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks")
 
 
+LOCAL: dict[str, Callable[[Path], str]] = {
+    "sqlite": "sqlite:///{}/charm.db".format,
+    "files": "file://{}/files".format,
+}
+"""Stores whose lock another process can be made to hold: how to make the URL of a new one, given a folder."""
+
+SHARED: dict[str, Callable[[Path], str]] = {**LOCAL, "postgres": lambda folder: or_skip(postgres_url)}
+"""All stores that several processes can share."""
+
+
+@pytest.fixture(params=SHARED)
+def url_in(request: pytest.FixtureRequest) -> Callable[[Path], str]:
+    """Return a function that makes the URL of a new store; some are in the folder that it is given."""
+    return SHARED[request.param]
+
+
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/charm.db"
+def url(url_in: Callable[[Path], str], tmp_path: Path) -> str:
+    return url_in(tmp_path)
+
+
+def lock_of(url: str, thread: str) -> str:
+    """Return what a writer of a thread holds the lock of."""
+    location = parse_url(url)
+    if location.scheme == "sqlite":
+        return location.path
+    return f"{location.path}/.charm/checkpoints/{name_of(CHECKPOINTS, thread)}"
 
 
 def conflicts(saver: CharmSaver, thread: str) -> tuple[list[Any], list[Any]]:
@@ -48,11 +77,13 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.002)
 
 
-def test_24_processes_open_a_fresh_file_at_once(tmp_path: Path) -> None:
+def test_24_processes_open_a_fresh_store_at_once(url_in: Callable[[Path], str], tmp_path: Path) -> None:
     names = [f"process {number}" for number in range(24)]
     with nursery(tmp_path) as workers:
         for round in range(scaled(4)):
-            url, start = f"sqlite:///{tmp_path}/round {round}.db", time.monotonic() + 0.3
+            folder = tmp_path / f"round {round}"
+            folder.mkdir()
+            url, start = url_in(folder), time.monotonic() + 0.3
             started = [workers.start("open_and_put", url, name, start) for name in names]
             assert [worker.wait() for worker in started] == [0] * 24
             with open_memory(url) as memory:
@@ -119,11 +150,12 @@ def held(workers: Any, path: str, seconds: float) -> Worker:
     return worker
 
 
+@pytest.mark.parametrize("url_in", LOCAL, indirect=True)
 def test_reads_do_not_wait_for_a_writer_and_writes_do(url: str, tmp_path: Path) -> None:
     with nursery(tmp_path) as workers, open_memory(url) as memory:
         saver = memory.get_langgraph_checkpointer()
         add_item(saver, "t")
-        worker = held(workers, str(tmp_path / "charm.db"), 1.5)
+        worker = held(workers, lock_of(url, "t"), 1.5)
         began = time.monotonic()
         writing = threading.Thread(target=add_item, args=(saver, "t"))
         writing.start()
@@ -137,6 +169,7 @@ def test_reads_do_not_wait_for_a_writer_and_writes_do(url: str, tmp_path: Path) 
         assert saver.get_tuple(config("t")).checkpoint["channel_values"]["items"] == items(2)
 
 
+@pytest.mark.parametrize("url_in", LOCAL, indirect=True)
 def test_async_reads_do_not_wait_behind_async_writes(url: str, tmp_path: Path) -> None:
     async def read_while_writing(saver: CharmSaver) -> float:
         large = await saver.aget_tuple(config("large"))
@@ -153,19 +186,20 @@ def test_async_reads_do_not_wait_behind_async_writes(url: str, tmp_path: Path) -
     with nursery(tmp_path) as workers, open_memory(url) as memory:
         saver = memory.get_langgraph_checkpointer()
         put(saver, config("large"), {"items": items(1000)})
-        worker = held(workers, str(tmp_path / "charm.db"), 1.5)
+        worker = held(workers, lock_of(url, "large"), 1.5)
         assert asyncio.run(read_while_writing(saver)) < 0.5
         assert worker.wait() == 0
 
 
+@pytest.mark.parametrize("url_in", LOCAL, indirect=True)
 def test_a_put_that_waited_too_long_wrote_nothing(url: str, tmp_path: Path) -> None:
     with nursery(tmp_path) as workers, open_memory(url, timeout="0.3s") as memory:
         saver = memory.get_langgraph_checkpointer()
         at, _ = add_item(saver, "t")
         before = memory.usage()
-        worker = held(workers, str(tmp_path / "charm.db"), 1.5)
+        worker = held(workers, lock_of(url, "t"), 1.5)
         began = time.monotonic()
-        with pytest.raises(StoreUnavailable, match=r"charm\.db stayed locked by another process; nothing was written"):
+        with pytest.raises(StoreUnavailable, match=r"stayed locked by another process.*nothing was written"):
             put(saver, at, {"items": items(2)})
         assert 0.25 < time.monotonic() - began < 0.9
         with pytest.raises(StoreUnavailable, match="locked"):

@@ -29,7 +29,7 @@ def test_the_code_blocks_run_in_order(tmp_path: Path) -> None:
 
 def commands() -> list[str]:
     """Return the names that ``--help`` offers."""
-    return re.findall(r"^    ([a-z]+)  ", build_parser().format_help(), re.MULTILINE)
+    return re.findall(r"^    ([a-z-]+)  ", build_parser().format_help(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", commands())
@@ -37,7 +37,7 @@ def test_every_command_is_mentioned(command: str) -> None:
     assert f"`{command}`" in README
 
 
-@pytest.mark.parametrize("scheme", sorted({"sqlite", "memory"}))
+@pytest.mark.parametrize("scheme", sorted({"sqlite", "memory", "file", "none", "redis"}))
 def test_every_option_is_in_the_table(scheme: str) -> None:
     for option in (*OPTIONS, *registry.resolve(scheme).options):
         assert f"| `{option.name}` |" in README

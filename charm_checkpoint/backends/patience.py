@@ -54,8 +54,9 @@ def patiently(operation: Any, timeout: float, judge: Callable[[Any, Exception], 
             raise
         except Exception as caught:
             failure = judge(operation, caught)
-            left = deadline - time.monotonic()
-            if not failure.retry or left <= failure.wait:
+            wait = max(pause * random.uniform(0.5, 1.5), failure.wait)
+            # An attempt at the very end would only hide this error behind its own: that it had no time.
+            if not failure.retry or deadline - time.monotonic() <= wait:
                 raise failure.error from caught
-        yield Pause(min(max(pause * random.uniform(0.5, 1.5), failure.wait), left))
+        yield Pause(wait)
         pause = min(pause * 2, LONGEST_PAUSE)

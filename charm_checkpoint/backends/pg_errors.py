@@ -48,7 +48,7 @@ def translate(place: str, error: Exception) -> CharmError:
     """Return the error to raise for one of psycopg's; ``place`` names the server, without secrets."""
     text = said(error)
     state = getattr(error, "sqlstate", None) or ""
-    if state in _WRONG_LOGIN or "authentication failed" in text:
+    if state in _WRONG_LOGIN or ("FATAL" in text and not may_pass(error)):
         return StoreUnavailable(f"{place} refused the login: {text}; check user, password and database name")
     if state == "25006":
         return ReadOnlyStore(f"{place} is read-only: {text}; name the primary server")

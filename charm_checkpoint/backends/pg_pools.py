@@ -21,7 +21,8 @@ from threading import Lock, Semaphore
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg import waiting
+from psycopg.conninfo import conninfo_to_dict, timeout_from_conninfo
 from psycopg.pq import TransactionStatus
 
 from charm_checkpoint.errors import StoreClosed, StoreUnavailable
@@ -30,6 +31,9 @@ Connection: TypeAlias = "psycopg.Connection[Any]"
 AsyncConnection: TypeAlias = "psycopg.AsyncConnection[Any]"
 
 C = TypeVar("C", Connection, AsyncConnection)
+
+WAKE = 0.1
+"""Seconds between looks at the clock while waiting for the server."""
 
 TESTED_AFTER = 30.0
 """Seconds of rest after which a connection is tested before it is used."""
@@ -65,9 +69,8 @@ class PoolSettings:
         return {"autocommit": True, "prepare_threshold": None, "connect_timeout": self._patience(left), **fresh}
 
     def _patience(self, left: float) -> int:
-        # libpq takes whole seconds, less than two for two, and nothing for no limit.
-        told = int(conninfo_to_dict(self.conninfo).get("connect_timeout") or 0)
-        return max(2, min(told if told > 0 else math.ceil(left), math.ceil(left)))
+        # libpq takes whole seconds, and less than two for two.
+        return min(timeout_from_conninfo(conninfo_to_dict(self.conninfo)), max(2, math.ceil(left)))
 
 
 class Timed(psycopg.Connection[Any]):
@@ -75,9 +78,9 @@ class Timed(psycopg.Connection[Any]):
 
     deadline: float | None = None
 
-    def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
-        """Wait for an operation; see psycopg's own."""
-        return super().wait(_until(gen, self), *args, **kwargs)
+    def wait(self, gen: Any, interval: float = WAKE, *args: Any, **kwargs: Any) -> Any:
+        """Wait for an operation; see psycopg's own, which lets an interrupt wait ten seconds for the server."""
+        return waiting.wait(_until(gen, self), self.pgconn.socket, interval)
 
 
 class AsyncTimed(psycopg.AsyncConnection[Any]):
@@ -85,9 +88,9 @@ class AsyncTimed(psycopg.AsyncConnection[Any]):
 
     deadline: float | None = None
 
-    async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
-        """Wait for an operation; see psycopg's own."""
-        return await super().wait(_until(gen, self), *args, **kwargs)
+    async def wait(self, gen: Any, interval: float = WAKE, *args: Any, **kwargs: Any) -> Any:
+        """Wait for an operation; see psycopg's own, which lets a cancellation wait ten seconds for the server."""
+        return await waiting.wait_async(_until(gen, self), self.pgconn.socket, interval)
 
 
 def _until(gen: Generator[Any, Any, Any], connection: Timed | AsyncTimed) -> Generator[Any, Any, Any]:

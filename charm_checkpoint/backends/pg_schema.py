@@ -43,23 +43,35 @@ def migrations() -> tuple[Migration, ...]:
 def statements(schema: str, version: int) -> list[str]:
     """Return what brings a schema from ``version`` up to date; each text may hold several statements."""
     quoted = f'"{check_name(schema)}"'
-    texts = []
+    texts = [_ALONE.replace("{schema}", quoted)]
     for migration in pending(migrations(), version):
         texts += [text.replace("{schema}", quoted) for text in migration.statements]
         texts.append(
             f"INSERT INTO {quoted}.migration (version, name) VALUES ({migration.version:d}, '{migration.name}')"
             " ON CONFLICT DO NOTHING"
         )
-    return [*texts, f"COMMENT ON TABLE {quoted}.migration IS '{MARK}'"] if texts else []
+    return [*texts, f"COMMENT ON TABLE {quoted}.migration IS '{MARK}'"] if len(texts) > 1 else []
+
+
+_ALONE = """\
+-- Wait for calls at work to end, and let others wait.
+DO $$ BEGIN
+    IF to_regclass('{schema}.thread') IS NOT NULL THEN
+        LOCK TABLE {schema}.thread IN ACCESS EXCLUSIVE MODE;
+    END IF;
+END $$"""
 
 
 def script(schema: str = SCHEMA) -> str:
     """Return the whole schema as SQL to run by hand, in ``psql`` or a migration tool; safe to run again."""
     head = [
         f"-- The schema of charm_checkpoint, version {migrations()[-1].version}. Running it again changes nothing.",
+        "-- Another role than the one that runs this needs, to use it:",
+        f'--   GRANT USAGE ON SCHEMA "{check_name(schema)}" TO role;',
+        f'--   GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "{schema}" TO role;',
         "BEGIN;",
         f"SELECT pg_advisory_xact_lock({LOCK});",
-        f'CREATE SCHEMA IF NOT EXISTS "{check_name(schema)}";',
+        f'CREATE SCHEMA IF NOT EXISTS "{schema}";',
     ]
     body = [text.rstrip().rstrip(";") + ";" for text in statements(schema, 0)]
     return "\n".join([*head, *body, "COMMIT;"]) + "\n"

@@ -103,9 +103,8 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Store:
 
 
 def _conninfo(location: Location, options: Mapping[str, Any]) -> str:
-    known = [option.name for option in OPTIONS]
     given = {option.name: options[option.name] for option in libpq_options() if options[option.name] is not None}
-    url = location.driver_url(scheme="postgresql", drop=known)
+    url = location.driver_url(scheme="postgresql", drop=location.query)
     try:
         return make_conninfo(url, **{**KEEPALIVES, **given})
     except psycopg.Error as error:

@@ -7,6 +7,7 @@ do not agree on how they pass ``bytea`` and ``jsonb``; on text they do.
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from typing import Any
@@ -14,17 +15,23 @@ from typing import Any
 from charm_checkpoint.backends.pg_schema import SCHEMA, check_name, script
 from charm_checkpoint.backends.procedures import Call
 from charm_checkpoint.backends.signatures import FUNCTIONS, Signature
+from charm_checkpoint.errors import ConfigError
+
+_API_NAME = re.compile(r"[a-z_][a-z0-9_]{0,57}")
+"""Not every server of the API quotes a procedure's name; and Postgres cuts it after 63 bytes, ``_call`` included."""
 
 VERSION = "version"
 """What the procedure is asked for the schema's version."""
 
-API_ROLES = ("authenticated", "service_role")
-"""Supabase's roles that may use the store; what the first sees is for row-level security to say."""
+STRANGER = "this tenant is not that of the signed-in user"
+"""What a call for another tenant is told, whether there is one or not."""
 
 
 def procedure(schema: str) -> str:
     """Return the name of the procedure, which stands in the schema ``public``, the one that the API shows."""
-    return f"{check_name(schema)}_call"
+    if not _API_NAME.fullmatch(schema):
+        raise ConfigError(f"schema {schema!r}: on Supabase its name has lower-case letters, digits and _, 58 at most")
+    return f"{schema}_call"
 
 
 # ------------------------------------------------------------------------------------ calls
@@ -107,6 +114,11 @@ DECLARE
     a jsonb := arguments::jsonb;
     result json;
 BEGIN
+    -- Row-level security alone would show a stranger an empty tenant, not an error.
+    IF function <> '{VERSION}' AND row_security_active('{quoted}.thread')
+        AND NOT coalesce({quoted}.may_use(decode(a ->> 0, 'base64')), false) THEN
+        RAISE insufficient_privilege USING MESSAGE = '{STRANGER}';
+    END IF;
     CASE function
         WHEN '{VERSION}' THEN
             RETURN (SELECT max(version) FROM {quoted}.migration);
@@ -137,27 +149,47 @@ _TAKEN = {
 _GIVEN = {"bytea": "{schema}.b64(r.{name})", "bytea[]": "{schema}.b64s(r.{name})"}
 
 
+USER_RIGHTS = {
+    "migration": "SELECT",
+    "thread": "SELECT, INSERT (tenant, identity, kind, name), UPDATE (name, seq, sweeps, deletes, touched_at)",
+    "space": "SELECT, INSERT (thread, ns), DELETE",
+    "checkpoint": (
+        "SELECT, INSERT (space, id, parent, run, conflict, tags, roots, body),"
+        " UPDATE (parent, run, tags, roots, body), DELETE"
+    ),
+    "write": "SELECT, INSERT, DELETE",
+    "chunk": "SELECT, INSERT, DELETE",
+    "message": "SELECT, INSERT, UPDATE",
+}
+"""What a signed-in user may do to his rows: what the functions do. Keys are the sequences' to give: one
+chosen by a user could be in the way of another's."""
+
+
 def _grants(quoted: str, name: str) -> str:
+    rights = "\n".join(
+        f"        GRANT {rights} ON {quoted}.{table} TO authenticated;" for table, rights in USER_RIGHTS.items()
+    )
     return f"""
 -- A signed-in user and the server's key may use it, nobody else.
 REVOKE ALL ON FUNCTION {name} FROM PUBLIC;
-DO $$
-DECLARE
-    role text;
-BEGIN
-    FOR role IN SELECT rolname FROM pg_roles WHERE rolname IN ({", ".join(f"'{role}'" for role in API_ROLES)}) LOOP
-        EXECUTE 'GRANT USAGE ON SCHEMA {quoted} TO ' || role;
-        EXECUTE 'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {quoted} TO ' || role;
-        EXECUTE 'REVOKE INSERT, UPDATE, DELETE ON {quoted}.migration FROM ' || role;
-        EXECUTE 'GRANT EXECUTE ON FUNCTION {name} TO ' || role;
-    END LOOP;
+DO $$ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'anon') THEN
         REVOKE ALL ON SCHEMA {quoted} FROM anon;
         REVOKE ALL ON ALL TABLES IN SCHEMA {quoted} FROM anon;
         REVOKE ALL ON FUNCTION {name} FROM anon;
     END IF;
-END
-$$;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'authenticated') THEN
+        GRANT USAGE ON SCHEMA {quoted} TO authenticated;
+        GRANT EXECUTE ON FUNCTION {name} TO authenticated;
+        REVOKE ALL ON ALL TABLES IN SCHEMA {quoted} FROM authenticated;
+{rights}
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'service_role') THEN
+        GRANT USAGE ON SCHEMA {quoted} TO service_role;
+        GRANT EXECUTE ON FUNCTION {name} TO service_role;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {quoted} TO service_role;
+    END IF;
+END $$;
 """
 
 

@@ -11,6 +11,7 @@ and servers that watch their event loop refuse a blocking call however short.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import sqlite3
@@ -22,6 +23,7 @@ from urllib.parse import quote
 
 from charm_checkpoint.backends.connections import Connections
 from charm_checkpoint.backends.hop import Hop
+from charm_checkpoint.backends.mounts import remote_kind
 from charm_checkpoint.backends.schema import APPLICATION_ID
 from charm_checkpoint.backends.sql import SqlBackend
 from charm_checkpoint.backends.sql_steps import Sql
@@ -37,6 +39,8 @@ from charm_checkpoint.errors import (
 )
 from charm_checkpoint.plan import MakePlan, run
 from charm_checkpoint.store import Store
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -80,6 +84,7 @@ class SqliteDriver:
         self._mode = mode
         # Beside the file that links lead to. A commit that is not awaited on disk needs no room made.
         self._closed = False
+        self._looked = False
         self._connections = Connections(self._open, self.path, timeout, in_memory=self._in_memory)
         self._hops = {True: Hop("charm-sqlite-write"), False: Hop("charm-sqlite-read")}
 
@@ -153,6 +158,7 @@ class SqliteDriver:
     # ----------------------------------------------------------------- opening
 
     def _open(self) -> sqlite3.Connection:
+        self._tell_remote()
         connection = self._connect(f"mode={self._mode}")
         try:
             self._patiently(lambda: self._configure(connection))
@@ -164,6 +170,20 @@ class SqliteDriver:
         # A read-only folder has no room for the files that readers of a log share; with no log
         # beside it, the file is whole and can be read as it is.
         return self._connect("mode=ro&immutable=1")
+
+    def _tell_remote(self) -> None:
+        """Warn, once, of a file on a mount where write-ahead logging cannot be relied on."""
+        if self._looked or self._in_memory:
+            return
+        self._looked = True
+        kind = remote_kind(self.path)
+        if kind:
+            log.warning(
+                "%s is on a %s mount: SQLite's locks and its log's shared memory do not work between hosts there, and "
+                "its writes may be lost; put the file on a local disk, or use file://, postgresql:// or redis://",
+                self.path,
+                kind,
+            )
 
     def _connect(self, query: str) -> sqlite3.Connection:
         uri = ":memory:" if self._in_memory else f"file:{quote(os.fsencode(self.path))}?{query}"

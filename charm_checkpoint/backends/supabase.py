@@ -12,28 +12,32 @@ import time
 import weakref
 from base64 import urlsafe_b64decode
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import httpx
 from supabase import AsyncClient, AsyncClientOptions, Client, ClientOptions, acreate_client, create_client
 
-from charm_checkpoint.backends.patience import Attempt, Pause, patiently
-from charm_checkpoint.backends.pg_schema import SCHEMA, check_name
+from charm_checkpoint.backends.patience import Attempt, Failure, Pause, patiently
+from charm_checkpoint.backends.pg_schema import SCHEMA
 from charm_checkpoint.backends.procedures import Call, Install, ProcedureBackend, Version
 from charm_checkpoint.backends.rpc import VERSION, arguments, procedure, rows
-from charm_checkpoint.backends.supabase_errors import Busy, judge, missing_schema
-from charm_checkpoint.config import Location, Option, duration, text, whole
+from charm_checkpoint.backends.supabase_errors import check, judge, missing_schema, not_ours
+from charm_checkpoint.config import Location, Option, duration, parse_url, text, whole
 from charm_checkpoint.errors import ConfigError, StoreClosed
 from charm_checkpoint.plan import MakePlan, Plan, arun, run
 from charm_checkpoint.store import Store
 
 T = TypeVar("T")
 
-URL_VARIABLES = ("SUPABASE_URL", "NEXT_PUBLIC_SUPABASE_URL")
+URL_VARIABLES = ("NEXT_PUBLIC_SUPABASE_URL", "SUPABASE_URL")
 KEY_VARIABLES = ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_KEY")
 """Where the project and its key are looked for, in this order, as Charm's own Supabase memory does."""
+
+OPENING = 5.0
+"""Seconds to wait for a project at first use: a wrong address should be told soon."""
 
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 """Hosts that are reached without TLS when the URL does not say."""
@@ -71,26 +75,38 @@ class Project:
 
 def open_store(location: Location, options: Mapping[str, Any]) -> Store:
     """Open a Supabase project; it is reached when it is needed."""
-    token = options["token"]
-    read = token if token is None or callable(token) else lambda: token
-    key = options["key"] or _variable("key", KEY_VARIABLES)
+    key = _plain("key", options["key"] or _variable("key", KEY_VARIABLES))
     if not options["pool_size"]:
         raise ConfigError("pool_size: it is at least 1")
-    project = Project(
-        _project_url(location), key, read, check_name(options["schema"]), options["timeout"], options["pool_size"]
-    )
+    schema = options["schema"]
+    procedure(schema)
+    read = _reader(options["token"])
+    project = Project(_project_url(location), key, read, schema, options["timeout"], options["pool_size"])
     tenant = options["tenant"]
     if tenant is None:
         tenant = "" if read is None else subject(read())
     return Store(ProcedureBackend(tenant), SupabaseDriver(project))
 
 
+def _reader(token: Any) -> Callable[[], str] | None:
+    if token is None or callable(token):
+        return token  # type: ignore[no-any-return]
+    return lambda: token
+
+
+def _plain(option: str, secret: object) -> str:
+    """Return a key or token; what cannot go into a header would be quoted by the error that says so."""
+    plain = secret.strip() if isinstance(secret, str) else ""
+    if not plain or not plain.isascii() or not plain.isprintable() or " " in plain:
+        raise ConfigError(f"{option}: it is empty, or holds what no {option} does, such as a blank")
+    return plain
+
+
 def _project_url(location: Location) -> str:
     if not location.hosts:
-        given = _variable("url", URL_VARIABLES)
-        if "://" not in given:
-            raise ConfigError(f"the Supabase project's URL in ${' or $'.join(URL_VARIABLES)} starts with https://")
-        return given
+        location = parse_url(_variable("url", URL_VARIABLES))
+    if location.scheme not in ("http", "https", "supabase") or not location.host:
+        raise ConfigError(f"a Supabase project's URL is like https://<project>.supabase.co, not {location}")
     if len(location.hosts) > 1 or location.user is not None:
         raise ConfigError("a Supabase URL names one host and no user; the key goes into key=")
     host, port = location.hosts[0]
@@ -113,10 +129,12 @@ def subject(token: str) -> str:
     """
     try:
         body = token.split(".")[1]
-        claims = json.loads(urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-        return str(claims["sub"])
-    except (IndexError, ValueError, KeyError, TypeError):
-        raise ConfigError("token: it is not an access token of a signed-in user (a JWT with a `sub`)") from None
+        found = json.loads(urlsafe_b64decode(body + "=" * (-len(body) % 4)))["sub"]
+    except (AttributeError, IndexError, ValueError, KeyError, TypeError):
+        found = None
+    if not found or not isinstance(found, str):
+        raise ConfigError("token: it is not an access token of a signed-in user (a JWT with a `sub`)")
+    return found
 
 
 class SupabaseDriver:
@@ -155,11 +173,16 @@ class SupabaseDriver:
 
     def _tries(self, operation: Any) -> Plan[Any]:
         if isinstance(operation, Install):
-            raise missing_schema(self.project.url)
-        return patiently(operation, self.project.timeout, lambda asked, error: judge(self._place(), asked, error))
+            raise missing_schema(self.project.url, self.project.schema)
+        timeout = min(self.project.timeout, OPENING) if isinstance(operation, Version) else self.project.timeout
+        return patiently(operation, timeout, self._judge)
 
-    def _place(self) -> str:
-        return f"Supabase at {self.project.url}"
+    def _judge(self, operation: Any, error: Exception) -> Failure:
+        return judge(self.project.url, self.project.schema, operation, error)
+
+    def _asked(self, step: Attempt) -> Asked:
+        token = self.project.token
+        return Asked(max(step.left, 0.001), None if token is None else _plain("token", token()))
 
     def _request(self, operation: Call | Version) -> dict[str, str]:
         if isinstance(operation, Call):
@@ -167,7 +190,10 @@ class SupabaseDriver:
         return {"function": VERSION, "arguments": "[]"}
 
     def _reply(self, operation: Call | Version, data: Any) -> Any:
-        return rows(operation, data) if isinstance(operation, Call) else int(data or 0)
+        try:
+            return rows(operation, data) if isinstance(operation, Call) else int(data or 0)
+        except (TypeError, ValueError) as error:
+            raise not_ours(self.project.url, "an answer of another kind") from error
 
     # ---------------------------------------------------------------- blocking
 
@@ -175,8 +201,7 @@ class SupabaseDriver:
         if isinstance(step, Pause):
             return time.sleep(step.seconds)
         client = self._client()
-        if self.project.token is not None:
-            client.postgrest.auth(self.project.token())
+        _asked.set(self._asked(step))
         found = client.rpc(procedure(self.project.schema), self._request(step.operation)).execute()
         return self._reply(step.operation, found.data)
 
@@ -185,14 +210,15 @@ class SupabaseDriver:
             if self._closed:
                 raise StoreClosed()
             if not self._blocking:
-                http = httpx.Client(**self._settings(), event_hooks={"response": [_refuse_busy]})
+                http = httpx.Client(**self._settings(), event_hooks={"request": [_prepare], "response": [check]})
                 options = ClientOptions(httpx_client=http, auto_refresh_token=False, persist_session=False)
                 self._blocking.append((create_client(self.project.url, self.project.key, options), http))
             return self._blocking[0][0]
 
     def _settings(self) -> dict[str, Any]:
         limits = httpx.Limits(max_connections=self.project.pool_size, max_keepalive_connections=self.project.pool_size)
-        return {"timeout": self.project.timeout, "limits": limits, "follow_redirects": True}
+        # Redirects are not followed: the key would go along to wherever they lead.
+        return {"timeout": self.project.timeout, "limits": limits, "follow_redirects": False}
 
     # ------------------------------------------------------------------- async
 
@@ -200,8 +226,7 @@ class SupabaseDriver:
         if isinstance(step, Pause):
             return await asyncio.sleep(step.seconds)
         client = await self._aclient()
-        if self.project.token is not None:
-            client.postgrest.auth(self.project.token())
+        _asked.set(self._asked(step))
         found = await client.rpc(procedure(self.project.schema), self._request(step.operation)).execute()
         return self._reply(step.operation, found.data)
 
@@ -211,9 +236,9 @@ class SupabaseDriver:
             raise StoreClosed()
         found = self._loops.get(loop)
         if found is None:
-            for ended in [loop for loop in self._loops if loop.is_closed()]:
-                del self._loops[ended]
-            http = httpx.AsyncClient(**self._settings(), event_hooks={"response": [_arefuse_busy]})
+            for ended in [loop for loop in list(self._loops) if loop.is_closed()]:
+                self._loops.pop(ended, None)
+            http = httpx.AsyncClient(**self._settings(), event_hooks={"request": [_aprepare], "response": [_acheck]})
             options = AsyncClientOptions(httpx_client=http, auto_refresh_token=False, persist_session=False)
             client = await acreate_client(self.project.url, self.project.key, options)
             life = _life(http)
@@ -271,12 +296,29 @@ def _end(blocking: list[tuple[Client, httpx.Client]]) -> None:
         blocking.pop()[1].close()
 
 
-def _refuse_busy(response: httpx.Response) -> None:
-    Busy.check(response)
+class Asked(NamedTuple):
+    """What goes with the request at hand: seconds that are left for it, and the user's token."""
+
+    left: float
+    token: str | None
 
 
-async def _arefuse_busy(response: httpx.Response) -> None:
-    Busy.check(response)
+_asked: ContextVar[Asked] = ContextVar("charm_checkpoint_supabase_asked")
+
+
+def _prepare(request: httpx.Request) -> None:
+    asked = _asked.get()
+    request.extensions["timeout"] = httpx.Timeout(asked.left).as_dict()
+    if asked.token is not None:
+        request.headers["Authorization"] = f"Bearer {asked.token}"
+
+
+async def _aprepare(request: httpx.Request) -> None:
+    _prepare(request)
+
+
+async def _acheck(response: httpx.Response) -> None:
+    check(response)
 
 
 _inherited: list[Any] = []

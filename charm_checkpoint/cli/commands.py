@@ -123,6 +123,37 @@ def copy(args: Namespace) -> int:
     return 0
 
 
+def schema(args: Namespace) -> int:
+    """Print a store's tables and functions as SQL, connecting to nothing."""
+    from charm_checkpoint.backends.pg_schema import SCHEMA, script
+    from charm_checkpoint.backends.rpc import supabase_sql
+
+    if not args.url:
+        raise ConfigError("name the store: --url postgresql:// or supabase://, or set CHARM_CHECKPOINT_URL")
+    location = parse_url(args.url)
+    make = dict.fromkeys(("postgres", "postgresql"), script)
+    make |= dict.fromkeys(("http", "https", "supabase"), supabase_sql)
+    if location.scheme not in make:
+        raise ConfigError(
+            f"a {location.scheme} store has no SQL to run by hand: it sets itself up. "
+            "Name one with --url postgresql:// or --url supabase://"
+        )
+    for line in make[location.scheme](location.query.get("schema", SCHEMA)).splitlines():
+        say(line)
+    return 0
+
+
+def init_charm(args: Namespace) -> int:
+    """Write an agent project for Charm."""
+    from charm_checkpoint.charm.scaffold import write_project
+
+    steps = write_project(Path(args.folder), args.store)
+    say(f"wrote an agent project to {args.folder}; next:")
+    for step in steps:
+        say(f"    {step}")
+    return 0
+
+
 def import_official(args: Namespace) -> int:
     """Take over threads of LangGraph's own savers; 1 if any was left alone for a reason not asked for."""
     from charm_checkpoint import open_memory

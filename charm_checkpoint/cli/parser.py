@@ -23,6 +23,8 @@ ENV_PREFIX = "CHARM_CHECKPOINT_"
 
 STRATEGIES = ("keep_latest", "delete")
 
+CHARM_STORES = ("sqlite", "postgres", "redis", "supabase", "local")
+
 TRUE_WORDS = ("1", "true", "yes", "on")
 
 Subparsers = Any
@@ -78,7 +80,9 @@ def build_parser() -> argparse.ArgumentParser:
     configure_delete(subparsers)
     configure_prune(subparsers)
     configure_copy(subparsers)
+    configure_schema(subparsers)
     configure_import_official(subparsers)
+    configure_init_charm(subparsers)
     return parser
 
 
@@ -162,6 +166,14 @@ def configure_copy(subparsers: Subparsers) -> None:
     parser.add_argument("target", metavar="TARGET")
 
 
+def configure_schema(subparsers: Subparsers) -> None:
+    """Add ``schema``."""
+    parser = add_command(
+        subparsers, "schema", commands.schema, "print the SQL that sets up a Postgres database or Supabase project"
+    )
+    add_option(parser, "--url", help="postgresql:// or supabase://, with ?schema=NAME for other than the default")
+
+
 def configure_import_official(subparsers: Subparsers) -> None:
     """Add ``import-official``."""
     parser = add_command(
@@ -174,6 +186,16 @@ def configure_import_official(subparsers: Subparsers) -> None:
     add_import(parser)
     add_flag(parser, "--skip-existing", help="pass over threads that hold something else already; else an error")
     add_flag(parser, "--dry-run", help="read everything and say what would be taken over, but write nothing")
+
+
+def configure_init_charm(subparsers: Subparsers) -> None:
+    """Add ``init-charm``."""
+    parser = add_command(
+        subparsers, "init-charm", commands.init_charm, "write a small agent project for Charm that keeps its threads"
+    )
+    parser.add_argument("folder", metavar="FOLDER", nargs="?", default=".", help="where to (default: here)")
+    stores = "{" + ",".join(CHARM_STORES) + "}"
+    add_option(parser, "--store", type=_charm_store, default="sqlite", metavar=stores, help="where threads are kept")
 
 
 def add_command(
@@ -248,7 +270,15 @@ def _seconds(text: str) -> float:
 
 
 def _strategy(text: str) -> str:
+    return _one_of(text, STRATEGIES)
+
+
+def _charm_store(text: str) -> str:
+    return _one_of(text, CHARM_STORES)
+
+
+def _one_of(text: str, names: tuple[str, ...]) -> str:
     # Not argparse's `choices`: those are not checked on a default, which the environment may give.
-    if text not in STRATEGIES:
-        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(STRATEGIES)}")
+    if text not in names:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(names)}")
     return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from charm_checkpoint.contract import Chunk, NewMessages, NewWrites, Query, Usage
+from charm_checkpoint.contract import Chunk, NewMessages, NewWrites, Query, ThreadState, Usage
 from charm_checkpoint.testing.base import Suite
 from charm_checkpoint.testing.half import Steps
 from charm_checkpoint.testing.samples import chunk, new, new_messages
@@ -131,6 +131,14 @@ class BackendThreads(Suite):
     def test_deleting_what_is_not_there_does_nothing(self, backend: Steps) -> None:
         assert backend.delete_thread("nobody").deletes == 0
         assert backend.put(new("a", "x", thread="nobody", seen_deletes=0)).outcome == "stored"
+
+    def test_what_nothing_was_stored_in_is_not_there(self, backend: Steps) -> None:
+        # A store may have made a record of its own for the thread by then: it must not show.
+        backend.copy_thread("nobody", "t")
+        assert backend.put(new("a", base_sweeps=7)).outcome == "stale"
+        assert backend.delete_thread("t") == ThreadState()
+        assert backend.remove("t", [("", "a")], None).state == ThreadState()
+        assert backend.put_writes(NewWrites("t", "", "a", b"w", None)).outcome == "stored"
 
     def test_each_delete_counts(self, backend: Steps) -> None:
         for n in range(3):

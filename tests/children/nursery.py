@@ -1,18 +1,22 @@
 """A process that has everything imported and opened nothing: it forks a worker for each line it is sent.
 
 A line in: ``{"job": ..., "ack": path, "args": [...]}``, answered with the worker's process id; or a
-process id, answered with its exit code once it is over, negative for a signal.
+process id, answered with its exit code once it is over, negative for a signal. The argument is the
+module that has the jobs.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 import traceback
 from typing import Any
 
-from jobs import JOBS
+from charm_checkpoint import open_memory
+
+JOBS = importlib.import_module(sys.argv[1]).JOBS
 
 
 def work(job: str, ack: str, args: list[Any]) -> None:
@@ -31,6 +35,8 @@ def work(job: str, ack: str, args: list[Any]) -> None:
 
 def main() -> None:
     """Fork workers until stdin ends."""
+    # Nothing is connected to: it is the driver that takes time to be imported.
+    open_memory("postgresql://127.0.0.1/none").close()
     for line in sys.stdin:
         order = json.loads(line)
         if isinstance(order, int):

@@ -1,6 +1,7 @@
 -- What the store does, one function a call. Those that write lock the thread's row first: under
 -- READ COMMITTED each statement after that sees what was committed while it waited. Those that
--- read are STABLE, so all of one call is read from one snapshot.
+-- read are STABLE, so all of one call is read from one snapshot. All name the table of threads
+-- first: whoever changes the schema locks that first, and never meets them half way.
 
 -- The chunks reached from some roots; what is known, and what only that reaches, is left out.
 -- A level at a time, by index: a recursive query would be planned for millions of rows and set
@@ -281,9 +282,7 @@ BEGIN
 END
 $$;
 
--- The next checkpoints of a listing. Conditions that were not asked for are left out of the
--- statement, so that it is planned for those that were; values are bound. The chunks that the
--- page needs come with its first row.
+-- The next checkpoints of a listing; the chunks that the page needs come with its first row.
 CREATE OR REPLACE FUNCTION {schema}.page(
     p_tenant bytea, p_identity bytea, p_ns bytea, p_id bytea, p_before bytea, p_before_identity bytea,
     p_tags integer[], p_after bigint, p_size bigint, p_whole boolean, p_known bytea[], p_room bigint
@@ -296,48 +295,93 @@ $$
 #variable_conflict use_column
 DECLARE
     v_bound bigint;
-    v_where text := 't.tenant = $1';
-    v_rest text := 'SELECT p.name, p.ns, p.deletes, p.sweeps, p.seq, p.key, p.id, p.parent, p.conflict, p.roots,'
-        ' p.body, NULL::bytea[], NULL::bytea[], NULL::bytea[], NULL::bytea[] FROM p';
+    v_keys bigint[];
 BEGIN
-    IF p_before IS NOT NULL THEN
+    IF p_before IS NOT NULL AND p_before_identity IS NOT NULL THEN
         SELECT max(c.key) INTO v_bound FROM {schema}.thread t
         JOIN {schema}.space s ON s.thread = t.key JOIN {schema}.checkpoint c ON c.space = s.key
-        WHERE t.tenant = p_tenant AND {schema}.short(c.id) = {schema}.short(p_before)
-            AND (p_before_identity IS NULL OR t.identity = p_before_identity);
-        v_where := v_where || CASE WHEN v_bound IS NULL THEN ' AND c.id < $5' ELSE ' AND c.key < $6' END;
+        WHERE t.tenant = p_tenant AND t.identity = p_before_identity AND {schema}.short(c.id) = {schema}.short(p_before);
+    ELSIF p_before IS NOT NULL THEN
+        SELECT max(c.key) INTO v_bound FROM {schema}.thread t
+        JOIN {schema}.space s ON s.thread = t.key JOIN {schema}.checkpoint c ON c.space = s.key
+        WHERE t.tenant = p_tenant AND {schema}.short(c.id) = {schema}.short(p_before);
     END IF;
-    v_where := v_where
-        || CASE WHEN p_identity IS NULL THEN '' ELSE ' AND t.identity = $2' END
-        || CASE WHEN p_ns IS NULL THEN '' ELSE ' AND {schema}.short(s.ns) = {schema}.short($3)' END
-        || CASE WHEN p_id IS NULL THEN '' ELSE ' AND {schema}.short(c.id) = {schema}.short($4)' END
-        || CASE WHEN p_after IS NULL THEN '' ELSE ' AND c.key < $7' END
-        || CASE WHEN cardinality(p_tags) = 0 THEN '' ELSE ' AND c.tags @> $8' END;
-    IF p_whole THEN
-        v_rest := '
-            , g AS (SELECT p.thread, string_agg(p.roots, $12) AS roots, count(*) OVER () AS threads FROM p GROUP BY p.thread)
-            , x AS (
-                SELECT r.addresses, r.refs, r.data
-                FROM g, LATERAL {schema}.closure(g.thread, g.roots, $10, $11 / g.threads) r
-            )
-            , one AS (
-                SELECT (SELECT array_agg(a) FROM x, unnest(x.addresses) a) AS addresses,
-                    (SELECT array_agg(a) FROM x, unnest(x.refs) a) AS refs,
-                    (SELECT array_agg(a) FROM x, unnest(x.data) a) AS data
-            )
-            SELECT p.name, p.ns, p.deletes, p.sweeps, p.seq, p.key, p.id, p.parent, p.conflict, p.roots, p.body,
-                {schema}.writes_of(p.space, p.id), one.addresses, one.refs, one.data
-            FROM p LEFT JOIN one ON p.key = (SELECT max(key) FROM p)';
+    IF p_identity IS NOT NULL AND p_ns IS NOT NULL AND p_id IS NULL AND cardinality(p_tags) = 0
+        AND (p_before IS NULL OR v_bound IS NOT NULL)
+    THEN
+        v_keys := ARRAY(
+            SELECT c.key FROM {schema}.thread t, {schema}.space s, LATERAL (
+                SELECT c.key FROM {schema}.checkpoint c
+                WHERE c.space = s.key AND c.key < least(p_after, v_bound, 9223372036854775807)
+                ORDER BY c.key DESC LIMIT p_size
+            ) c
+            WHERE t.tenant = p_tenant AND t.identity = p_identity
+                AND s.thread = t.key AND {schema}.short(s.ns) = {schema}.short(p_ns)
+        );
+    ELSE
+        v_keys := {schema}.page_keys(p_tenant, p_identity, p_ns, p_id, p_before, v_bound, p_tags, p_after, p_size);
     END IF;
-    RETURN QUERY EXECUTE '
-        WITH p AS MATERIALIZED (
-            SELECT t.key AS thread, s.key AS space, t.name, s.ns, t.deletes, t.sweeps, t.seq,
-                c.key, c.id, c.parent, c.conflict, c.roots, c.body
-            FROM {schema}.checkpoint c
-            JOIN {schema}.space s ON s.key = c.space JOIN {schema}.thread t ON t.key = s.thread
-            WHERE ' || v_where || ' ORDER BY c.key DESC LIMIT $9
-        ) ' || v_rest || ' ORDER BY p.key DESC'
-    USING p_tenant, p_identity, p_ns, p_id, p_before, v_bound, p_after, p_tags, p_size, p_known, p_room, ''::bytea;
+    RETURN QUERY WITH p AS MATERIALIZED (
+        SELECT t.key AS thread, s.key AS space, t.name, s.ns, t.deletes, t.sweeps, t.seq,
+            c.key, c.id, c.parent, c.conflict, c.roots, c.body
+        FROM unnest(v_keys) wanted, LATERAL (SELECT * FROM {schema}.checkpoint c WHERE c.key = wanted OFFSET 0) c,
+            LATERAL (SELECT * FROM {schema}.space s WHERE s.key = c.space OFFSET 0) s,
+            LATERAL (SELECT * FROM {schema}.thread t WHERE t.key = s.thread OFFSET 0) t
+    ), g AS (
+        SELECT p.thread, string_agg(p.roots, '') AS roots, count(*) OVER () AS threads FROM p
+        WHERE p_whole AND length(p.roots) > 0 GROUP BY p.thread
+    ), x AS MATERIALIZED (
+        SELECT r.addresses, r.refs, r.data
+        FROM g, LATERAL {schema}.closure(g.thread, g.roots, p_known, p_room / g.threads) r
+    )
+    SELECT p.name, p.ns, p.deletes, p.sweeps, p.seq, p.key, p.id, p.parent, p.conflict, p.roots, p.body,
+        CASE WHEN p_whole THEN {schema}.writes_of(p.space, p.id) END,
+        CASE WHEN p.key = v_keys[1] THEN ARRAY(SELECT a FROM x, unnest(x.addresses) a) END,
+        CASE WHEN p.key = v_keys[1] THEN ARRAY(SELECT a FROM x, unnest(x.refs) a) END,
+        CASE WHEN p.key = v_keys[1] THEN ARRAY(SELECT a FROM x, unnest(x.data) a) END
+    FROM p ORDER BY p.key DESC;
+END
+$$;
+
+-- The keys of the checkpoints of a page, latest first. Conditions that were not asked for are left
+-- out of the statement, so that it is planned for those that were; values are bound. Namespaces
+-- are looked up before: how many checkpoints these very ones hold tells whether to read them in
+-- order or to ask the index of a filter.
+CREATE OR REPLACE FUNCTION {schema}.page_keys(
+    p_tenant bytea, p_identity bytea, p_ns bytea, p_id bytea, p_before bytea, p_bound bigint,
+    p_tags integer[], p_after bigint, p_size bigint
+) RETURNS bigint[] LANGUAGE plpgsql STABLE AS
+$$
+DECLARE
+    v_keys bigint[];
+    v_spaces bigint[];
+    v_where text := CASE WHEN p_id IS NULL THEN '' ELSE ' AND {schema}.short(c.id) = {schema}.short($4)' END
+        || CASE WHEN p_before IS NOT NULL AND p_bound IS NULL THEN ' AND c.id < $5' ELSE '' END
+        || CASE WHEN p_bound IS NULL THEN '' ELSE ' AND c.key < $6' END
+        || CASE WHEN cardinality(p_tags) = 0 THEN '' ELSE ' AND c.tags @> $7' END
+        || CASE WHEN p_after IS NULL THEN '' ELSE ' AND c.key < $8' END
+        || ' ORDER BY c.key DESC LIMIT $9';
+BEGIN
+    IF p_identity IS NULL THEN
+        v_where := '{schema}.thread t JOIN {schema}.space s ON s.thread = t.key
+            JOIN {schema}.checkpoint c ON c.space = s.key WHERE t.tenant = $1'
+            || CASE WHEN p_ns IS NULL THEN '' ELSE ' AND {schema}.short(s.ns) = {schema}.short($3)' END || v_where;
+    ELSE
+        v_spaces := ARRAY(
+            SELECT s.key FROM {schema}.thread t JOIN {schema}.space s ON s.thread = t.key
+            WHERE t.tenant = p_tenant AND t.identity = p_identity
+                AND (p_ns IS NULL OR {schema}.short(s.ns) = {schema}.short(p_ns))
+        );
+        IF cardinality(p_tags) > 0 THEN
+            v_where := '{schema}.checkpoint c WHERE c.space = ANY ($2)' || v_where;
+        ELSE
+            v_where := 'unnest($2) space, LATERAL (SELECT c.key FROM {schema}.checkpoint c WHERE c.space = space.space'
+                || v_where || ') c ORDER BY c.key DESC LIMIT $9';
+        END IF;
+    END IF;
+    EXECUTE 'SELECT ARRAY(SELECT c.key FROM ' || v_where || ')' INTO v_keys
+        USING p_tenant, v_spaces, p_ns, p_id, p_before, p_bound, p_tags, p_after, p_size;
+    RETURN v_keys;
 END
 $$;
 
@@ -368,7 +412,7 @@ DECLARE
 BEGIN
     outcome := 'stored';
     SELECT t.key, t.deletes, t.sweeps, t.seq INTO v_thread, deletes, sweeps, seq FROM {schema}.thread t
-        WHERE t.tenant = p_tenant AND t.identity = p_identity FOR UPDATE;
+        WHERE t.tenant = p_tenant AND t.identity = p_identity AND t.seq > 0 FOR UPDATE;
     IF NOT FOUND THEN
         RETURN;
     END IF;
@@ -397,9 +441,9 @@ $$;
 CREATE OR REPLACE FUNCTION {schema}.runs(p_tenant bytea, p_runs bytea[])
 RETURNS TABLE (name bytea, ns bytea, id bytea) LANGUAGE sql STABLE AS
 $$
-    SELECT t.name, s.ns, c.id FROM unnest(p_runs) wanted
-    JOIN {schema}.checkpoint c ON c.run IS NOT NULL AND {schema}.short(c.run) = {schema}.short(wanted)
-    JOIN {schema}.space s ON s.key = c.space JOIN {schema}.thread t ON t.key = s.thread
+    SELECT t.name, s.ns, c.id
+    FROM {schema}.thread t JOIN {schema}.space s ON s.thread = t.key JOIN {schema}.checkpoint c ON c.space = s.key
+    JOIN unnest(p_runs) wanted ON c.run IS NOT NULL AND {schema}.short(c.run) = {schema}.short(wanted)
     WHERE t.tenant = p_tenant
 $$;
 
@@ -412,7 +456,7 @@ DECLARE
     v_spaces bigint[];
 BEGIN
     SELECT t.key INTO v_thread FROM {schema}.thread t
-        WHERE t.tenant = p_tenant AND t.identity = p_identity FOR UPDATE;
+        WHERE t.tenant = p_tenant AND t.identity = p_identity AND t.seq > 0 FOR UPDATE;
     IF NOT FOUND THEN
         RETURN;
     END IF;
@@ -508,14 +552,14 @@ $$
 DECLARE
     held record;
     v_revision bigint;
-    v_token bytea;
+    v_tokens bytea;
 BEGIN
     SELECT * INTO held FROM {schema}.hold(p_tenant, p_identity, 1::smallint, p_name);
     deletes := held.deletes;
     sweeps := held.sweeps;
     seq := held.seq;
-    SELECT m.revision, m.token INTO v_revision, v_token FROM {schema}.message m WHERE m.thread = held.key;
-    IF v_token = p_token THEN
+    SELECT m.revision, m.tokens INTO v_revision, v_tokens FROM {schema}.message m WHERE m.thread = held.key;
+    IF position(p_token IN v_tokens) > 0 THEN
         outcome := 'stored';
         RETURN;
     END IF;
@@ -528,10 +572,10 @@ BEGIN
         RETURN;
     END IF;
     PERFORM {schema}.add_chunks(held.key, p_addresses, p_refs, p_data);
-    INSERT INTO {schema}.message AS m (thread, revision, roots, body, token)
+    INSERT INTO {schema}.message AS m (thread, revision, roots, body, tokens)
         VALUES (held.key, 1, p_roots, p_body, p_token)
-        ON CONFLICT (thread) DO UPDATE SET revision = m.revision + 1,
-            roots = excluded.roots, body = excluded.body, token = excluded.token;
+        ON CONFLICT (thread) DO UPDATE SET revision = m.revision + 1, roots = excluded.roots, body = excluded.body,
+            tokens = substring(excluded.tokens || m.tokens FOR 512);
     IF p_sweep THEN
         PERFORM {schema}.sweep(held.key, ARRAY[p_roots]);
     END IF;

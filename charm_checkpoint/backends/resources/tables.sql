@@ -51,7 +51,8 @@ CREATE TABLE IF NOT EXISTS {schema}.checkpoint (
 CREATE UNIQUE INDEX IF NOT EXISTS checkpoint_id ON {schema}.checkpoint (space, {schema}.short(id));
 CREATE INDEX IF NOT EXISTS checkpoint_order ON {schema}.checkpoint (space, key);
 CREATE INDEX IF NOT EXISTS checkpoint_run ON {schema}.checkpoint ({schema}.short(run)) WHERE run IS NOT NULL;
-CREATE INDEX IF NOT EXISTS checkpoint_tags ON {schema}.checkpoint USING gin (tags);
+CREATE INDEX IF NOT EXISTS checkpoint_tags ON {schema}.checkpoint USING gin (tags)
+    WITH (gin_pending_list_limit = 256);
 
 CREATE TABLE IF NOT EXISTS {schema}.write (
     space bigint NOT NULL,
@@ -69,13 +70,14 @@ CREATE TABLE IF NOT EXISTS {schema}.chunk (
     PRIMARY KEY (thread, address)
 );
 
--- token: of the call that saved the list, so that the same call made again is known.
+-- tokens: of the calls that saved the list last, 8 bytes each, so that the same call made again
+-- after its reply was lost is known, also when others have saved since.
 CREATE TABLE IF NOT EXISTS {schema}.message (
     thread bigint PRIMARY KEY,
     revision bigint NOT NULL,
     roots bytea NOT NULL,
     body bytea,
-    token bytea
+    tokens bytea NOT NULL
 );
 
 -- What is compressed already is not compressed again.
@@ -86,15 +88,17 @@ ALTER TABLE {schema}.message ALTER COLUMN body SET STORAGE EXTERNAL;
 
 -- Row-level security. Over Supabase's API a signed-in user has the tenant of his own id and
 -- nobody else's, an anonymous one none; whoever connects to the database itself has what the
--- grants give. A claim in the request counts whatever the role is called.
-CREATE OR REPLACE FUNCTION {schema}.may_use(tenant bytea) RETURNS boolean LANGUAGE sql STABLE AS
-$$
-    SELECT CASE
-        WHEN current_user NOT IN ('anon', 'authenticated')
-            AND nullif(current_setting('request.jwt.claims', true), '') IS NULL THEN true
-        ELSE tenant = convert_to(nullif(current_setting('request.jwt.claims', true), '')::json ->> 'sub', 'UTF8')
-    END
-$$;
+-- grants give. A claim in the request counts whatever the role is called. The empty tenant is
+-- the server's: an id that is empty names nobody. Not a text body: that would be read by the
+-- caller's search_path.
+CREATE OR REPLACE FUNCTION {schema}.may_use(tenant bytea) RETURNS boolean LANGUAGE sql STABLE
+RETURN CASE
+    WHEN current_user NOT IN ('anon', 'authenticated')
+        AND nullif(current_setting('request.jwt.claims', true), '') IS NULL THEN true
+    ELSE tenant = convert_to(
+        nullif(nullif(current_setting('request.jwt.claims', true), '')::json ->> 'sub', ''), 'UTF8'
+    )
+END;
 
 ALTER TABLE {schema}.migration ENABLE ROW LEVEL SECURITY;
 ALTER TABLE {schema}.thread ENABLE ROW LEVEL SECURITY;

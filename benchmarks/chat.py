@@ -55,9 +55,9 @@ def build(script: Sequence[AnyMessage], half: str, saver: Saver) -> Any:
 
 
 def talk(
-    script: Sequence[AnyMessage], half: str, thread: str, turns: range
+    script: Sequence[AnyMessage], half: str, thread: str, turns: range, label: str | None = None
 ) -> Callable[[Saver], Work[Sequence[AnyMessage]]]:
-    """Return the work of these turns, one invoke each; it returns the messages of the last state.
+    """Return the work of these turns, one invoke each, timed under a label; it returns the messages of the last state.
 
     With no saver the caller hands the whole state back in, as a program would that keeps it.
     """
@@ -69,7 +69,7 @@ def talk(
         state: Mapping[str, Any] = {"messages": []}
         for turn in turns:
             kept = state["messages"] if saver is None else []
-            state = yield Call(graph, "invoke", ({"messages": [*kept, script[2 * turn]]}, config), options)
+            state = yield Call(graph, "invoke", ({"messages": [*kept, script[2 * turn]]}, config), options, label)
         return list(state["messages"])
 
     return work
@@ -110,3 +110,4 @@ def check(messages: Sequence[AnyMessage], script: Sequence[AnyMessage]) -> None:
 def _warm_up(contender: Contender, folder: Path, script: Sequence[AnyMessage]) -> None:
     folder.mkdir()
     session.run(contender, folder, talk(script, contender.half, str(uuid4()), range(len(script) // 2)))
+    contender.clear(folder)

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmarks import imports, plot, report, runner
+from benchmarks import environment, imports, plot, report, runner, servers
 from benchmarks.contenders import CONTENDERS, Contender, cannot_import
 from benchmarks.runner import Job, Outcome
 
-WORKLOADS = ("chat", "files", "operations", "open")
+WORKLOADS = ("chat", "files", "operations", "history", "tasks", "latency", "open")
 FULL_TURNS = 1_000
-PACKAGES = (
-    "charm-checkpoint",
-    "langgraph",
-    "langgraph-checkpoint",
-    "langgraph-checkpoint-sqlite",
-    "langchain-core",
-    "aiosqlite",
-)
+TASK_ROUNDS = 30
+FAR_TURNS = 20
 
 DESCRIPTION = """\
 Measure our savers and others side by side, in one run on one machine.
@@ -35,6 +25,9 @@ Measure our savers and others side by side, in one run on one machine.
 chat        a chat that grows by two messages a turn, one invoke a turn, durability="sync"
 files       a dict of many files of 4 kB, one of them changed a step, durability="sync"
 operations  get_tuple, put, put_writes and list by themselves, blocking and async
+history     get_state_history and list of a long chat's last checkpoints, at first and again
+tasks       many asyncio tasks at once, each reading and saving its own thread
+latency     a chat with a server that is far away, and its round trips; for stores with servers
 open        importing the package in a fresh process
 """
 
@@ -43,10 +36,15 @@ Every measurement is made in a process and a folder of its own, and the contende
 that none gets the machine's better minutes. A ratio of 0.50 is half the time, or half the bytes.
 The official savers store 350 MB for 400 turns and over 2 GB for 1,000; all of it is removed again.
 
+Postgres and Redis are measured on the servers at $PG_URL (whose user may create databases) and
+$REDIS_URL; those not set are started for the run with charm_checkpoint.servers, and stopped at its
+end: Postgres with its default settings, Valkey with an append-only file.
+
 examples:
   python -m benchmarks                                      all workloads, 100 and 400 turns
   python -m benchmarks --full --plot growth.png             the whole story
   python -m benchmarks --only operations --contenders SqliteSaver,"charm sqlite"
+  python -m benchmarks --only tasks,latency --contenders AsyncPostgresSaver,"charm postgres async"
 """
 
 
@@ -56,8 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = _chosen(options.contenders)
     if options.plot and not plot.available():
         parser().error(plot.INSTALL)
+    taking_part = [row for row in chosen if {*row.workloads} & {*options.only} and not row.cannot_import()]
+    with servers.running([variable for row in taking_part for variable in row.variables]) as unstarted:
+        return _run(options, chosen, unstarted)
+
+
+def _run(options: argparse.Namespace, chosen: Sequence[Contender], unstarted: Mapping[str, str]) -> int:
     modules = imports.MODULES if "open" in options.only else ()
-    absent = {row.name: reason for row in chosen if (reason := row.missing())}
+    absent = {row.name: reason for row in chosen if (reason := _absence(row, unstarted))}
     absent |= {f"import {module}": reason for module in modules if (reason := cannot_import(module))}
     if options.require and absent:
         parser().error("; ".join(f"{name}: {reason}" for name, reason in absent.items()))
@@ -65,7 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     outcomes = runner.run(_jobs(options), present, options.rounds, options.folder, _progress)
     importable = [module for module in modules if f"import {module}" not in absent]
     outcomes += runner.run_imports(importable, imports.REPEATS, _progress)
-    _write(options, outcomes, absent)
+    about = environment.describe({variable for row in present for variable in row.variables})
+    _write(options, about, outcomes, absent)
     return 1 if any(outcome.failed for outcome in outcomes) else 0
 
 
@@ -78,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = made.add_argument
-    add("--only", type=_workloads, default=WORKLOADS, metavar="A,B", help="workloads to run (default: all four)")
+    add("--only", type=_workloads, default=WORKLOADS, metavar="A,B", help="workloads to run (default: all)")
     names = ", ".join(row.name for row in CONTENDERS)
     add("--contenders", type=_names, metavar="A,B", help=f"who takes part (default: all): {names}")
     add("--require", action="store_true", help="fail if a contender cannot take part, instead of skipping it")
@@ -87,6 +92,9 @@ def parser() -> argparse.ArgumentParser:
     add("--files", type=_count, default=500, metavar="N", help="files in the dict (default: 500)")
     add("--steps", type=_count, default=200, metavar="N", help="changes made to them (default: 200)")
     add("--repeats", type=_count, default=200, metavar="N", help="calls of each operation (default: 200)")
+    add("--history", type=_count, default=1_000, metavar="N", help="turns of the chat read back (default: 1000)")
+    add("--tasks", type=_count, default=32, metavar="N", help="asyncio tasks at once (default: 32)")
+    add("--delay", type=_count, default=20, metavar="MS", help="added to a round trip in latency (default: 20)")
     add("--rounds", type=_count, default=3, metavar="N", help="times everything is measured (default: 3)")
     add("--folder", type=Path, metavar="DIR", help="where the temporary files go (default: the system's place)")
     add("--json", type=Path, metavar="FILE", help="also write every figure of every round to this file")
@@ -126,6 +134,10 @@ def _chosen(names: Sequence[str] | None) -> list[Contender]:
     return [row for row in CONTENDERS if names is None or row.name in names]
 
 
+def _absence(row: Contender, unstarted: Mapping[str, str]) -> str | None:
+    return next((unstarted[name] for name in row.variables if name in unstarted), row.missing())
+
+
 def _turns(options: argparse.Namespace) -> list[int]:
     return sorted({*options.turns, *([FULL_TURNS] if options.full else [])})
 
@@ -135,6 +147,9 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
         "chat": [Job("chat", {"turns": turns}) for turns in _turns(options)],
         "files": [Job("files", {"files": options.files, "steps": options.steps})],
         "operations": [Job("operations", {"repeats": options.repeats})],
+        "history": [Job("history", {"turns": options.history})],
+        "tasks": [Job("tasks", {"tasks": options.tasks, "rounds": TASK_ROUNDS})],
+        "latency": [Job("latency", {"turns": FAR_TURNS, "delay": options.delay})],
     }
     wanted = [job for name, some in jobs.items() if name in options.only for job in some]
     return [*wanted, Job("growth", {"turns": _turns(options)[-1]})] if options.plot else wanted
@@ -144,24 +159,27 @@ def _progress(line: str) -> None:
     sys.stderr.write(line + "\n")
 
 
-def _write(options: argparse.Namespace, outcomes: list[Outcome], absent: dict[str, str]) -> None:
-    parts = [_heading(options.rounds), *report.tables(outcomes, {row.name: row for row in CONTENDERS})]
+def _write(
+    options: argparse.Namespace, about: Mapping[str, str], outcomes: Sequence[Outcome], absent: Mapping[str, str]
+) -> None:
+    parts = [_heading(options.rounds, about), *report.tables(outcomes, {row.name: row for row in CONTENDERS})]
     if absent:
         parts.append("Skipped:\n\n" + "".join(f"- {name}: {reason}\n" for name, reason in absent.items()))
     sys.stdout.write("\n".join(parts))
     if options.json:
-        options.json.write_text(json.dumps(_record(options.rounds, outcomes, absent), indent=2) + "\n")
+        record = {"environment": about, "rounds": options.rounds, "skipped": absent, "outcomes": _rows(outcomes)}
+        options.json.write_text(json.dumps(record, indent=2) + "\n")
     if options.plot:
         plot.draw([one for one in outcomes if one.job.workload == "growth"], options.plot)
 
 
-def _heading(rounds: int) -> str:
+def _heading(rounds: int, about: Mapping[str, str]) -> str:
     made = "one round" if rounds == 1 else f"medians of {rounds} rounds"
-    return "# Benchmarks\n\n" + ", ".join(f"{name} {value}" for name, value in _environment().items()) + f"; {made}.\n"
+    return "# Benchmarks\n\n" + ", ".join(f"{name} {value}" for name, value in about.items()) + f"; {made}.\n"
 
 
-def _record(rounds: int, outcomes: list[Outcome], absent: dict[str, str]) -> dict[str, Any]:
-    rows = [
+def _rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    return [
         {
             **asdict(outcome),
             "job": outcome.job._asdict(),
@@ -169,21 +187,3 @@ def _record(rounds: int, outcomes: list[Outcome], absent: dict[str, str]) -> dic
         }
         for outcome in outcomes
     ]
-    return {"environment": _environment(), "rounds": rounds, "skipped": absent, "outcomes": rows}
-
-
-def _environment() -> dict[str, str]:
-    machine = {
-        "Python": platform.python_version(),
-        "SQLite": sqlite3.sqlite_version,
-        "system": f"{platform.system()} {platform.machine()}",
-        "cores": str(os.cpu_count()),
-    }
-    return machine | {name: version for name in PACKAGES if (version := _version(name))}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -73,6 +73,7 @@ def measure(contender: Contender, folder: Path, *, files: int, steps: int) -> di
     warm, home = folder / "warm", folder / "store"
     warm.mkdir()
     session.run(contender, warm, edit_all(WARM_UP, WARM_UP, contender.half))
+    contender.clear(warm)
     home.mkdir()
     before = contender.stored(home) if contender.stored else 0
     done = session.run(contender, home, edit_all(files, steps, contender.half))

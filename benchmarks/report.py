@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import imports, operations
+from benchmarks import history, imports, latency, operations, tasks
 from benchmarks.contenders import BASELINE, Contender
 from benchmarks.runner import Job, Outcome
 
@@ -88,24 +88,43 @@ def _title(job: Job, outcomes: Sequence[Outcome]) -> str:
     return f"{job.parameters['files']:,} files, {job.parameters['steps']:,} steps of one change, {text}"
 
 
-def calls(job: Job, outcomes: Sequence[Outcome], contenders: Mapping[str, Contender]) -> str:
-    """Return a table of microseconds for each operation, each against its contender's rival."""
+TITLES = {
+    "operations": "microseconds a call, median of {repeats:,} calls",
+    "history": f"milliseconds for the last {history.LIMIT} checkpoints of a chat of {{turns:,}} turns",
+    "tasks": "{tasks:,} asyncio tasks at once, each with a thread of its own; more is better",
+    "latency": "a chat of {turns:,} turns, {delay:,} ms added to each round trip",
+}
+FIGURES = {
+    "operations": (operations.OPERATIONS, "microseconds", whole),
+    "history": (history.FIGURES, "milliseconds", whole),
+    "tasks": (tasks.FIGURES, "a second", whole),
+    "latency": (latency.FIGURES, "a turn", seconds),
+}
+"""What the workloads measure that have a table for each figure: its unit, and how it is written."""
+
+
+def figures(job: Job, outcomes: Sequence[Outcome], contenders: Mapping[str, Contender]) -> str:
+    """Return a table for each figure of a job, each contender against its rival."""
     done = {outcome.contender: outcome for outcome in outcomes if outcome.rounds}
-    text = f"## operations: microseconds a call, median of {job.parameters['repeats']} calls\n"
-    for label in operations.OPERATIONS:
-        header = (label, "half", "microseconds", "least to most", "of its rival", "rival")
-        rows = [_call(label, one, done, contenders[one.contender]) for one in done.values() if one.values(label)]
+    labels, unit, write = FIGURES[job.workload]
+    text = f"## {job.workload}: {TITLES[job.workload].format(**job.parameters)}\n"
+    for label in labels:
+        header = (label, "half", unit, "least to most", "of its rival", "rival")
+        measured = [outcome for outcome in done.values() if outcome.values(label)]
+        rows = [_against_rival(label, write, outcome, done, contenders[outcome.contender]) for outcome in measured]
         text += "\n" + table(header, rows)
     return text + _failures(outcomes)
 
 
-def _call(label: str, outcome: Outcome, done: Mapping[str, Outcome], contender: Contender) -> tuple[str, ...]:
+def _against_rival(
+    label: str, write: Format, outcome: Outcome, done: Mapping[str, Outcome], contender: Contender
+) -> tuple[str, ...]:
     rival = done.get(contender.rival or "")
     return (
         outcome.contender,
         contender.half,
-        middle(outcome, label, whole),
-        spread(outcome, label, whole),
+        middle(outcome, label, write),
+        spread(outcome, label, write),
         ratio(outcome.median(label), rival.median(label) if rival else None),
         contender.rival or NONE,
     )
@@ -151,8 +170,8 @@ def tables(outcomes: Sequence[Outcome], contenders: Mapping[str, Contender]) -> 
 
 
 def _job(job: Job, outcomes: Sequence[Outcome], contenders: Mapping[str, Contender]) -> str:
-    if job.workload == "operations":
-        return calls(job, outcomes, contenders)
+    if job.workload in FIGURES:
+        return figures(job, outcomes, contenders)
     if job.workload == "growth":
         return growth(job, outcomes)
     return opening(outcomes) if job.workload == "open" else runs(job, outcomes)

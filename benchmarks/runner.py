@@ -60,27 +60,34 @@ def run(
     """
     outcomes: list[Outcome] = []
     for job in jobs:
-        entered = [Outcome(job, row.name) for row in contenders if job.workload in row.workloads]
+        entered = {row.name: row for row in contenders if job.workload in row.workloads}
+        measured = [Outcome(job, name) for name in entered]
         for number in range(rounds):
-            for outcome in entered:
+            for outcome in measured:
                 if outcome.failed is None:
                     report(f"{job}, round {number + 1} of {rounds}: {outcome.contender}")
-                    _measure(outcome, folder)
-        outcomes += entered
+                    _measure(outcome, entered[outcome.contender], folder)
+        outcomes += measured
     return outcomes
 
 
-def _measure(outcome: Outcome, parent: Path | None) -> None:
+def _measure(outcome: Outcome, contender: Contender, parent: Path | None) -> None:
     with TemporaryDirectory(dir=parent, prefix="benchmark-") as folder:
         task = {**outcome.job._asdict(), "contender": outcome.contender, "folder": folder}
-        command = [sys.executable, "-m", "benchmarks.worker", json.dumps(task)]
         try:
-            done = subprocess.run(
-                command, cwd=imports.ROOT, env=_environment(), capture_output=True, text=True, timeout=LIMIT_SECONDS
-            )
-        except subprocess.TimeoutExpired:
-            outcome.failed = f"took longer than {LIMIT_SECONDS} s"
-            return
+            _work(outcome, [sys.executable, "-m", "benchmarks.worker", json.dumps(task)])
+        finally:
+            contender.clear(Path(folder))
+
+
+def _work(outcome: Outcome, command: Sequence[str]) -> None:
+    try:
+        done = subprocess.run(
+            command, cwd=imports.ROOT, env=_environment(), capture_output=True, text=True, timeout=LIMIT_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        outcome.failed = f"took longer than {LIMIT_SECONDS} s"
+        return
     if done.returncode == 0:
         outcome.rounds.append(json.loads(done.stdout.splitlines()[-1]))
     else:
@@ -95,7 +102,7 @@ def run_imports(modules: Sequence[str], repeats: int, report: Report) -> list[Ou
     """Time the imports, the modules taking turns."""
     job = Job("open", {})
     outcomes = [Outcome(job, module) for module in modules]
-    for number in range(repeats):
+    for number in range(repeats if modules else 0):
         report(f"imports, round {number + 1} of {repeats}")
         for outcome in outcomes:
             if outcome.failed is None:

@@ -17,6 +17,9 @@ from benchmarks.contenders import Contender, Saver
 
 T = TypeVar("T")
 
+LISTS = ("list", "get_state_history")
+"""Methods that return iterators, which are part of the call."""
+
 
 class Call(NamedTuple):
     """One call to make; its seconds are kept under ``label``, if it has one."""
@@ -58,7 +61,7 @@ async def _arun(contender: Contender, folder: Path, make: Callable[[Saver], Work
     timings: Timings = {}
     start = perf_counter()
     async with contender.aopen(folder) as saver:
-        result = await _adrive(make(saver), timings)
+        result = await adrive(make(saver), timings)
     return Session(result, perf_counter() - start, timings)
 
 
@@ -72,12 +75,13 @@ def _drive(work: Work[T], timings: Timings) -> T:
         function = getattr(call.target, call.method)
         start = perf_counter()
         reply = function(*call.args, **call.options)
-        if call.method == "list":
+        if call.method in LISTS:
             reply = list(reply)
         _note(timings, call, perf_counter() - start)
 
 
-async def _adrive(work: Work[T], timings: Timings) -> T:
+async def adrive(work: Work[T], timings: Timings) -> T:
+    """Make the calls of a work by their async names, one after another; return what it returns."""
     reply: Any = None
     while True:
         try:
@@ -87,7 +91,7 @@ async def _adrive(work: Work[T], timings: Timings) -> T:
         function = getattr(call.target, f"a{call.method}")
         start = perf_counter()
         answer = function(*call.args, **call.options)
-        reply = [item async for item in answer] if call.method == "list" else await answer
+        reply = [item async for item in answer] if call.method in LISTS else await answer
         _note(timings, call, perf_counter() - start)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import chat, files, growth, operations
+from benchmarks import chat, files, growth, history, latency, operations, tasks
 from benchmarks.contenders import CONTENDERS
 
 Measure = Callable[..., dict[str, float | None]]
@@ -17,7 +17,10 @@ MEASURES: dict[str, Measure] = {
     "chat": chat.measure,
     "files": files.measure,
     "growth": growth.measure,
+    "history": history.measure,
+    "latency": latency.measure,
     "operations": operations.measure,
+    "tasks": tasks.measure,
 }
 
 

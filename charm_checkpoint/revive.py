@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import ormsgpack
 
 from charm_checkpoint.codec import BLOB, DELTA, DICT, GROUP, LEAF, MANIFEST, PIECES, RAW, Entry, address
+from charm_checkpoint.collector import paused
 from charm_checkpoint.contract import ADDRESS_SIZE, Chunk
 from charm_checkpoint.errors import DataError, PathPart, StoreCorrupt
 from charm_checkpoint.packing import unpack
 from charm_checkpoint.serde import Serializer
+
+
+MANY = 4
+"""Leaves of a value from which on the garbage collector is paused while they are revived."""
 
 
 class Plain(NamedTuple):
@@ -85,9 +91,10 @@ class Reviver:
         is_dict = container & ~DELTA == DICT
         keys: list[Any] | None = [] if is_dict else None
         values: list[Any] = []
-        for leaf in leaves:
-            self._leaf(self._chunk(leaf), keys, values)
-        self._tail(tail, iter(chunk.refs[sealed:]), keys, values)
+        with paused() if len(leaves) > MANY else nullcontext():
+            for leaf in leaves:
+                self._leaf(self._chunk(leaf), keys, values)
+            self._tail(tail, iter(chunk.refs[sealed:]), keys, values)
         value: Any = values if keys is None else dict(zip(keys, values, strict=True))
         return (_delta(value) if container >= DELTA else value), leaves
 

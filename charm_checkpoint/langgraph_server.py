@@ -71,7 +71,7 @@ def open_configured(environment: Mapping[str, str] = os.environ) -> Memory:
 def _settings(environment: Mapping[str, str]) -> dict[str, Any]:
     given = json.loads(environment.get(SETTINGS) or "{}").get(KEY, {})
     if not isinstance(given, dict):
-        raise ConfigError(f"langgraph.json: checkpointer.{KEY} must be an object, as in {{\"url\": …}}.")
+        raise ConfigError(f'langgraph.json: checkpointer.{KEY} must be an object, as in {{"url": …}}.')
     return given
 
 

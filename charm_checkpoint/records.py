@@ -66,16 +66,23 @@ def config_of(thread: str, ns: str, id: str) -> RunnableConfig:
     return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": id}}
 
 
+REQUEST_KEYS = frozenset(
+    {"langgraph_request_id", "langgraph_auth_user", "langgraph_auth_user_id", "langgraph_auth_permissions"}
+)
+"""Configurable keys that the savers of LangGraph's server do not keep either."""
+
+
 def merged_metadata(config: RunnableConfig, metadata: CheckpointMetadata) -> dict[str, Any]:
     """Add the config's own metadata and plain configurable values, as LangGraph's savers do.
 
     The rules are those of ``langgraph.checkpoint.base.get_checkpoint_metadata``, except that
-    text is kept whole: that function drops NULs.
+    text is kept whole, where that function drops NULs, and that what LangGraph's server says of
+    one request, its user among it, is left out.
     """
     merged = dict(metadata)
     for source in (config.get("metadata"), config.get("configurable")):
         for key, value in (source or {}).items():
-            if key in merged or key in EXCLUDED_METADATA_KEYS or key.startswith("__"):
+            if key in merged or key in EXCLUDED_METADATA_KEYS or key in REQUEST_KEYS or key.startswith("__"):
                 continue
             if isinstance(value, (str, int, float)):
                 merged[key] = value

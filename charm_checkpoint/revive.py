@@ -15,7 +15,6 @@ from charm_checkpoint.errors import DataError, PathPart, StoreCorrupt
 from charm_checkpoint.packing import unpack
 from charm_checkpoint.serde import Serializer
 
-
 MANY = 4
 """Leaves of a value from which on the garbage collector is paused while they are revived."""
 

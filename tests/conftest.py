@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import pytest
+from nursery import Nursery, nursery
 from stores import Missing, pgbouncer_url, postgres_server, supabase_url, tenant_url, valkey_cluster_url, valkey_url
 
 from charm_checkpoint.servers import PostgresServer
@@ -30,8 +31,8 @@ STORES = (
     Row("sqlite-memory", lambda folder: "sqlite:///:memory:"),
     Row("files", lambda folder: f"file://{folder}"),
     Row("postgres", lambda folder: tenant_url()),
-    Row("postgres-schema", lambda folder: tenant_url("schema=Other-1&", "%00%ED%A0%80")),
-    Row("pgbouncer", lambda folder: pgbouncer_url()),
+    # In transaction mode; in a schema of its own; the tenant's name has a NUL and a lone surrogate.
+    Row("pgbouncer-schema", lambda folder: pgbouncer_url("schema=Other-1&", "%00%ED%A0%80")),
     Row("supabase", lambda folder: supabase_url()),
     Row("valkey", lambda folder: valkey_url()),
     Row("valkey-cluster", lambda folder: valkey_cluster_url()),
@@ -86,9 +87,18 @@ def tenant(postgres: PostgresServer) -> str:
     return tenant_url()
 
 
+@pytest.fixture(scope="module")
+def devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """Return what starts devices: processes with Charm's SDK loaded, each with a working folder and home of its own."""
+    with nursery(tmp_path_factory.mktemp("devices"), "charm_jobs") as starter:
+        yield starter
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let what a test forgot to close show up as a warning, which is an error, in that very test."""
     yield
     if "make_url" in request.fixturenames:
         gc.collect()
+        # What outlives its test, such as modules and servers, need not be looked through again after each.
+        gc.freeze()

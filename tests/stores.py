@@ -153,9 +153,9 @@ def tenant_url(options: str = "", suffix: str = "") -> str:
     return f"{shared_database()}?{options}tenant=t{next(_numbers)}{suffix}"
 
 
-def pgbouncer_url() -> str:
-    """Return the URL of a new, empty tenant by way of PgBouncer."""
-    return f"{pgbouncer_server().through(shared_database())}?tenant=t{next(_numbers)}"
+def pgbouncer_url(options: str = "", suffix: str = "") -> str:
+    """Return the URL of a new, empty tenant by way of PgBouncer, with ``options`` and ``suffix`` in it."""
+    return f"{pgbouncer_server().through(shared_database())}?{options}tenant=t{next(_numbers)}{suffix}"
 
 
 @functools.cache

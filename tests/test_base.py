@@ -32,6 +32,8 @@ def run_with(folder: Path) -> str:
 def test_the_sdks_class_is_extended_where_it_is_installed(tmp_path: Path, file: str) -> None:
     storage = tmp_path / "charm" / "core" / file
     storage.parent.mkdir(parents=True)
+    for package in ("charm", "charm/core"):  # regular ones: the SDK itself may be installed
+        (tmp_path / package / "__init__.py").touch()
     storage.write_text(SDK)
     assert run_with(tmp_path) == "charm.core.storage True {'url': 'sqlite:///:memory:'}"
 

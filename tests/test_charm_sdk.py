@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from charm_projects import run_device, write_project
 from conftest import or_skip
-from nursery import Nursery, nursery
+from nursery import Nursery
 from stores import supabase_url, tenant_url, valkey_url
 
 GRAPH = """
@@ -55,13 +55,6 @@ STORES: dict[str, tuple[str, Callable[[], str]]] = {
     "supabase": (URL % "charm-supabase", supabase_url),
 }
 """What charm.yaml says of the memory, and the URL that the environment has."""
-
-
-@pytest.fixture(scope="module")
-def devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    """Return what starts devices, with the SDK loaded."""
-    with nursery(tmp_path_factory.mktemp("devices"), "charm_jobs") as nursery_:
-        yield nursery_
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -153,9 +146,7 @@ def test_a_failed_run_goes_on_without_input(devices: Nursery, tmp_path: Path) ->
         (OWN, "{provider: memory}", "3 messages: all"),
     ],
 )
-def test_any_graph_with_any_memory(
-    source: str, memory: str, second: str, devices: Nursery, tmp_path: Path
-) -> None:
+def test_any_graph_with_any_memory(source: str, memory: str, second: str, devices: Nursery, tmp_path: Path) -> None:
     project = write_project(tmp_path / "p", "langgraph-checkpoint", "counting", source, memory)
     results = run_device(devices, tmp_path / "d", [(project, {"input": "one"}), (project, {"input": "two"})])
     assert [result["output"] for result in results] == ["1 messages: all", second]

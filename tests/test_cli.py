@@ -18,7 +18,7 @@ from charm_checkpoint.cli.brief import brief
 
 COMMANDS = (
     *("demo", "stores", "threads", "show", "messages", "usage", "delete", "prune", "copy", "schema"),
-    "import-official",
+    *("import-official", "init-charm"),
 )
 
 

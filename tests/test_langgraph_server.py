@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -22,9 +23,9 @@ from nursery import CHILDREN
 from stores import tenant_url, valkey_url
 
 from charm_checkpoint import open_memory
-from charm_checkpoint.errors import ConfigError, MissingExtra
-from charm_checkpoint.langgraph_server import checkpointer
-from charm_checkpoint.records import CONFLICT_KEY
+from charm_checkpoint.errors import ConfigError, StoreUnavailable
+from charm_checkpoint.langgraph_server import checkpointer, open_configured
+from charm_checkpoint.records import CONFLICT_KEY, REQUEST_KEYS
 
 STORES: dict[str, Callable[[Path], str]] = {
     "sqlite": "sqlite:///{}/agent.db".format,
@@ -51,7 +52,7 @@ def test_needs_a_store_that_keeps_checkpoints(monkeypatch: pytest.MonkeyPatch) -
 
 def test_says_at_once_that_a_store_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CHARM_CHECKPOINT_URL", f"sqlite:///{tmp_path}/no/folder/agent.db?mode=rw")
-    with pytest.raises(ConfigError, match="agent.db"):
+    with pytest.raises(StoreUnavailable, match="agent.db"):
         asyncio.run(enter())
 
 
@@ -74,6 +75,17 @@ def test_takes_options_beside_the_url_of_the_environment(monkeypatch: pytest.Mon
     monkeypatch.setenv("LANGGRAPH_CHECKPOINTER", '{"charm_checkpoint": "sqlite://"}')
     with pytest.raises(ConfigError, match="must be an object"):
         asyncio.run(enter())
+
+
+def test_the_readme_shows_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    shown = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)]
+    first, second = (settings["checkpointer"] for settings in shown if "checkpointer" in settings)
+    assert first["path"] == second["path"] == PATH
+    monkeypatch.delenv("PGHOST", raising=False)
+    with open_configured({"LANGGRAPH_CHECKPOINTER": json.dumps(second)}) as memory:
+        assert str(memory.location) == "postgresql://127.0.0.1/agents"
+        assert memory.get_langgraph_checkpointer().on_conflict == "raise"
 
 
 async def enter() -> str:
@@ -203,6 +215,9 @@ def test_a_server_is_killed_and_its_threads_go_on(store: str, tmp_path: Path) ->
         asking, waiting = leaves_unfinished(server)
     # Another folder: of all that the server itself kept, nothing is there.
     with serving(tmp_path / "second", url) as server:
+        (tmp_path / "second" / "go").touch()
+        for known in (thread, copy, asking, waiting):
+            server.threads.create(thread_id=known, graph_id="agent", if_exists="do_nothing")
         goes_on(server, thread, asking, waiting)
         deletes(server, url, thread, copy)
 
@@ -232,7 +247,8 @@ def keeps_history(server: Server, thread: str) -> None:
     before = next(state for state in history if state["values"]["tally"] == {"turns": 2} and not state["next"])
     fork = server.say(thread, "back", checkpoint_id=before["checkpoint"]["checkpoint_id"])
     assert fork == ["hello", "1: hello", "on", "2: on", "back", "3: back"] == server.said(thread)
-    assert not any(CONFLICT_KEY in state["metadata"] for state in server.threads.get_history(thread, limit=100))
+    unwanted = {CONFLICT_KEY, *REQUEST_KEYS}
+    assert not any(unwanted & set(state["metadata"]) for state in server.threads.get_history(thread, limit=100))
 
 
 def copies(server: Server, thread: str) -> str:
@@ -274,14 +290,13 @@ def leaves_unfinished(server: Server) -> tuple[str, str]:
 
 
 def goes_on(server: Server, thread: str, asking: str, waiting: str) -> None:
-    for known in (thread, asking, waiting):
-        server.threads.create(thread_id=known)
     assert server.say(thread, "again")[-2:] == ["again", "5: again"]
     assert len(server.threads.get_history(thread, limit=100)) == 6 * 4
     resumed = server.runs.wait(asking, "agent", command={"resume": "this one"})
     assert said(resumed) == ["ask", "1: this one"]
     assert server.threads.get_state(waiting)["next"] == ["answer"]
-    assert server.say(waiting, "enough") == ["wait", "enough", "2: enough"]
+    assert said(server.runs.wait(waiting, "agent", input=None)) == ["wait", "1: wait"]
+    assert "Blocking" not in server.log.read_text()
 
 
 def deletes(server: Server, url: str, thread: str, copy: str) -> None:

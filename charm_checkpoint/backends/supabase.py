@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import time
 import weakref
 from base64 import urlsafe_b64decode
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
@@ -36,7 +38,7 @@ URL_VARIABLES = ("NEXT_PUBLIC_SUPABASE_URL", "SUPABASE_URL")
 KEY_VARIABLES = ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_KEY")
 """Where the project and its key are looked for, in this order, as Charm's own Supabase memory does."""
 
-OPENING = 5.0
+OPENING = 10.0
 """Seconds to wait for a project at first use: a wrong address should be told soon."""
 
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -218,7 +220,7 @@ class SupabaseDriver:
     def _settings(self) -> dict[str, Any]:
         limits = httpx.Limits(max_connections=self.project.pool_size, max_keepalive_connections=self.project.pool_size)
         # Redirects are not followed: the key would go along to wherever they lead.
-        return {"timeout": self.project.timeout, "limits": limits, "follow_redirects": False}
+        return {"timeout": self.project.timeout, "limits": limits, "follow_redirects": False, "verify": _tls()}
 
     # ------------------------------------------------------------------- async
 
@@ -272,6 +274,12 @@ class SupabaseDriver:
             self._loops.clear()
             _end(self._blocking)
         return loops
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Return the certificates to trust: reading them takes longer than many a call."""
+    return httpx.create_ssl_context()
 
 
 async def _life(http: httpx.AsyncClient) -> AsyncGenerator[None, None]:

@@ -10,10 +10,12 @@ from typing import Any
 
 import charm.adapters.langgraph
 import langgraph.graph
-import langgraph.types  # noqa: F401
 from charm.core.loader import CharmLoader
 
 Ack = Callable[[str], None]
+
+LOADED = (charm.adapters.langgraph, langgraph.graph)
+"""What takes time to be imported, for all devices at once."""
 
 
 def run(ack: Ack, folder: str, environment: dict[str, str], calls: list[Any], stay: bool) -> None:

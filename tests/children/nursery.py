@@ -35,8 +35,9 @@ def work(job: str, ack: str, args: list[Any]) -> None:
 
 def main() -> None:
     """Fork workers until stdin ends."""
-    # Nothing is connected to: it is the driver that takes time to be imported.
-    open_memory("postgresql://127.0.0.1/none").close()
+    # Nothing is connected to: it is the drivers that take time to be imported.
+    for url in ("postgresql://127.0.0.1/none", "sqlite:///none.db"):
+        open_memory(url).close()
     for line in sys.stdin:
         order = json.loads(line)
         if isinstance(order, int):

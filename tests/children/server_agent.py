@@ -1,10 +1,14 @@
-"""The graph that LangGraph's server runs in tests: what the last message says is done."""
+"""The graph that LangGraph's server runs in tests: what the last message says is done.
+
+Told to wait, it does unless there is a file named "go".
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from langchain_core.messages import AIMessage
@@ -34,7 +38,7 @@ async def answer(state: State) -> dict:
     text = state["messages"][-1].content
     if text == "ask":
         text = interrupt("Which?")
-    elif text == "wait":
+    elif text == "wait" and not Path("go").exists():  # noqa: ASYNC240
         await asyncio.sleep(60)
     elif text == "block":
         time.sleep(0.01)  # noqa: ASYNC251 - what the server watches for

@@ -11,12 +11,12 @@ from langgraph.types import interrupt
 
 def route(state: MessagesState) -> str:
     """Choose by the last message."""
-    return "forget" if state["messages"][-1].text == "forget" else "answer"
+    return "forget" if state["messages"][-1].content == "forget" else "answer"
 
 
 def answer(state: MessagesState) -> dict[str, Any]:
     """Say what the agent was told; put your model here."""
-    told = [message.text for message in state["messages"] if message.type == "human"]
+    told = [message.content for message in state["messages"] if message.type == "human"]
     return {"messages": [AIMessage(f"You told me {len(told)} things, first: {told[0]}")]}
 
 

@@ -229,6 +229,14 @@ def test_frozensets_in_frozensets() -> None:
     assert SERDE.loads(SERDE.dumps(value)) == value
 
 
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 255, 65_535, 65_536])
+@pytest.mark.parametrize("kind", [set, frozenset])
+def test_sets_of_every_size(kind: type, size: int) -> None:
+    value = kind(range(size))
+    assert SERDE.loads(SERDE.dumps(value)) == value
+    assert SERDE.dumps(value) == SERDE.dumps(kind(reversed(range(size))))
+
+
 def test_a_cycle_is_named() -> None:
     ring: list[Any] = [1]
     ring.append({"back": (ring,)})

@@ -18,7 +18,7 @@ import ormsgpack
 from charm_checkpoint.errors import StoreCorrupt, TypeNotLoaded
 from charm_checkpoint.serde.classes import KINDS, Plan, find_class, is_safe, path_of, plan_of, register_type
 from charm_checkpoint.serde.columns import make_run, model_states, take_columns, walk_run
-from charm_checkpoint.serde.values import AS_IS, RAW, decode, encode
+from charm_checkpoint.serde.values import AS_IS, PACKED, RAW, decode, encode
 from charm_checkpoint.serde.walk import OPTIONS, ReadingWalk, WritingWalk
 
 __all__ = ["Serializer", "register_type"]
@@ -50,7 +50,7 @@ class _Writer:
 
     def _default(self, value: Any) -> Any:
         code, body = encode(value, self)
-        if code in RAW:
+        if code in PACKED:
             return ormsgpack.Ext(code, body)
         if code == AS_IS:
             return body

@@ -19,7 +19,6 @@ from typing import Any, Protocol
 from uuid import UUID, SafeUUID
 from zoneinfo import ZoneInfo
 
-import ormsgpack
 from pydantic import SecretBytes, SecretStr
 from pydantic_core import TzInfo
 
@@ -34,6 +33,8 @@ ADDRESS, PATH, PATTERN, ORDERED, DEFAULT, COUNTER, SECRET, ARRAY, SCALAR, TZ_INF
 
 RAW = frozenset({BIG_INT, TEXT, BYTEARRAY, UUID_, DECIMAL, CLASS})
 """Codes whose body is bytes of its own, not msgpack."""
+PACKED = RAW | {SET, FROZENSET}
+"""Codes whose body is bytes already when it comes from its encoder."""
 ITEMS = frozenset({TUPLE, SET, FROZENSET})
 """Codes whose body is the list of the value's items; the others' bodies begin with a level of their own."""
 
@@ -96,7 +97,19 @@ def _encode_deque(value: deque[Any], packer: Packer) -> Body:
 
 def _encode_set(code: int) -> Callable[[Any, Packer], Body]:
     # Sets have no order of their own; their members' encoded bytes give them one.
-    return lambda value, packer: (code, [ormsgpack.Fragment(data) for data in sorted(map(packer.pack, value))])
+    return lambda value, packer: (code, _packed_array(sorted(map(packer.pack, value))))
+
+
+def _packed_array(items: list[bytes]) -> bytes:
+    """Put encoded items into a msgpack array: its header, and they after it."""
+    count = len(items)
+    if count < 16:
+        header = bytes((0x90 | count,))
+    elif count < 2**16:
+        header = b"\xdc" + count.to_bytes(2, "big")
+    else:
+        header = b"\xdd" + count.to_bytes(4, "big")
+    return header + b"".join(items)
 
 
 def _encode_int(value: int, packer: Packer) -> Body:

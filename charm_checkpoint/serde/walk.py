@@ -12,7 +12,7 @@ import ormsgpack
 
 from charm_checkpoint.errors import DataError, NotSerializable, PathPart, StoreCorrupt
 from charm_checkpoint.serde.objects import Finder
-from charm_checkpoint.serde.values import AS_IS, ITEMS, MAP, RAW, TEXT, decode, encode
+from charm_checkpoint.serde.values import AS_IS, ITEMS, MAP, PACKED, RAW, TEXT, decode, encode
 
 MAX_DEPTH = 200
 """Containers and objects inside each other, an object counting twice. The engine itself writes 255 levels."""
@@ -27,7 +27,7 @@ OPTIONS = (
     | ormsgpack.OPT_PASSTHROUGH_UUID
 )
 
-_ATOMS = frozenset({type(None), bool, float, bytes, ormsgpack.Ext, ormsgpack.Fragment})
+_ATOMS = frozenset({type(None), bool, float, bytes, ormsgpack.Ext})
 _BROKEN = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, StopIteration)
 
 
@@ -100,7 +100,7 @@ class WritingWalk:
         code, body = self._encode(value)
         if code == AS_IS:
             return _text(body)
-        if code in RAW:
+        if code in PACKED:
             return ormsgpack.Ext(code, body)
         # A body's own first level is no step of the path: [name, {"field": value}] reads as .field.
         if code in ITEMS:

@@ -14,17 +14,21 @@ from functools import lru_cache
 from typing import Any
 
 from charm_checkpoint.contract import TAG_SIZE
-from charm_checkpoint.records import CONFLICT_KEY
+from charm_checkpoint.records import CONFLICT_KEY, THREAD_KEY
+
+_UNMARKED = frozenset((CONFLICT_KEY, THREAD_KEY))
+"""What the body does not hold, since it may change; it has no tags."""
 
 
 def tags(metadata: Mapping[str, Any]) -> bytes:
     """Return the tags of a checkpoint's metadata, end to end; values that are not JSON have none."""
-    return b"".join([_tag(key, value) or b"" for key, value in metadata.items() if value is not None])
+    pairs = ((key, value) for key, value in metadata.items() if value is not None and key not in _UNMARKED)
+    return b"".join([_tag(key, value) or b"" for key, value in pairs])
 
 
 def wanted_tags(filter: Mapping[str, Any]) -> tuple[bytes, ...]:
     """Return the tags that every match of ``filter`` has."""
-    pairs = ((key, value) for key, value in filter.items() if value is not None and key != CONFLICT_KEY)
+    pairs = ((key, value) for key, value in filter.items() if value is not None and key not in _UNMARKED)
     return tuple(tag for tag in (_tag(key, value) for key, value in pairs) if tag is not None)
 
 

@@ -24,8 +24,11 @@ from charm_checkpoint.serde import Serializer
 CONFLICT_KEY = "charm_conflict"
 """Metadata key of a checkpoint that was kept as a branch: the id of the head it did not follow."""
 
+THREAD_KEY = "thread_id"
+"""Metadata key under which LangGraph's server names the checkpoint's own thread."""
+
 _FIELDS = ("v", "ts", "channel_versions", "versions_seen")
-_PARTS = (*_FIELDS, "checkpoint", "metadata", "channels")
+_PARTS = (*_FIELDS, "checkpoint", "metadata", "channels", "own")
 _SET_APART = frozenset((*_FIELDS, "id", "channel_values"))
 
 
@@ -46,7 +49,9 @@ def where(config: RunnableConfig) -> Where:
         return Where(thread, ns or "", id or None)
     if type(thread) in (int, UUID):
         thread = str(thread)
-    if not isinstance(thread, str):
+    if isinstance(thread, str):
+        thread = str.__str__(thread)  # of a subclass, such as an enum's member: its plain text
+    else:
         raise ConfigError(
             f"configurable.thread_id must be text, not {type(thread).__name__}; "
             'pass {"configurable": {"thread_id": "..."}}.'
@@ -111,6 +116,7 @@ class Record(NamedTuple):
 
 def encode_record(
     serde: Serializer,
+    thread: str,
     checkpoint: Mapping[str, Any],
     metadata: Mapping[str, Any],
     refs: Mapping[str, bytes | None],
@@ -118,7 +124,8 @@ def encode_record(
     """Return a checkpoint's body and roots; ``refs`` has None for a value that goes inline.
 
     Values other than plain ones stand apart from the rest, so that this can be read where the
-    classes of the state are not loaded. Raises `NotSerializable` with a path that starts at the checkpoint or
+    classes of the state are not loaded. A thread's own name in its metadata is not written down,
+    so that in a copy it is the copy's. Raises `NotSerializable` with a path that starts at the checkpoint or
     the metadata.
     """
     values = checkpoint["channel_values"]
@@ -136,6 +143,8 @@ def encode_record(
             apart.append(name)
     rest = {key: value for key, value in checkpoint.items() if key not in _SET_APART}
     parts = [*[checkpoint[field] for field in _FIELDS], rest, metadata, places]
+    if metadata.get(THREAD_KEY) == thread:
+        parts[-2:] = [{key: value for key, value in metadata.items() if key != THREAD_KEY}, places, True]
     try:
         header = serde.dumps(parts)
     except DataError as error:
@@ -151,14 +160,16 @@ def _dump_inline(serde: Serializer, values: Mapping[str, Any], names: Sequence[s
         raise _in_channel(error, names) from None
 
 
-def decode_record(serde: Serializer, id: str, body: bytes, roots: bytes) -> Record:
+def decode_record(serde: Serializer, thread: str, id: str, body: bytes, roots: bytes) -> Record:
     """Undo `encode_record`."""
     payload = unpack(body)
     end = 4 + int.from_bytes(payload[:4], "big")
     try:
-        v, ts, versions, seen, rest, metadata, numbers = serde.loads(payload[4:end])
+        v, ts, versions, seen, rest, metadata, numbers, *own = serde.loads(payload[4:end])
     except DataError as error:
         raise _named(error) from None
+    if own:
+        metadata[THREAD_KEY] = thread
     places: dict[str, Place] = numbers
     if roots:
         addresses = split(roots)

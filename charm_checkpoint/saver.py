@@ -112,7 +112,7 @@ class CharmSaver(BaseCheckpointSaver[Any]):
         if reply.outcome == "conflict":
             raise ThreadConflict(
                 f"Thread {place.thread!r}: another writer's checkpoint {reply.head} is the head; this one follows "
-                f"{place.id or 'nothing'}. Nothing was written. Read the thread again and repeat the run.",
+                f"{place.id or 'nothing'}. Nothing was written. Run it again: a new run starts from the head.",
                 parent=place.id,
                 head=reply.head,
             )

@@ -81,7 +81,7 @@ class SaverPlans:
         return found, (yield from self._revived(found, found.row, self._decode(found.row)))
 
     def _decode(self, row: CheckpointRow) -> Record:
-        record = decode_record(self._serde, row.id, row.body, row.roots)
+        record = decode_record(self._serde, row.thread, row.id, row.body, row.roots)
         if row.conflict is not None:
             record.metadata[CONFLICT_KEY] = row.conflict
         return record
@@ -196,7 +196,7 @@ class SaverPlans:
             encoder = Encoder(self._codec, memo.known if memo else frozenset())
             channels = self._encoded(encoder, memo, place, checkpoint, new_versions)
             refs = {name: channels[name][1].ref if name in channels else None for name in checkpoint["channel_values"]}
-            body, roots = encode_record(self._serde, checkpoint, metadata, refs)
+            body, roots = encode_record(self._serde, place.thread, checkpoint, metadata, refs)
             base = None if memo is None or encoder.complete else memo.sweeps
             run_id = metadata.get("run_id")
             reply = yield from self._backend.put(

@@ -161,10 +161,8 @@ def pgbouncer_url(options: str = "", suffix: str = "") -> str:
 @functools.cache
 def shared_project() -> str:
     """Return the URL, with the secret key, of the Supabase project that the tests of a worker share."""
-    from charm_checkpoint.backends.rpc import supabase_sql
-
     server = supabase_server()
-    server.install(supabase_sql())
+    server.install()
     return server.store_url()
 
 

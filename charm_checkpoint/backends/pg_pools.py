@@ -161,11 +161,54 @@ class Shelf:
         return every
 
 
+class Turns:
+    """Turns of an event loop's tasks to have a connection, first come, first served.
+
+    An asyncio.Semaphore would need a wait_for around it, which makes a task for each wait.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+        self._waiting: deque[asyncio.Future[bool]] = deque()
+
+    async def take(self, left: float) -> bool:
+        """Wait for a turn, for so many seconds; tell whether it came."""
+        if self._free:
+            self._free -= 1
+            return True
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[bool] = loop.create_future()
+        self._waiting.append(turn)
+        timer = loop.call_later(left, _settle, turn, False)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled() and turn.result():  # it came in the same moment
+                self.give()
+            raise
+        finally:
+            timer.cancel()
+
+    def give(self) -> None:
+        """Pass a turn on to the next who waits."""
+        while self._waiting:
+            if _settle(self._waiting.popleft(), True):
+                return
+        self._free += 1
+
+
+def _settle(turn: asyncio.Future[bool], came: bool) -> bool:
+    if turn.done():
+        return False
+    turn.set_result(came)
+    return True
+
+
 class Here(NamedTuple):
     """What an event loop has: connections at rest, turns to have one, and what closes them at its end."""
 
     shelf: Shelf
-    turns: asyncio.Semaphore
+    turns: Turns
     end: AsyncGenerator[None, None]
 
 
@@ -217,8 +260,12 @@ class Pools:
         if not self._turns.acquire(timeout=left):
             raise self._crowded()
         try:
-            with self._counted(self._take(deadline, sure), self._shelf) as connection:
+            connection = self._take(deadline, sure)
+            try:
+                self._out.add(id(connection))
                 yield connection
+            finally:
+                self._put_back(connection, self._shelf)
         finally:
             self._turns.release()
 
@@ -250,15 +297,17 @@ class Pools:
                 yield connection
             return
         here = await self._here()
+        if not await here.turns.take(left):
+            raise self._crowded()
         try:
-            await (asyncio.wait_for(here.turns.acquire(), left) if here.turns.locked() else here.turns.acquire())
-        except asyncio.TimeoutError:
-            raise self._crowded() from None
-        try:
-            with self._counted(await self._atake(here.shelf, deadline, sure), here.shelf) as connection:
+            connection = await self._atake(here.shelf, deadline, sure)
+            try:
+                self._out.add(id(connection))
                 yield connection
+            finally:
+                self._put_back(connection, here.shelf)
         finally:
-            here.turns.release()
+            here.turns.give()
 
     async def _here(self) -> Here:
         loop = asyncio.get_running_loop()
@@ -274,7 +323,7 @@ class Pools:
             for ended in [loop for loop in self._loops if loop.is_closed()]:
                 _leave(self._loops.pop(ended))
             shelf = Shelf(self.settings)
-            found = self._loops[loop] = Here(shelf, asyncio.Semaphore(self.settings.size), _close_at_end(shelf))
+            found = self._loops[loop] = Here(shelf, Turns(self.settings.size), _close_at_end(shelf))
             return found
 
     async def _atake(self, shelf: Shelf, deadline: float, sure: bool) -> AsyncConnection:
@@ -298,16 +347,11 @@ class Pools:
 
     # ----------------------------------------------------------------- closing
 
-    @contextmanager
-    def _counted(self, connection: Any, shelf: Shelf) -> Iterator[Any]:
-        self._out.add(id(connection))
-        try:
-            yield connection
-        finally:
-            self._out.discard(id(connection))
-            shelf.put(connection)
-            if self._closed:
-                close_all(shelf.clear())
+    def _put_back(self, connection: Any, shelf: Shelf) -> None:
+        self._out.discard(id(connection))
+        shelf.put(connection)
+        if self._closed:
+            close_all(shelf.clear())
 
     def _crowded(self) -> StoreUnavailable:
         return StoreUnavailable(

@@ -8,6 +8,7 @@ the plans of the functions that do the work are kept by the server.
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
 from collections.abc import Mapping
 from functools import cache
@@ -17,7 +18,6 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import Conninfo
 from psycopg.rows import tuple_row
-from psycopg.types.array import ListBinaryDumper
 
 from charm_checkpoint.backends import pg_schema
 from charm_checkpoint.backends.patience import Attempt, Failure, Pause, patiently
@@ -27,7 +27,7 @@ from charm_checkpoint.backends.pg_pools import (
     PoolSettings,
 )
 from charm_checkpoint.backends.procedures import Call, ProcedureBackend, Version
-from charm_checkpoint.backends.signatures import statement
+from charm_checkpoint.backends.signatures import FUNCTIONS, statement
 from charm_checkpoint.config import Location, Option, duration, text, whole
 from charm_checkpoint.errors import ConfigError, StoreUnavailable
 from charm_checkpoint.plan import MakePlan, Plan, arun, run
@@ -37,6 +37,10 @@ T = TypeVar("T")
 
 TENANT_BYTES = 1000
 """A tenant's name stands in an index, which has no room for a longer one."""
+
+BYTEA, INTEGER = 17, 23
+ELEMENTS = {"bytea[]": BYTEA, "integer[]": INTEGER}
+"""OIDs of the types of an array's elements; they are the same on every server."""
 
 OPENING = 5.0
 """Seconds to wait for a server at first use: a wrong address should be told soon."""
@@ -167,7 +171,7 @@ class PostgresDriver:
 
                 def execute(query: Query) -> list[Any]:
                     cursor.execute(query.text, query.args, prepare=False, binary=query.args is not None)
-                    return cursor.fetchall() if cursor.description else []
+                    return cursor.fetchall() if _has_rows(cursor) else []
 
                 reply = run(queries(self.schema, step.operation), execute)
             if not connection.autocommit:
@@ -184,7 +188,7 @@ class PostgresDriver:
 
                 async def execute(query: Query) -> list[Any]:
                     await cursor.execute(query.text, query.args, prepare=False, binary=query.args is not None)
-                    return await cursor.fetchall() if cursor.description else []
+                    return await cursor.fetchall() if _has_rows(cursor) else []
 
                 reply = await arun(queries(self.schema, step.operation), execute)
             if not connection.autocommit:
@@ -210,11 +214,39 @@ def _is_once(step: Attempt) -> bool:
     return isinstance(step.operation, Call) and not step.operation.again
 
 
-class Array(list[Any]):
-    """A list that goes to the server in binary: psycopg writes other lists as text, bytes as hex."""
+def _has_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
+    """Tell what ``cursor.description`` does, without describing each column."""
+    return cursor.pgresult is not None and cursor.pgresult.nfields > 0
 
 
-psycopg.adapters.register_dumper(Array, ListBinaryDumper)
+class PackedArray(bytes):
+    """An array as the server takes it in binary."""
+
+
+class PackedArrayDumper(psycopg.adapt.Dumper):
+    """Sends a packed array as it is; its type is said by the statement."""
+
+    format = psycopg.pq.Format.BINARY
+
+    def dump(self, obj: PackedArray) -> bytes:
+        """Return the array."""
+        return obj
+
+
+psycopg.adapters.register_dumper(PackedArray, PackedArrayDumper)
+
+
+def pack_array(values: list[Any], element: int) -> PackedArray:
+    """Pack bytes, or integers of 32 bits, as an array of elements with this type's OID.
+
+    psycopg would look at each element first, and write bytes as hex. The format is that of the
+    server's ``array_recv``.
+    """
+    if not values:
+        return PackedArray(struct.pack("!3i", 0, 0, element))
+    items = [value if element == BYTEA else struct.pack("!i", value) for value in values]
+    sized = [part for item in items for part in (struct.pack("!i", len(item)), item)]
+    return PackedArray(b"".join([struct.pack("!5i", 1, 0, element, len(values), 1), *sized]))
 
 
 class Query(NamedTuple):
@@ -227,11 +259,20 @@ class Query(NamedTuple):
 def queries(schema: str, operation: Any) -> Plan[Any]:
     """Do an operation on one connection."""
     if isinstance(operation, Call):
-        args = tuple(Array(value) if type(value) is list else value for value in operation.args)
-        return (yield Query(statement(schema, operation.function), args))
+        return (yield Query(statement(schema, operation.function), _packed(operation)))
     if isinstance(operation, Version):
         return (yield from _version(schema))
     return (yield from _install(schema))
+
+
+def _packed(call: Call) -> tuple[Any, ...]:
+    kinds = FUNCTIONS[call.function].takes
+    return tuple(
+        [
+            pack_array(value, ELEMENTS[kind]) if type(value) is list else value
+            for kind, value in zip(kinds, call.args, strict=True)
+        ]
+    )
 
 
 def _version(schema: str) -> Plan[int]:

@@ -19,11 +19,10 @@ def _postgres() -> Iterator[str]:
 
 @contextlib.contextmanager
 def _supabase() -> Iterator[str]:
-    from charm_checkpoint.backends.rpc import supabase_sql
     from charm_checkpoint.servers import supabase
 
     with supabase() as server:
-        server.install(supabase_sql())
+        server.install()
         yield server.store_url()
 
 

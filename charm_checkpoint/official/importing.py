@@ -24,7 +24,7 @@ from charm_checkpoint.official.decoding import Decoder
 from charm_checkpoint.official.rows import Key, OldCheckpoint, Source
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.reader import ChunkReader
-from charm_checkpoint.records import Where, encode_items
+from charm_checkpoint.records import THREAD_KEY, Where, encode_items
 from charm_checkpoint.saver_plans import SaverPlans
 from charm_checkpoint.serde import Serializer
 
@@ -173,6 +173,8 @@ class _Import:
         before = replace(self.report)
         try:
             for old in self._read(thread, keys, 0):
+                if old.metadata.get(THREAD_KEY) == thread:
+                    old.metadata[THREAD_KEY] = self._staging
                 self._put(self._staging, old, deletes)
             self._count(self._staging)
             if not self.dry_run:

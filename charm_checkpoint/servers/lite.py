@@ -84,8 +84,15 @@ class SupabaseServer(Server):
         place = f"&schema={schema}" if schema else ""
         return f"supabase://{HOST}:{self.port}?key={self.secret_key}{place}"
 
-    def install(self, sql: str) -> None:
-        """Run an SQL script on the database, as the SQL editor would, and let the API see what it made."""
+    def install(self, sql: str | None = None) -> None:
+        """Run an SQL script on the database, as the SQL editor would, and let the API see what it made.
+
+        Unless another is given, it is the one that ``charm-checkpoint schema`` prints.
+        """
+        if sql is None:
+            from charm_checkpoint.backends.rpc import supabase_sql
+
+            sql = supabase_sql()
         self.postgres.execute(sql, self.database.rpartition("/")[2])
         self.reload()
 

@@ -189,6 +189,15 @@ class SaverMethods(Suite):
         assert len(saver.list(config_all("u"))) == len(before) + 1
         assert exact(saver.get(copied[0].config)["channel_values"]) == exact(values())
 
+    def test_metadata_that_names_the_thread_names_the_copy_in_a_copy(self, saver: Twin) -> None:
+        put(saver, put(saver, config(), thread_id="t"), thread_id="another")
+        saver.copy_thread("t", "u")
+        for thread in ("t", "u"):
+            assert [item.metadata["thread_id"] for item in saver.list(config(thread))] == ["another", thread]
+            assert len(saver.list(config(thread), filter={"thread_id": thread})) == 1
+            assert len(saver.list(None, filter={"thread_id": thread})) == 1
+        assert len(saver.list(None, filter={"thread_id": "another"})) == 2
+
     def test_a_copy_onto_a_thread_that_holds_something_is_refused(self, saver: Twin) -> None:
         chain(saver, 1)
         [held] = chain(saver, 1, "u")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,12 +19,12 @@ from charm_checkpoint.memory import Memory
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.testing.backend_checkpoints import writes
 from charm_checkpoint.testing.base import Suite
-from charm_checkpoint.testing.half import Steps, Twin
+from charm_checkpoint.testing.half import HALVES, Twin
 from charm_checkpoint.testing.samples import checkpoint, config, exact, ids, new, values
 from charm_checkpoint.testing.saver_methods import chain, config_all, put
 
 THREADS = 16
-MANY = 1200
+MANY = 1010
 """Checkpoints of one thread: more than any page, default limit or batch is likely to hold."""
 
 KILLED = """
@@ -215,40 +216,56 @@ class NoCaps(Suite):
     """Long threads."""
 
     @pytest.fixture
-    def long(self, backend: Steps, saver: Twin, memory: Memory) -> Steps:
-        """Return a store with a thread of `MANY` checkpoints, half of them in a namespace, some with writes."""
-        where = put(saver, config("template"), checkpoint({"n": 1}))
-        saver.put_writes(where, [("x", 1)], "task")
-        found = backend.find("template", "", None)
-        saver.delete_thread("template")
+    def long(self, url: str) -> Iterator[Memory]:
+        """Yield a store with a thread of `MANY` checkpoints, half of them in a namespace, some with writes."""
+        with Memory({"url": url}) as memory:
+            saver, backend = memory.get_langgraph_checkpointer(), memory.store.backend
+            saver.put_writes(saver.put(config("template"), checkpoint({"n": 1}), {}, {"n": 1}), [("x", 1)], "task")
+            found = memory.store.run(lambda: backend.find("template", "", None), write=False)
+            assert found.row is not None
+            body = found.row.body
+            saver.delete_thread("template")
 
-        def fill() -> Plan[None]:
-            for n in range(MANY):
-                ns = "sub" if n % 2 else ""
-                record = new(f"{n}", str(n - 2), ns=ns, body=found.row.body, run=f"r{n % 3}")
-                yield from memory.store.backend.put(record)
-                if n % 10 == 0:
-                    yield from memory.store.backend.put_writes(writes(found.writes[0], f"{n}", ns=ns))
+            def fill() -> Plan[None]:
+                for n in range(MANY):
+                    ns = "sub" if n % 2 else ""
+                    record = new(f"{n}", str(n - 2), ns=ns, body=body, run=f"r{n % 3}")
+                    yield from backend.put(record)
+                    if n % 10 == 0:
+                        yield from backend.put_writes(writes(found.writes[0], f"{n}", ns=ns))
 
-        memory.store.run(fill, write=True)
-        return backend
+            memory.store.run(fill, write=True)
+            yield memory
 
-    def test_all_are_listed_copied_pruned_and_deleted(self, long: Steps, saver: Twin) -> None:
-        # One test of many steps: over a network, the checkpoints take longer to store than the steps take.
+    def test_all_are_listed_copied_pruned_and_deleted(self, long: Memory) -> None:
+        # Both halves, one after the other: over a network, the checkpoints take longer to store than the steps take.
+        halves = [make() for make in HALVES.values()]
+        savers = [Twin(long.get_langgraph_checkpointer(), half) for half in halves]
         expected = [str(n) for n in range(MANY)][::-1]
+        for saver in savers:
+            self.manage(saver, expected)
+        savers[0].copy_thread("t", "u")
+        for saver, run in zip(savers, range(3), strict=False):
+            saver.delete_for_runs([f"r{run}"])
+            for thread in ("t", "u"):
+                assert ids(saver.list(config_all(thread))) == [id for id in expected if int(id) % 3 > run]
+        for half in halves:
+            half.close()
+
+    def manage(self, saver: Twin, expected: list[str]) -> None:
+        """List the long thread, and do to copies of it what can be done."""
         found = saver.list(config_all("t"))
         assert ids(found) == expected
         written = [item for item in found if item.pending_writes == [("task", "x", 1)]]
         assert ids(written) == [id for id in expected if int(id) % 10 == 0]
-        assert ids(saver.list(config_all("t"), limit=1100)) == expected[:1100]
+        assert ids(saver.list(config_all("t"), limit=MANY - 5)) == expected[:-5]
         assert ids(saver.list(config_all("t"), filter={"source": "input"})) == []
         saver.copy_thread("t", "u")
-        assert ids(saver.list(config_all("u"))) == expected
-        saver.delete_thread("t")
-        assert saver.list(config_all("t")) == []
-        assert len(saver.list(None)) == MANY
-        saver.copy_thread("u", "v")
-        saver.prune(["v"])
-        assert ids(saver.list(config_all("v"))) == expected[:2]
-        saver.delete_for_runs(["r0", "r2"])
-        assert ids(saver.list(config_all("u"))) == [id for id in expected if int(id) % 3 == 1]
+        assert len(saver.list(None)) == 2 * MANY
+        saver.prune(["u"])
+        assert ids(saver.list(config_all("u"))) == expected[:2]
+        saver.delete_thread("u")
+        assert saver.list(config_all("u")) == []
+        saver.copy_thread("t", "u")
+        saver.delete_thread("u")
+        assert ids(saver.list(None)) == expected

@@ -133,38 +133,46 @@ CREATE OR REPLACE FUNCTION {schema}.put(
 ) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS
 $$
 DECLARE
-    held record;
+    v_thread bigint;
     v_space bigint;
     v_stored bigint;
+    v_sure boolean;
 BEGIN
-    SELECT * INTO held FROM {schema}.hold(p_tenant, p_identity, 0::smallint, p_name);
-    deletes := held.deletes;
-    sweeps := held.sweeps;
-    seq := held.seq;
-    branched := false;
-    SELECT s.key INTO v_space FROM {schema}.space s
-        WHERE s.thread = held.key AND {schema}.short(s.ns) = {schema}.short(p_ns);
-    SELECT c.id INTO head FROM {schema}.checkpoint c WHERE c.space = v_space ORDER BY c.key DESC LIMIT 1;
-    IF {schema}.is_late(v_space, p_parent, deletes, p_seen_deletes) THEN
-        outcome := 'deleted';
-        RETURN;
+    -- Where nothing can speak against it, one statement both holds the row and notes the change.
+    UPDATE {schema}.thread t SET
+        seq = t.seq + 1, name = coalesce(t.name, p_name), touched_at = extract(epoch FROM clock_timestamp())::bigint
+        WHERE t.tenant = p_tenant AND t.identity = p_identity AND t.deletes = coalesce(p_seen_deletes, 0)
+            AND t.sweeps = coalesce(p_base_sweeps, t.sweeps) AND p_on_conflict <> 'raise'
+        RETURNING t.key, t.deletes, t.sweeps, t.seq INTO v_thread, deletes, sweeps, seq;
+    v_sure := FOUND;
+    IF NOT v_sure THEN
+        SELECT h.* INTO v_thread, deletes, sweeps, seq
+            FROM {schema}.hold(p_tenant, p_identity, 0::smallint, p_name) h;
     END IF;
-    IF p_base_sweeps <> sweeps THEN
-        outcome := 'stale';
-        RETURN;
-    END IF;
-    SELECT c.key INTO v_stored FROM {schema}.checkpoint c
-        WHERE c.space = v_space AND {schema}.short(c.id) = {schema}.short(p_id);
+    SELECT s.key, (SELECT c.id FROM {schema}.checkpoint c WHERE c.space = s.key ORDER BY c.key DESC LIMIT 1),
+        (SELECT c.key FROM {schema}.checkpoint c WHERE c.space = s.key AND {schema}.short(c.id) = {schema}.short(p_id))
+        INTO v_space, head, v_stored
+        FROM {schema}.space s WHERE s.thread = v_thread AND {schema}.short(s.ns) = {schema}.short(p_ns);
     branched := p_on_conflict <> 'allow' AND v_stored IS NULL AND head IS NOT NULL
         AND head IS DISTINCT FROM p_parent AND head <> p_id;
-    IF branched AND p_on_conflict = 'raise' THEN
-        outcome := 'conflict';
-        RETURN;
+    IF NOT v_sure THEN
+        outcome := CASE
+            WHEN {schema}.is_late(v_space, p_parent, deletes, p_seen_deletes) THEN 'deleted'
+            WHEN p_base_sweeps <> sweeps THEN 'stale'
+            WHEN branched AND p_on_conflict = 'raise' THEN 'conflict'
+        END;
+        IF outcome IS NOT NULL THEN
+            branched := outcome = 'conflict';
+            RETURN;
+        END IF;
+        SELECT t.deletes, t.sweeps, t.seq INTO deletes, sweeps, seq FROM {schema}.touch(v_thread, p_name, 0) t;
     END IF;
     IF v_space IS NULL THEN
-        INSERT INTO {schema}.space (thread, ns) VALUES (held.key, p_ns) RETURNING key INTO v_space;
+        INSERT INTO {schema}.space (thread, ns) VALUES (v_thread, p_ns) RETURNING key INTO v_space;
     END IF;
-    PERFORM {schema}.add_chunks(held.key, p_addresses, p_refs, p_data);
+    IF cardinality(p_addresses) > 0 THEN
+        PERFORM {schema}.add_chunks(v_thread, p_addresses, p_refs, p_data);
+    END IF;
     IF v_stored IS NULL THEN
         INSERT INTO {schema}.checkpoint (space, id, parent, run, conflict, tags, roots, body)
         VALUES (v_space, p_id, p_parent, p_run, CASE WHEN branched THEN head END, p_tags, p_roots, p_body);
@@ -172,7 +180,6 @@ BEGIN
         UPDATE {schema}.checkpoint c SET parent = p_parent, run = p_run, tags = p_tags, roots = p_roots, body = p_body
         WHERE c.key = v_stored;
     END IF;
-    SELECT t.deletes, t.sweeps, t.seq INTO deletes, sweeps, seq FROM {schema}.touch(held.key, p_name, 0) t;
     outcome := 'stored';
 END
 $$;
@@ -183,27 +190,35 @@ CREATE OR REPLACE FUNCTION {schema}.put_writes(
 ) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS
 $$
 DECLARE
-    held record;
+    v_thread bigint;
     v_space bigint;
+    v_sure boolean;
 BEGIN
-    SELECT * INTO held FROM {schema}.hold(p_tenant, p_identity, 0::smallint, p_name);
-    deletes := held.deletes;
-    sweeps := held.sweeps;
-    seq := held.seq;
+    UPDATE {schema}.thread t SET
+        seq = t.seq + 1, name = coalesce(t.name, p_name), touched_at = extract(epoch FROM clock_timestamp())::bigint
+        WHERE t.tenant = p_tenant AND t.identity = p_identity AND t.deletes = coalesce(p_seen_deletes, 0)
+        RETURNING t.key, t.deletes, t.sweeps, t.seq INTO v_thread, deletes, sweeps, seq;
+    v_sure := FOUND;
+    IF NOT v_sure THEN
+        SELECT h.* INTO v_thread, deletes, sweeps, seq
+            FROM {schema}.hold(p_tenant, p_identity, 0::smallint, p_name) h;
+    END IF;
     SELECT s.key INTO v_space FROM {schema}.space s
-        WHERE s.thread = held.key AND {schema}.short(s.ns) = {schema}.short(p_ns);
-    IF {schema}.is_late(v_space, p_id, deletes, p_seen_deletes) THEN
-        outcome := 'deleted';
-        RETURN;
+        WHERE s.thread = v_thread AND {schema}.short(s.ns) = {schema}.short(p_ns);
+    IF NOT v_sure THEN
+        IF {schema}.is_late(v_space, p_id, deletes, p_seen_deletes) THEN
+            outcome := 'deleted';
+            RETURN;
+        END IF;
+        SELECT t.deletes, t.sweeps, t.seq INTO deletes, sweeps, seq FROM {schema}.touch(v_thread, p_name, 0) t;
     END IF;
     IF v_space IS NULL THEN
-        INSERT INTO {schema}.space (thread, ns) VALUES (held.key, p_ns) RETURNING key INTO v_space;
+        INSERT INTO {schema}.space (thread, ns) VALUES (v_thread, p_ns) RETURNING key INTO v_space;
     END IF;
     INSERT INTO {schema}.write (space, id, number, body) VALUES (v_space, p_id, (
         SELECT coalesce(max(w.number), 0) + 1 FROM {schema}.write w
         WHERE w.space = v_space AND {schema}.short(w.id) = {schema}.short(p_id)
     ), p_body);
-    SELECT t.deletes, t.sweeps, t.seq INTO deletes, sweeps, seq FROM {schema}.touch(held.key, p_name, 0) t;
     outcome := 'stored';
 END
 $$;
@@ -229,15 +244,14 @@ DECLARE
     v_thread bigint;
     v_space bigint;
 BEGIN
-    SELECT t.key, t.deletes, t.sweeps, t.seq INTO v_thread, deletes, sweeps, seq FROM {schema}.thread t
+    SELECT t.key, t.deletes, t.sweeps, t.seq, s.key, c.key, c.id, c.parent, c.conflict, c.roots, c.body
+        INTO v_thread, deletes, sweeps, seq, v_space, key, id, parent, conflict, roots, body
+        FROM {schema}.thread t
+        LEFT JOIN {schema}.space s ON s.thread = t.key AND {schema}.short(s.ns) = {schema}.short(p_ns)
+        LEFT JOIN LATERAL (
+            SELECT * FROM {schema}.checkpoint c WHERE c.space = s.key ORDER BY c.key DESC LIMIT 1
+        ) c ON true
         WHERE t.tenant = p_tenant AND t.identity = p_identity;
-    SELECT s.key INTO v_space FROM {schema}.space s
-        WHERE s.thread = v_thread AND {schema}.short(s.ns) = {schema}.short(p_ns);
-    IF v_space IS NULL THEN
-        RETURN;
-    END IF;
-    SELECT c.key, c.id, c.parent, c.conflict, c.roots, c.body INTO key, id, parent, conflict, roots, body
-        FROM {schema}.checkpoint c WHERE c.space = v_space ORDER BY c.key DESC LIMIT 1;
     head := id;
     IF p_id <> head THEN
         SELECT c.key, c.id, c.parent, c.conflict, c.roots, c.body INTO key, id, parent, conflict, roots, body
@@ -246,7 +260,10 @@ BEGIN
     IF key IS NULL THEN
         RETURN;
     END IF;
-    writes := {schema}.writes_of(v_space, id);
+    writes := (
+        SELECT array_agg(w.body ORDER BY w.number) FROM {schema}.write w
+        WHERE w.space = v_space AND {schema}.short(w.id) = {schema}.short(find.id)
+    );
     IF length(roots) > 0 THEN
         SELECT c.addresses, c.refs, c.data INTO addresses, refs, data
             FROM {schema}.closure(v_thread, roots, p_known, p_room) c;

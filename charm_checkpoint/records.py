@@ -49,20 +49,23 @@ def where(config: RunnableConfig) -> Where:
         return Where(thread, ns or "", id or None)
     if type(thread) in (int, UUID):
         thread = str(thread)
-    if isinstance(thread, str):
-        thread = str.__str__(thread)  # of a subclass, such as an enum's member: its plain text
-    else:
+    if not isinstance(thread, str):
         raise ConfigError(
             f"configurable.thread_id must be text, not {type(thread).__name__}; "
             'pass {"configurable": {"thread_id": "..."}}.'
         )
-    return Where(thread, _text(configurable, "checkpoint_ns") or "", _text(configurable, "checkpoint_id"))
+    return Where(_plain(thread), _text(configurable, "checkpoint_ns") or "", _text(configurable, "checkpoint_id"))
+
+
+def _plain(text: str) -> str:
+    """Return the text of a subclass, such as an enum's member, as nothing but text."""
+    return str.__str__(text)
 
 
 def _text(configurable: Mapping[str, Any], key: str) -> str | None:
     value = configurable.get(key)
     if value is None or isinstance(value, str):
-        return value or None
+        return _plain(value) if value else None
     raise ConfigError(f"configurable.{key} must be text, not {type(value).__name__}.")
 
 

@@ -11,7 +11,16 @@ from typing import NamedTuple, TypeVar
 
 import pytest
 from nursery import Nursery, nursery
-from stores import Missing, pgbouncer_url, postgres_server, supabase_url, tenant_url, valkey_cluster_url, valkey_url
+from stores import (
+    Missing,
+    pgbouncer_url,
+    postgres_server,
+    redis_url,
+    supabase_url,
+    tenant_url,
+    valkey_cluster_url,
+    valkey_url,
+)
 
 from charm_checkpoint.servers import PostgresServer
 
@@ -36,6 +45,7 @@ STORES = (
     Row("supabase", lambda folder: supabase_url()),
     Row("valkey", lambda folder: valkey_url()),
     Row("valkey-cluster", lambda folder: valkey_cluster_url()),
+    Row("redis", lambda folder: redis_url()),
 )
 
 

@@ -257,7 +257,7 @@ def copies(server: Server, thread: str) -> str:
     assert server.say(copy, "apart") == [*before, "apart", "4: apart"]
     assert server.said(thread) == before
     assert len(server.threads.get_history(copy, limit=100)) == len(server.threads.get_history(thread, limit=100)) + 4
-    assert len(server.threads.get_history(copy, metadata={"thread_id": copy}, limit=100)) == 4 * 4
+    assert len(server.threads.get_history(copy, metadata={"thread_id": copy}, limit=100)) == 5 * 4
     return copy
 
 

@@ -28,6 +28,9 @@ BUDGET = settings(
     # A failure is found again by its seed; the time to shrink it is spent on the developer's machine only.
     phases=[phase for phase in Phase if phase is not Phase.explain],
 )
+FEWER = settings(BUDGET, max_examples=10)
+"""For Supabase, whose calls take longer and are those of Postgres behind its API."""
+
 THREADS = st.sampled_from(["a", "b", "\0"])
 SPACES = st.sampled_from(["", "", "", "n", "n:1"])
 TASKS = st.sampled_from(["t1", "t2"])
@@ -216,5 +219,6 @@ def place(item: Any) -> Any:
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_a_store_answers_as_ram_does(make_url: Callable[[], str], half: str) -> None:
-    run_state_machine_as_test(lambda: Stores(make_url(), half), settings=BUDGET)
+def test_a_store_answers_as_ram_does(make_url: Callable[[], str], half: str, request: pytest.FixtureRequest) -> None:
+    budget = FEWER if "supabase" in request.node.name else BUDGET
+    run_state_machine_as_test(lambda: Stores(make_url(), half), settings=budget)

@@ -248,9 +248,10 @@ def sockets() -> int:
 
 def peer_port(connection: socket.socket) -> int | None:
     try:
-        return int(connection.getpeername()[1])
+        peer = connection.getpeername()
     except OSError:
         return None
+    return int(peer[1]) if isinstance(peer, tuple) else None
 
 
 def test_loops_threads_and_blocking_calls_share_one_object(url: str) -> None:

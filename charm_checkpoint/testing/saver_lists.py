@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from charm_checkpoint.history import BATCH
 from charm_checkpoint.testing.base import Suite
 from charm_checkpoint.testing.half import Twin
 from charm_checkpoint.testing.samples import TEXTS, checkpoint, config, exact, ids, values, versions
@@ -179,10 +180,10 @@ class DeltaHistory(Suite):
 
     def test_a_long_history(self, saver: Twin) -> None:
         where = self.step(saver, config(), {"a": ["seed"]})
-        for n in range(150):
+        for n in range(BATCH + 5):
             where = self.step(saver, where, {}, ("a", n))
         found = self.compare(saver, config(), ["a"])
-        assert len(found["a"]["writes"]) == 2 * 149
+        assert len(found["a"]["writes"]) == 2 * (BATCH + 4)
 
     def test_no_channels_and_no_thread(self, saver: Twin) -> None:
         assert saver.get_delta_channel_history(config=config(), channels=[]) == {}

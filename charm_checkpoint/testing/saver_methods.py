@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -148,6 +149,14 @@ class SaverMethods(Suite):
 
     def test_the_first_version_is_the_same_everywhere(self, saver: Twin) -> None:
         assert saver.raw.get_next_version(None, None) == 1
+
+    def test_ids_of_threads_may_be_members_of_an_enum(self, saver: Twin) -> None:
+        class Name(str, Enum):
+            FIRST = "the first"
+
+        put(saver, config(Name.FIRST))
+        found = saver.get_tuple(config("the first")).config["configurable"]
+        assert (found["thread_id"], type(found["thread_id"])) == ("the first", str)
 
     def test_ids_of_threads_may_be_numbers(self, saver: Twin) -> None:
         put(saver, {"configurable": {"thread_id": 7, "checkpoint_ns": ""}})

@@ -34,6 +34,10 @@ STORES: dict[str, Callable[[Path], str]] = {
 }
 
 PATH = "charm_checkpoint.langgraph_server.checkpointer"
+SHOWN = re.findall(
+    r"^```json\n(.*?)^```", (Path(__file__).parent.parent / "README.md").read_text(), re.MULTILINE | re.DOTALL
+)
+"""What the README writes into langgraph.json."""
 STARTED = 60
 """Seconds that a server has to start."""
 
@@ -78,9 +82,7 @@ def test_takes_options_beside_the_url_of_the_environment(monkeypatch: pytest.Mon
 
 
 def test_the_readme_shows_how(monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
-    shown = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)]
-    first, second = (settings["checkpointer"] for settings in shown if "checkpointer" in settings)
+    first, second = (json.loads(block)["checkpointer"] for block in SHOWN)
     assert first["path"] == second["path"] == PATH
     monkeypatch.delenv("PGHOST", raising=False)
     with open_configured({"LANGGRAPH_CHECKPOINTER": json.dumps(second)}) as memory:
@@ -165,8 +167,7 @@ def serving(folder: Path, url: str) -> Iterator[Server]:
     """Run a server of the graph of children/server_agent.py in a new folder; it is killed in the end."""
     folder.mkdir()
     shutil.copy(CHILDREN / "server_agent.py", folder / "agent.py")
-    settings = {"dependencies": ["."], "graphs": {"agent": "./agent.py:graph"}, "checkpointer": {"path": PATH}}
-    (folder / "langgraph.json").write_text(json.dumps(settings))
+    (folder / "langgraph.json").write_text(SHOWN[0])
     environment = {
         **os.environ,
         "CHARM_CHECKPOINT_URL": url,

@@ -1,4 +1,4 @@
-"""Turns to have a connection: in order, in time, and none is lost."""
+"""Turns: in order, in time, and none is lost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from charm_checkpoint.backends.pg_pools import Turns
+from charm_checkpoint.backends.turns import Turns
 
 
 def test_whoever_waits_longest_is_next() -> None:

@@ -8,7 +8,6 @@ the plans of the functions that do the work are kept by the server.
 from __future__ import annotations
 
 import asyncio
-import struct
 import time
 from collections.abc import Mapping
 from functools import cache
@@ -21,13 +20,14 @@ from psycopg.rows import tuple_row
 
 from charm_checkpoint.backends import pg_schema
 from charm_checkpoint.backends.patience import Attempt, Failure, Pause, patiently
+from charm_checkpoint.backends.pg_arrays import packed
 from charm_checkpoint.backends.pg_errors import NOT_DONE, is_lost, may_pass, translate
 from charm_checkpoint.backends.pg_pools import (
     Pools,
     PoolSettings,
 )
 from charm_checkpoint.backends.procedures import Call, ProcedureBackend, Version
-from charm_checkpoint.backends.signatures import FUNCTIONS, statement
+from charm_checkpoint.backends.signatures import statement
 from charm_checkpoint.config import Location, Option, duration, text, whole
 from charm_checkpoint.errors import ConfigError, StoreUnavailable
 from charm_checkpoint.plan import MakePlan, Plan, arun, run
@@ -37,10 +37,6 @@ T = TypeVar("T")
 
 TENANT_BYTES = 1000
 """A tenant's name stands in an index, which has no room for a longer one."""
-
-BYTEA, INTEGER = 17, 23
-ELEMENTS = {"bytea[]": BYTEA, "integer[]": INTEGER}
-"""OIDs of the types of an array's elements; they are the same on every server."""
 
 OPENING = 5.0
 """Seconds to wait for a server at first use: a wrong address should be told soon."""
@@ -219,36 +215,6 @@ def _has_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
     return cursor.pgresult is not None and cursor.pgresult.nfields > 0
 
 
-class PackedArray(bytes):
-    """An array as the server takes it in binary."""
-
-
-class PackedArrayDumper(psycopg.adapt.Dumper):
-    """Sends a packed array as it is; its type is said by the statement."""
-
-    format = psycopg.pq.Format.BINARY
-
-    def dump(self, obj: PackedArray) -> bytes:
-        """Return the array."""
-        return obj
-
-
-psycopg.adapters.register_dumper(PackedArray, PackedArrayDumper)
-
-
-def pack_array(values: list[Any], element: int) -> PackedArray:
-    """Pack bytes, or integers of 32 bits, as an array of elements with this type's OID.
-
-    psycopg would look at each element first, and write bytes as hex. The format is that of the
-    server's ``array_recv``.
-    """
-    if not values:
-        return PackedArray(struct.pack("!3i", 0, 0, element))
-    items = [value if element == BYTEA else struct.pack("!i", value) for value in values]
-    sized = [part for item in items for part in (struct.pack("!i", len(item)), item)]
-    return PackedArray(b"".join([struct.pack("!5i", 1, 0, element, len(values), 1), *sized]))
-
-
 class Query(NamedTuple):
     """A statement for one connection; without ``args`` it may be several."""
 
@@ -259,20 +225,10 @@ class Query(NamedTuple):
 def queries(schema: str, operation: Any) -> Plan[Any]:
     """Do an operation on one connection."""
     if isinstance(operation, Call):
-        return (yield Query(statement(schema, operation.function), _packed(operation)))
+        return (yield Query(statement(schema, operation.function), packed(operation.function, operation.args)))
     if isinstance(operation, Version):
         return (yield from _version(schema))
     return (yield from _install(schema))
-
-
-def _packed(call: Call) -> tuple[Any, ...]:
-    kinds = FUNCTIONS[call.function].takes
-    return tuple(
-        [
-            pack_array(value, ELEMENTS[kind]) if type(value) is list else value
-            for kind, value in zip(kinds, call.args, strict=True)
-        ]
-    )
 
 
 def _version(schema: str) -> Plan[int]:

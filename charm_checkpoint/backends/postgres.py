@@ -20,14 +20,13 @@ from psycopg.rows import tuple_row
 
 from charm_checkpoint.backends import pg_schema
 from charm_checkpoint.backends.patience import Attempt, Failure, Pause, patiently
-from charm_checkpoint.backends.pg_arrays import packed
 from charm_checkpoint.backends.pg_errors import NOT_DONE, is_lost, may_pass, translate
 from charm_checkpoint.backends.pg_pools import (
     Pools,
     PoolSettings,
 )
-from charm_checkpoint.backends.procedures import Call, ProcedureBackend, Version
-from charm_checkpoint.backends.signatures import statement
+from charm_checkpoint.backends.pg_wire import exchange
+from charm_checkpoint.backends.procedures import Call, Install, ProcedureBackend, Version
 from charm_checkpoint.config import Location, Option, duration, text, whole
 from charm_checkpoint.errors import ConfigError, StoreUnavailable
 from charm_checkpoint.plan import MakePlan, Plan, arun, run
@@ -163,16 +162,22 @@ class PostgresDriver:
         if isinstance(step, Pause):
             return time.sleep(step.seconds)
         with self._pools.lend(step.left, _is_once(step)) as connection:
-            with psycopg.RawCursor(connection, row_factory=tuple_row) as cursor:
-
-                def execute(query: Query) -> list[Any]:
-                    cursor.execute(query.text, query.args, prepare=False, binary=query.args is not None)
-                    return cursor.fetchall() if _has_rows(cursor) else []
-
-                reply = run(queries(self.schema, step.operation), execute)
+            if isinstance(step.operation, Call):
+                reply = connection.wait(exchange(connection, self.schema, *step.operation[:2]))
+            else:
+                reply = self._query(connection, step.operation)
             if not connection.autocommit:
                 connection.commit()
             return reply
+
+    def _query(self, connection: psycopg.Connection[Any], operation: Any) -> Any:
+        with psycopg.RawCursor(connection, row_factory=tuple_row) as cursor:
+
+            def execute(query: Query) -> list[Any]:
+                cursor.execute(query.text, query.args, prepare=False, binary=query.args is not None)
+                return cursor.fetchall() if cursor.description else []
+
+            return run(queries(self.schema, operation), execute)
 
     # ------------------------------------------------------------------- async
 
@@ -180,16 +185,22 @@ class PostgresDriver:
         if isinstance(step, Pause):
             return await asyncio.sleep(step.seconds)
         async with self._pools.alend(step.left, _is_once(step)) as connection:
-            async with psycopg.AsyncRawCursor(connection, row_factory=tuple_row) as cursor:
-
-                async def execute(query: Query) -> list[Any]:
-                    await cursor.execute(query.text, query.args, prepare=False, binary=query.args is not None)
-                    return await cursor.fetchall() if _has_rows(cursor) else []
-
-                reply = await arun(queries(self.schema, step.operation), execute)
+            if isinstance(step.operation, Call):
+                reply = await connection.wait(exchange(connection, self.schema, *step.operation[:2]))
+            else:
+                reply = await self._aquery(connection, step.operation)
             if not connection.autocommit:
                 await connection.commit()
             return reply
+
+    async def _aquery(self, connection: psycopg.AsyncConnection[Any], operation: Any) -> Any:
+        async with psycopg.AsyncRawCursor(connection, row_factory=tuple_row) as cursor:
+
+            async def execute(query: Query) -> list[Any]:
+                await cursor.execute(query.text, query.args, prepare=False, binary=query.args is not None)
+                return await cursor.fetchall() if cursor.description else []
+
+            return await arun(queries(self.schema, operation), execute)
 
     # ----------------------------------------------------------------- closing
 
@@ -210,11 +221,6 @@ def _is_once(step: Attempt) -> bool:
     return isinstance(step.operation, Call) and not step.operation.again
 
 
-def _has_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
-    """Tell what ``cursor.description`` does, without describing each column."""
-    return cursor.pgresult is not None and cursor.pgresult.nfields > 0
-
-
 class Query(NamedTuple):
     """A statement for one connection; without ``args`` it may be several."""
 
@@ -222,10 +228,8 @@ class Query(NamedTuple):
     args: tuple[Any, ...] | None = None
 
 
-def queries(schema: str, operation: Any) -> Plan[Any]:
-    """Do an operation on one connection."""
-    if isinstance(operation, Call):
-        return (yield Query(statement(schema, operation.function), packed(operation.function, operation.args)))
+def queries(schema: str, operation: Version | Install) -> Plan[Any]:
+    """Do what is not a call on one connection."""
     if isinstance(operation, Version):
         return (yield from _version(schema))
     return (yield from _install(schema))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, TypeAlias
@@ -71,3 +72,13 @@ class Suite:
         """Return the module of sample graphs; skips where LangGraph itself is not installed."""
         pytest.importorskip("langgraph.graph", reason="the sample graphs need langgraph")
         return import_module("charm_checkpoint.testing.graphs")
+
+    @pytest.fixture
+    def asking(self, graphs: Any, half: Half) -> Any:
+        """Return the module of sample graphs, for those that interrupt.
+
+        LangGraph cannot do that in async code before Python 3.11, whose tasks can be given a context.
+        """
+        if half.name == "async" and sys.version_info < (3, 11):
+            pytest.skip("interrupts in async code need Python 3.11")
+        return graphs

@@ -196,13 +196,13 @@ class NoConflicts(Suite):
 
     @pytest.mark.parametrize("durability", DURABILITY)
     @pytest.mark.parametrize("kind", ["paused", "nested"])
-    def test_interrupts(self, strict: Twin, graphs: Any, durability: str, kind: str) -> None:
-        built = graphs.paused(strict.raw) if kind == "paused" else graphs.nested(strict.raw, pause=True)
+    def test_interrupts(self, strict: Twin, asking: Any, durability: str, kind: str) -> None:
+        built = asking.paused(strict.raw) if kind == "paused" else asking.nested(strict.raw, pause=True)
         for n in range(2):
             Twin(built, strict.half).invoke({"log": ["in"]}, config(), durability=durability)
             while Twin(built, strict.half.elsewhere()).get_state(config()).next:
                 half = strict.half.elsewhere() if n else strict.half
-                Twin(built, half).invoke(graphs.Command(resume="yes"), config(), durability=durability)
+                Twin(built, half).invoke(asking.Command(resume="yes"), config(), durability=durability)
         assert state(Twin(built, strict.half))["log"][-1] in ("end", "after")
 
     def test_a_run_that_failed_and_goes_on(self, strict: Twin, graphs: Any) -> None:

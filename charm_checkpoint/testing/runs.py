@@ -52,12 +52,12 @@ class Runs(Suite):
             graph.invoke({"log": []}, config())
         assert state(graph)["log"] == [("done", n) for n in range(5)] * 2
 
-    def test_another_process_goes_on_where_one_stopped(self, saver: Twin, second: Memory, graphs: Any) -> None:
-        mine = Twin(graphs.paused(saver.raw), saver.half)
-        theirs = Twin(graphs.paused(second.get_langgraph_checkpointer()), saver.half.elsewhere())
+    def test_another_process_goes_on_where_one_stopped(self, saver: Twin, second: Memory, asking: Any) -> None:
+        mine = Twin(asking.paused(saver.raw), saver.half)
+        theirs = Twin(asking.paused(second.get_langgraph_checkpointer()), saver.half.elsewhere())
         mine.invoke({"log": []}, config())
-        theirs.invoke(graphs.Command(resume="yes"), config())
-        mine.invoke(graphs.Command(resume="no"), config())
+        theirs.invoke(asking.Command(resume="yes"), config())
+        mine.invoke(asking.Command(resume="no"), config())
         assert state(theirs)["log"] == ["first", "yes", "second", "no", "end"]
         assert [exact(item) for item in Twin(second.get_langgraph_checkpointer(), saver.half).list(config())] == [
             exact(item) for item in saver.list(config())
@@ -130,32 +130,32 @@ class Pruned(Suite):
         assert len(saver.get(config(ns="sub"))["channel_values"]["log"]) > len(kept.checkpoint["channel_values"]["log"])
 
     @pytest.mark.parametrize("kind", ["paused", "nested"])
-    def test_prune_keeps_what_a_paused_run_needs(self, saver: Twin, graphs: Any, kind: str) -> None:
-        built = graphs.paused(saver.raw) if kind == "paused" else graphs.nested(saver.raw, pause=True)
+    def test_prune_keeps_what_a_paused_run_needs(self, saver: Twin, asking: Any, kind: str) -> None:
+        built = asking.paused(saver.raw) if kind == "paused" else asking.nested(saver.raw, pause=True)
         graph = Twin(built, saver.half)
         graph.invoke({"log": ["in"]}, config())
         asked = graph.get_state(config()).interrupts
         saver.prune(["t"])
         assert [item.value for item in graph.get_state(config()).interrupts] == [item.value for item in asked]
         while graph.get_state(config()).next:
-            graph.invoke(graphs.Command(resume="yes"), config())
+            graph.invoke(asking.Command(resume="yes"), config())
         expected: list[Any] = ["in", "first", "yes", "second", "yes", "end"]
         if kind == "nested":
             expected = ["in", "in", ("inner", "yes"), "after"]
         assert state(graph)["log"] == expected
 
-    def test_a_copy_of_a_paused_run_goes_on_apart(self, saver: Twin, graphs: Any) -> None:
-        graph = Twin(graphs.nested(saver.raw, pause=True), saver.half)
+    def test_a_copy_of_a_paused_run_goes_on_apart(self, saver: Twin, asking: Any) -> None:
+        graph = Twin(asking.nested(saver.raw, pause=True), saver.half)
         graph.invoke({"log": ["in"]}, config())
         saver.copy_thread("t", "u")
-        graph.invoke(graphs.Command(resume="copy"), config("u"))
+        graph.invoke(asking.Command(resume="copy"), config("u"))
         assert ("inner", "copy") in state(graph, config("u"))["log"]
-        graph.invoke(graphs.Command(resume="original"), config())
+        graph.invoke(asking.Command(resume="original"), config())
         assert ("inner", "original") in state(graph)["log"]
         assert ("inner", "copy") in state(graph, config("u"))["log"]
 
-    def test_deleting_leaves_no_namespace(self, saver: Twin, graphs: Any) -> None:
-        graph = Twin(graphs.nested(saver.raw, pause=True), saver.half)
+    def test_deleting_leaves_no_namespace(self, saver: Twin, asking: Any) -> None:
+        graph = Twin(asking.nested(saver.raw, pause=True), saver.half)
         graph.invoke({"log": ["in"]}, config())
         saver.delete_thread("t")
         assert ids(saver.list(None)) == []

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median_low
 from typing import Any
 
 import psycopg
@@ -88,13 +89,13 @@ def test_a_turn_makes_no_more_round_trips_than_langgraphs_own_saver(tenant: str,
     official = proxy.through(postgres_url())
 
     def trips_of_a_turn(agent: Any) -> int:
-        # The least of several: a turn may open one more connection, which stays.
+        # The usual of several: a turn may open one more connection, and two trips at once may look like one.
         counts = []
         for number in range(5):
             with proxy.counted() as trips:
                 agent.invoke({"messages": [("user", str(number))]}, config("t"))
             counts.append(trips())
-        return min(counts[1:])
+        return median_low(counts[1:])
 
     async def trips_of_an_async_turn(agent: Any) -> int:
         counts = []
@@ -102,7 +103,7 @@ def test_a_turn_makes_no_more_round_trips_than_langgraphs_own_saver(tenant: str,
             with proxy.counted() as trips:
                 await agent.ainvoke({"messages": [("user", str(number))]}, config("a"))
             counts.append(trips())
-        return min(counts[1:])
+        return median_low(counts[1:])
 
     async def trips_of_the_official() -> int:
         async with AsyncPostgresSaver.from_conn_string(official) as theirs:

@@ -21,7 +21,7 @@ from charm_checkpoint.testing.half import HALVES, Twin
 from charm_checkpoint.testing.samples import checkpoint, config
 
 BUDGET = settings(
-    max_examples=30,
+    max_examples=20,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -21,7 +21,7 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     """Draw the MB stored against turns, one line a contender, and save it; the suffix is the format."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.add_subplot()
     for outcome in outcomes:
         points = {int(turns): outcome.median(turns) for turns in outcome.rounds[0]} if outcome.rounds else {}
@@ -32,5 +32,5 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     axes.plot(turns, text, color="gray", linestyle="--", label="the text itself")
     axes.set(xlabel="turns", ylabel="MB stored", yscale="log", title="A growing chat")
     axes.grid(visible=True, which="both", alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=150)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.savefig(path, dpi=100)

@@ -102,11 +102,9 @@ CREATE OR REPLACE FUNCTION {schema}.add_chunks(p_thread bigint, p_addresses byte
 RETURNS void LANGUAGE plpgsql AS
 $$
 BEGIN
-    IF cardinality(p_addresses) > 0 THEN
-        INSERT INTO {schema}.chunk (thread, address, refs, data)
-        SELECT p_thread, n.address, n.refs, n.data FROM unnest(p_addresses, p_refs, p_data) n(address, refs, data)
-        ON CONFLICT DO NOTHING;
-    END IF;
+    INSERT INTO {schema}.chunk (thread, address, refs, data)
+    SELECT p_thread, n.address, n.refs, n.data FROM unnest(p_addresses, p_refs, p_data) n(address, refs, data)
+    ON CONFLICT DO NOTHING;
 END
 $$;
 

@@ -13,7 +13,7 @@ from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
 from benchmarks import session, text
-from benchmarks.contenders import Contender, Saver
+from benchmarks.contender import Contender, Saver
 from benchmarks.session import Call, Work
 
 MESSAGE_BYTES = 520
@@ -38,7 +38,7 @@ def conversation(turns: int) -> list[AnyMessage]:
     return messages
 
 
-def build(script: Sequence[AnyMessage], half: str, saver: Saver) -> Any:
+def build(script: Sequence[AnyMessage], call_mode: str, saver: Saver) -> Any:
     """Return a graph of one node, which answers from the script."""
 
     def answer(state: ChatState) -> dict[str, list[AnyMessage]]:
@@ -48,14 +48,14 @@ def build(script: Sequence[AnyMessage], half: str, saver: Saver) -> Any:
         return answer(state)
 
     builder = StateGraph(ChatState)
-    builder.add_node("answer", answer if half == "blocking" else aanswer)
+    builder.add_node("answer", answer if call_mode == "blocking" else aanswer)
     builder.add_edge(START, "answer")
     builder.add_edge("answer", END)
     return builder.compile(checkpointer=saver)
 
 
 def talk(
-    script: Sequence[AnyMessage], half: str, thread: str, turns: range, label: str | None = None
+    script: Sequence[AnyMessage], call_mode: str, thread: str, turns: range, label: str | None = None
 ) -> Callable[[Saver], Work[Sequence[AnyMessage]]]:
     """Return the work of these turns, one invoke each, timed under a label; it returns the messages of the last state.
 
@@ -63,7 +63,7 @@ def talk(
     """
 
     def work(saver: Saver) -> Work[Sequence[AnyMessage]]:
-        graph = build(script, half, saver)
+        graph = build(script, call_mode, saver)
         options = {} if saver is None else {"durability": "sync"}
         config = {"configurable": {"thread_id": thread}}
         state: Mapping[str, Any] = {"messages": []}
@@ -83,7 +83,7 @@ def measure(contender: Contender, folder: Path, *, turns: int) -> dict[str, floa
     home.mkdir()
     before = contender.stored(home) if contender.stored else 0
     thread = str(uuid4())
-    chat = session.run(contender, home, talk(script, contender.half, thread, range(turns)))
+    chat = session.run(contender, home, talk(script, contender.call_mode, thread, range(turns)))
     check(chat.result, script)
     stored = contender.stored(home) - before if contender.stored else None
     if contender.stored:
@@ -101,7 +101,7 @@ def read(thread: str) -> Callable[[Saver], Work[Sequence[AnyMessage]]]:
     return work
 
 
-def check(messages: Sequence[AnyMessage], script: Sequence[AnyMessage]) -> None:
+def check(messages: Sequence[Any], script: Sequence[Any]) -> None:
     """Raise AssertionError unless every message is there: losing some must not count as fast."""
     if list(messages) != list(script):
         raise AssertionError(f"the chat came back with {len(messages)} messages, not the {len(script)} it was given")
@@ -109,5 +109,5 @@ def check(messages: Sequence[AnyMessage], script: Sequence[AnyMessage]) -> None:
 
 def _warm_up(contender: Contender, folder: Path, script: Sequence[AnyMessage]) -> None:
     folder.mkdir()
-    session.run(contender, folder, talk(script, contender.half, str(uuid4()), range(len(script) // 2)))
+    session.run(contender, folder, talk(script, contender.call_mode, str(uuid4()), range(len(script) // 2)))
     contender.clear(folder)

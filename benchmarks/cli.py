@@ -10,14 +10,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environment, imports, plot, report, runner, servers
-from benchmarks.contenders import CONTENDERS, Contender, cannot_import
+from benchmarks import environment, imports, pairs, plot, report, runner, servers
+from benchmarks.contender import Contender, cannot_import
+from benchmarks.contenders import CONTENDERS
+from benchmarks.pairs import Pairs
 from benchmarks.runner import Job, Outcome
 
-WORKLOADS = ("chat", "files", "operations", "history", "tasks", "latency", "open")
+WORKLOADS = ("chat", "files", "operations", "history", "messages", "tasks", "latency", "open")
 FULL_TURNS = 1_000
 TASK_ROUNDS = 30
 FAR_TURNS = 20
+ROUNDS, PAIRS = 3, 15
 
 DESCRIPTION = """\
 Measure our savers and others side by side, in one run on one machine.
@@ -26,6 +29,7 @@ chat        a chat that grows by two messages a turn, one invoke a turn, durabil
 files       a dict of many files of 4 kB, one of them changed a step, durability="sync"
 operations  get_tuple, put, put_writes and list by themselves, blocking and async
 history     get_state_history and list of a long chat's last checkpoints, at first and again
+messages    append_messages and load_messages on a long message history; for our own stores
 tasks       many asyncio tasks at once, each reading and saving its own thread
 latency     a chat with a server that is far away, and its round trips; for stores with servers
 open        importing the package in a fresh process
@@ -40,10 +44,18 @@ Postgres and Redis are measured on the servers at $PG_URL (whose user may create
 $REDIS_URL; those not set are started for the run with charm_checkpoint.servers, and stopped at its
 end: Postgres with its default settings, Valkey with an append-only file.
 
+With --baseline, our stores are measured against another version of this package instead: each
+measurement is made by both, one right after the other, taking turns in who begins, in a process
+each that stays. What is shown is now / before: the median of all pairs, between what it surely lies
+(95 %; if both ends are on one side of 1.000, there is a difference), and the quartiles of the pairs.
+On a busy machine, many short pairs (--rounds 50 --repeats 10) tell more than a few long ones; with
+this checkout's own folder as the baseline, they show what noise is. Imports (open) are left out.
+
 examples:
   python -m benchmarks                                      all workloads, 100 and 400 turns
   python -m benchmarks --full --plot growth.png             the whole story
   python -m benchmarks --only operations --contenders SqliteSaver,"charm sqlite"
+  python -m benchmarks --baseline ../before --only operations,messages
   python -m benchmarks --only tasks,latency --contenders AsyncPostgresSaver,"charm postgres async"
 """
 
@@ -51,27 +63,42 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmarks; return 1 if anything failed, 2 if the command line is wrong."""
     options = parser().parse_args(argv)
-    chosen = _chosen(options.contenders)
+    chosen = _chosen(options)
     if options.plot and not plot.available():
         parser().error(plot.INSTALL)
+    if options.baseline and (reason := _no_baseline(options, chosen)):
+        parser().error(reason)
     taking_part = [row for row in chosen if {*row.workloads} & {*options.only} and not row.cannot_import()]
     with servers.running([variable for row in taking_part for variable in row.variables]) as unstarted:
         return _run(options, chosen, unstarted)
 
 
 def _run(options: argparse.Namespace, chosen: Sequence[Contender], unstarted: Mapping[str, str]) -> int:
-    modules = imports.MODULES if "open" in options.only else ()
+    modules = imports.MODULES if "open" in options.only and not options.baseline else ()
     absent = {row.name: reason for row in chosen if (reason := _absence(row, unstarted))}
     absent |= {f"import {module}": reason for module in modules if (reason := cannot_import(module))}
     if options.require and absent:
         parser().error("; ".join(f"{name}: {reason}" for name, reason in absent.items()))
     present = [row for row in chosen if row.name not in absent]
-    outcomes = runner.run(_jobs(options), present, options.rounds, options.folder, _progress)
     importable = [module for module in modules if f"import {module}" not in absent]
-    outcomes += runner.run_imports(importable, imports.REPEATS, _progress)
+    outcomes = _measure(options, present, importable)
     about = environment.describe({variable for row in present for variable in row.variables})
     _write(options, about, outcomes, absent)
     return 1 if any(outcome.failed for outcome in outcomes) else 0
+
+
+def _measure(
+    options: argparse.Namespace, present: Sequence[Contender], modules: Sequence[str]
+) -> Sequence[Outcome | Pairs]:
+    times, jobs = _times(options), _jobs(options)
+    if options.baseline:
+        return pairs.run(jobs, present, options.baseline.resolve(), times, options.folder, _progress)
+    outcomes = runner.run(jobs, present, times, options.folder, _progress)
+    return outcomes + runner.run_imports(modules, imports.REPEATS, _progress)
+
+
+def _times(options: argparse.Namespace) -> int:
+    return int(options.rounds or (PAIRS if options.baseline else ROUNDS))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -95,7 +122,8 @@ def parser() -> argparse.ArgumentParser:
     add("--history", type=_count, default=1_000, metavar="N", help="turns of the chat read back (default: 1000)")
     add("--tasks", type=_count, default=32, metavar="N", help="asyncio tasks at once (default: 32)")
     add("--delay", type=_count, default=20, metavar="MS", help="added to a round trip in latency (default: 20)")
-    add("--rounds", type=_count, default=3, metavar="N", help="times everything is measured (default: 3)")
+    add("--rounds", type=_count, metavar="N", help=f"times everything is measured (default: {ROUNDS}; pairs: {PAIRS})")
+    add("--baseline", type=Path, metavar="DIR", help="measure against the version of this package in a folder")
     add("--folder", type=Path, metavar="DIR", help="where the temporary files go (default: the system's place)")
     add("--json", type=Path, metavar="FILE", help="also write every figure of every round to this file")
     add("--plot", type=Path, metavar="FILE", help="also measure how the longest chat's store grows, and draw it")
@@ -130,8 +158,17 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _chosen(names: Sequence[str] | None) -> list[Contender]:
-    return [row for row in CONTENDERS if names is None or row.name in names]
+def _chosen(options: argparse.Namespace) -> list[Contender]:
+    rows = [row for row in CONTENDERS if row.memory or not options.baseline]
+    return [row for row in rows if options.contenders is None or row.name in options.contenders]
+
+
+def _no_baseline(options: argparse.Namespace, chosen: Sequence[Contender]) -> str | None:
+    if options.plot:
+        return "--plot draws no baseline: leave out one of the two"
+    if not chosen:
+        return f"--baseline is for our own stores: {', '.join(row.name for row in CONTENDERS if row.memory)}"
+    return pairs.missing(options.baseline)
 
 
 def _absence(row: Contender, unstarted: Mapping[str, str]) -> str | None:
@@ -148,6 +185,7 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
         "files": [Job("files", {"files": options.files, "steps": options.steps})],
         "operations": [Job("operations", {"repeats": options.repeats})],
         "history": [Job("history", {"turns": options.history})],
+        "messages": [Job("messages", {"repeats": options.repeats})],
         "tasks": [Job("tasks", {"tasks": options.tasks, "rounds": TASK_ROUNDS})],
         "latency": [Job("latency", {"turns": FAR_TURNS, "delay": options.delay})],
     }
@@ -160,30 +198,29 @@ def _progress(line: str) -> None:
 
 
 def _write(
-    options: argparse.Namespace, about: Mapping[str, str], outcomes: Sequence[Outcome], absent: Mapping[str, str]
+    options: argparse.Namespace,
+    about: Mapping[str, str],
+    outcomes: Sequence[Outcome | Pairs],
+    absent: Mapping[str, str],
 ) -> None:
-    parts = [_heading(options.rounds, about), *report.tables(outcomes, {row.name: row for row in CONTENDERS})]
+    parts = [_heading(options, about), *report.tables(outcomes, {row.name: row for row in CONTENDERS})]
     if absent:
         parts.append("Skipped:\n\n" + "".join(f"- {name}: {reason}\n" for name, reason in absent.items()))
     sys.stdout.write("\n".join(parts))
     if options.json:
-        record = {"environment": about, "rounds": options.rounds, "skipped": absent, "outcomes": _rows(outcomes)}
+        record = {"environment": about, "rounds": _times(options), "skipped": absent, "outcomes": _rows(outcomes)}
         options.json.write_text(json.dumps(record, indent=2) + "\n")
     if options.plot:
         plot.draw([one for one in outcomes if one.job.workload == "growth"], options.plot)
 
 
-def _heading(rounds: int, about: Mapping[str, str]) -> str:
+def _heading(options: argparse.Namespace, about: Mapping[str, str]) -> str:
+    rounds = _times(options)
     made = "one round" if rounds == 1 else f"medians of {rounds} rounds"
+    if options.baseline:
+        made = f"pairs with the version in {options.baseline}"
     return "# Benchmarks\n\n" + ", ".join(f"{name} {value}" for name, value in about.items()) + f"; {made}.\n"
 
 
-def _rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    return [
-        {
-            **asdict(outcome),
-            "job": outcome.job._asdict(),
-            "medians": {figure: outcome.median(figure) for one in outcome.rounds[:1] for figure in one},
-        }
-        for outcome in outcomes
-    ]
+def _rows(outcomes: Sequence[Outcome | Pairs]) -> list[dict[str, Any]]:
+    return [{**asdict(outcome), "job": outcome.job._asdict(), **outcome.summary()} for outcome in outcomes]

@@ -2,101 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    asynccontextmanager,
-    contextmanager,
-)
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Literal
+from typing import Any
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 
 from benchmarks import postgres_servers, redis_servers
-
-Saver = BaseCheckpointSaver[Any] | None
-Opener = Callable[[Path], AbstractContextManager[Saver]]
-AsyncOpener = Callable[[Path], AbstractAsyncContextManager[Saver]]
-Workload = Literal["chat", "files", "operations", "history", "tasks", "latency", "growth"]
-
-FOR_ALL: tuple[Workload, ...] = ("chat", "files", "operations", "history")
+from benchmarks.contender import Contender, Saver, file_bytes
 
 BASELINE = "InMemorySaver"
 """The contender whose seconds the others' are divided by, in whole runs."""
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One saver in one half: exactly one of ``open`` (blocking) and ``aopen`` (async) is given.
-
-    Both are given an empty folder and return a context manager of the saver; they must be able
-    to open the same folder again after closing. ``stored`` returns the bytes stored by then,
-    and is None for what is gone when closed. ``rival`` names the contender that single
-    operations are compared with. ``needs`` are ``module:name`` imports and ``variables``
-    environment variables it cannot do without, such as that with its server's URL. ``clear``
-    removes what the runs in a folder left elsewhere. ``only`` are the workloads it takes part
-    in, if not in all that suit it.
-    """
-
-    name: str
-    open: Opener | None = None
-    aopen: AsyncOpener | None = None
-    stored: Callable[[Path], int] | None = None
-    rival: str | None = None
-    needs: tuple[str, ...] = ()
-    variables: tuple[str, ...] = ()
-    clear: Callable[[Path], None] = lambda folder: None
-    only: tuple[Workload, ...] = ()
-
-    def __post_init__(self) -> None:
-        if (self.open is None) == (self.aopen is None):
-            raise ValueError(f"{self.name}: give one of open and aopen")
-
-    @property
-    def half(self) -> Literal["blocking", "async"]:
-        """Say which of its methods are measured."""
-        return "blocking" if self.aopen is None else "async"
-
-    @property
-    def workloads(self) -> tuple[Workload, ...]:
-        """Say what it takes part in: how the store grows is measured once, both halves store the same bytes."""
-        suits: dict[Workload, bool] = {
-            "tasks": self.aopen is not None,
-            "latency": bool(self.variables),
-            "growth": self.aopen is None and self.stored is not None,
-        }
-        return self.only or (*FOR_ALL, *(workload for workload, does in suits.items() if does))
-
-    def missing(self) -> str | None:
-        """Say what keeps it from taking part here, None if nothing does."""
-        for variable in self.variables:
-            if not os.environ.get(variable):
-                return f"set ${variable} to the URL of a server to use"
-        return self.cannot_import()
-
-    def cannot_import(self) -> str | None:
-        """Say which package keeps it from taking part here, None if none does."""
-        return next((reason for need in self.needs if (reason := cannot_import(need))), None)
-
-
-def cannot_import(need: str) -> str | None:
-    """Say why a ``module`` or ``module:name`` cannot be imported, None if it can."""
-    try:
-        resolve_name(need)
-    except (ImportError, AttributeError) as error:
-        return f"cannot import {need.replace(':', '.')}: {error}"
-    return None
-
-
-def file_bytes(folder: Path) -> int:
-    """Return the bytes of all files in a folder, write-ahead logs included."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 @contextmanager
@@ -143,20 +61,24 @@ def charm(
     async. The rest is as in `Contender`.
     """
 
+    def memory(folder: Path) -> Any:
+        return resolve_name("charm_checkpoint:open_memory")(address(folder))
+
     @contextmanager
     def blocking(folder: Path) -> Iterator[Saver]:
-        with resolve_name("charm_checkpoint:open_memory")(address(folder)) as memory:
-            yield memory.get_langgraph_checkpointer()
+        with memory(folder) as opened:
+            yield opened.get_langgraph_checkpointer()
 
     @asynccontextmanager
     async def asynchronous(folder: Path) -> AsyncIterator[Saver]:
-        async with resolve_name("charm_checkpoint:open_memory")(address(folder)) as memory:
-            yield memory.get_langgraph_checkpointer()
+        async with memory(folder) as opened:
+            yield opened.get_langgraph_checkpointer()
 
-    needs = ("charm_checkpoint:open_memory",)
+    shared = {"stored": stored, "needs": ("charm_checkpoint:open_memory",), **options}
+    whole = Contender(name, open=memory), Contender(f"{name} async", aopen=memory)
     return (
-        Contender(name, blocking, None, stored, rivals[0], needs, **options),
-        Contender(f"{name} async", None, asynchronous, stored, rivals[1], needs, **options),
+        Contender(name, open=blocking, rival=rivals[0], memory=whole[0], **shared),
+        Contender(f"{name} async", aopen=asynchronous, rival=rivals[1], memory=whole[1], **shared),
     )
 
 

@@ -14,7 +14,8 @@ from typing import Any
 from uuid import uuid4
 
 from benchmarks import report, session, text
-from benchmarks.contenders import BASELINE, CONTENDERS, Contender, Saver
+from benchmarks.contender import Contender, Saver
+from benchmarks.contenders import BASELINE, CONTENDERS
 from benchmarks.runner import Job, Outcome
 from benchmarks.session import Call, Work
 

@@ -12,7 +12,7 @@ from langgraph.types import Command
 from typing_extensions import TypedDict
 
 from benchmarks import session, text
-from benchmarks.contenders import Contender, Saver
+from benchmarks.contender import Contender, Saver
 from benchmarks.session import Call, Work
 
 FILE_BYTES = 4_096
@@ -36,7 +36,7 @@ def name(number: int) -> str:
     return f"workspace/part_{number % 10}/file_{number:05}.txt"
 
 
-def build(files: int, edits: list[str], half: str, saver: Saver) -> Any:
+def build(files: int, edits: list[str], call_mode: str, saver: Saver) -> Any:
     """Return a graph whose one node rewrites a file a step until the edits are used up."""
 
     def edit(state: FilesState) -> Command[Any]:
@@ -49,12 +49,12 @@ def build(files: int, edits: list[str], half: str, saver: Saver) -> Any:
         return edit(state)
 
     builder = StateGraph(FilesState)
-    builder.add_node("edit", edit if half == "blocking" else aedit, destinations=("edit", END))
+    builder.add_node("edit", edit if call_mode == "blocking" else aedit, destinations=("edit", END))
     builder.add_edge(START, "edit")
     return builder.compile(checkpointer=saver)
 
 
-def edit_all(files: int, steps: int, half: str) -> Callable[[Saver], Work[dict[str, Any]]]:
+def edit_all(files: int, steps: int, call_mode: str) -> Callable[[Saver], Work[dict[str, Any]]]:
     """Return the work of one run that writes all files and then makes ``steps`` edits."""
     start = {"files": {name(n): text.prose(f"file {n}", FILE_BYTES) for n in range(files)}, "step": 0}
     edits = [text.prose(f"edit {n}", FILE_BYTES) for n in range(steps)]
@@ -62,7 +62,7 @@ def edit_all(files: int, steps: int, half: str) -> Callable[[Saver], Work[dict[s
     def work(saver: Saver) -> Work[dict[str, Any]]:
         config = {"configurable": {"thread_id": str(uuid4())}, "recursion_limit": steps + 2}
         options = {} if saver is None else {"durability": "sync"}
-        state = yield Call(build(files, edits, half, saver), "invoke", (start, config), options)
+        state = yield Call(build(files, edits, call_mode, saver), "invoke", (start, config), options)
         return dict(state)
 
     return work
@@ -72,11 +72,11 @@ def measure(contender: Contender, folder: Path, *, files: int, steps: int) -> di
     """Make the edits; return ``seconds``, from opening to closing, and ``bytes`` stored."""
     warm, home = folder / "warm", folder / "store"
     warm.mkdir()
-    session.run(contender, warm, edit_all(WARM_UP, WARM_UP, contender.half))
+    session.run(contender, warm, edit_all(WARM_UP, WARM_UP, contender.call_mode))
     contender.clear(warm)
     home.mkdir()
     before = contender.stored(home) if contender.stored else 0
-    done = session.run(contender, home, edit_all(files, steps, contender.half))
+    done = session.run(contender, home, edit_all(files, steps, contender.call_mode))
     if done.result["step"] != steps or len(done.result["files"]) != files:
         raise AssertionError(f"{done.result['step']} steps and {len(done.result['files'])} files came back")
     stored = contender.stored(home) - before if contender.stored else None

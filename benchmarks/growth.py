@@ -6,7 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from benchmarks import chat, session
-from benchmarks.contenders import Contender
+from benchmarks.contender import Contender
 
 POINTS = 12
 
@@ -24,7 +24,7 @@ def measure(contender: Contender, folder: Path, *, turns: int) -> dict[str, floa
     thread = str(uuid4())
     done, sizes = 0, dict[str, float | None]()
     for point in points(turns):
-        talk = chat.talk(script, contender.half, thread, range(done, point))
+        talk = chat.talk(script, contender.call_mode, thread, range(done, point))
         chat.check(session.run(contender, folder, talk).result, script[: 2 * point])
         sizes[str(point)] = contender.stored(folder) - before
         done = point

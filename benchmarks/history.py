@@ -11,7 +11,7 @@ from uuid import uuid4
 from langchain_core.messages import AnyMessage
 
 from benchmarks import chat, operations, session
-from benchmarks.contenders import Contender, Saver
+from benchmarks.contender import Contender, Saver
 from benchmarks.session import Call, Work
 
 LIMIT = 20
@@ -28,13 +28,13 @@ FIGURES = (f"first {STATES}", f"first {LIST}", STATES, LIST)
 """What is measured: a first one is from opening a saver to closing it, the others are of one that has read it."""
 
 
-def fill(script: Sequence[AnyMessage], half: str, thread: str) -> Callable[[Saver], Work[None]]:
+def fill(script: Sequence[AnyMessage], call_mode: str, thread: str) -> Callable[[Saver], Work[None]]:
     """Return the work of handing most of a script in at once, and saying the rest."""
     turns = len(script) // 2
     start = max(0, turns - LAST_TURNS)
 
     def work(saver: Saver) -> Work[None]:
-        graph = chat.build(script, half, saver)
+        graph = chat.build(script, call_mode, saver)
         config = {"configurable": {"thread_id": thread}}
         said: Sequence[AnyMessage] = script[: 2 * start + 1]
         for turn in range(start + 1, turns + 1):
@@ -44,11 +44,11 @@ def fill(script: Sequence[AnyMessage], half: str, thread: str) -> Callable[[Save
     return work
 
 
-def states(script: Sequence[AnyMessage], half: str, thread: str, repeats: int) -> Callable[[Saver], Work[None]]:
+def states(script: Sequence[AnyMessage], call_mode: str, thread: str, repeats: int) -> Callable[[Saver], Work[None]]:
     """Return the work of reading the history by way of the graph."""
 
     def work(saver: Saver) -> Work[None]:
-        graph = chat.build(script, half, saver)
+        graph = chat.build(script, call_mode, saver)
         config = {"configurable": {"thread_id": thread}}
         for _ in range(repeats):
             found = yield Call(graph, "get_state_history", (config,), {"limit": LIMIT}, STATES)
@@ -57,7 +57,7 @@ def states(script: Sequence[AnyMessage], half: str, thread: str, repeats: int) -
     return work
 
 
-def tuples(script: Sequence[AnyMessage], half: str, thread: str, repeats: int) -> Callable[[Saver], Work[None]]:
+def tuples(script: Sequence[AnyMessage], call_mode: str, thread: str, repeats: int) -> Callable[[Saver], Work[None]]:
     """Return the work of reading the history from the saver itself."""
 
     def work(saver: Saver) -> Work[None]:
@@ -80,7 +80,7 @@ def check(found: Sequence[Any], script: Sequence[AnyMessage]) -> None:
 def measure(contender: Contender, folder: Path, *, turns: int) -> dict[str, float | None]:
     """Return the median milliseconds of each way to read it, None for what the saver cannot do."""
     thread = str(uuid4())
-    asked = (chat.conversation(turns), contender.half, thread)
+    asked = (chat.conversation(turns), contender.call_mode, thread)
 
     def all_of_it(saver: Saver) -> Work[None]:
         if contender.stored is None:

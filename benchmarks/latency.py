@@ -12,7 +12,7 @@ from uuid import uuid4
 from langchain_core.messages import AnyMessage
 
 from benchmarks import chat, session
-from benchmarks.contenders import Contender, Saver
+from benchmarks.contender import Contender, Saver
 from benchmarks.network import SlowNetwork
 from benchmarks.session import Work
 
@@ -35,15 +35,15 @@ def slow(variable: str, delay: float) -> Iterator[SlowNetwork]:
 
 
 def talk(
-    script: Sequence[AnyMessage], half: str, network: SlowNetwork
+    script: Sequence[AnyMessage], call_mode: str, network: SlowNetwork
 ) -> Callable[[Saver], Work[tuple[Sequence[AnyMessage], int]]]:
     """Return the work of a chat; it returns the messages of the last state, and the round trips made."""
     thread, turns = str(uuid4()), len(script) // 2
 
     def work(saver: Saver) -> Work[tuple[Sequence[AnyMessage], int]]:
-        yield from chat.talk(script, half, thread, range(WARM_UP))(saver)
+        yield from chat.talk(script, call_mode, thread, range(WARM_UP))(saver)
         before = network.trips
-        messages = yield from chat.talk(script, half, thread, range(WARM_UP, turns), SECONDS)(saver)
+        messages = yield from chat.talk(script, call_mode, thread, range(WARM_UP, turns), SECONDS)(saver)
         return messages, network.trips - before
 
     return work
@@ -53,7 +53,7 @@ def measure(contender: Contender, folder: Path, *, turns: int, delay: int) -> di
     """Hold a chat with ``delay`` ms added to each round trip; return the median seconds of a turn, and its trips."""
     script = chat.conversation(WARM_UP + turns)
     with slow(contender.variables[0], delay / 2e3) as network:
-        done = session.run(contender, folder, talk(script, contender.half, network))
+        done = session.run(contender, folder, talk(script, contender.call_mode, network))
     messages, trips = done.result
     chat.check(messages, script)
     return {SECONDS: median(done.timings[SECONDS]), TRIPS: trips / turns}

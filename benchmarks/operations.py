@@ -13,12 +13,13 @@ from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.base.id import uuid6
 
 from benchmarks import chat, session
-from benchmarks.contenders import Contender, Saver
+from benchmarks.contender import Contender, Saver
 from benchmarks.session import Call, Work
 
 LIMIT = 20
 LONG_TURNS = 100
 FIRST_READS = 5
+"""Cold and first reads at least: each needs a saver of its own."""
 WARM_UP = 3
 """Calls of each kind that are made first and not counted."""
 
@@ -31,11 +32,19 @@ OPERATIONS = (
     "put_writes",
     f"list(limit={LIMIT})",
     f"get_tuple, {2 * LONG_TURNS} messages",
+    "cold get_tuple",
+    f"cold get_tuple, {2 * LONG_TURNS} messages",
     f"first get_tuple, {2 * LONG_TURNS} messages",
 )
-"""What is measured; the first ``get_tuple`` of a saver just opened includes connecting."""
+"""What is measured.
 
-GET, PUT, PUT_WRITES, LIST, GET_LONG, GET_FIRST = OPERATIONS
+A cold ``get_tuple`` is of a saver that is connected and has not met the thread before; the first
+one of a saver just opened includes connecting.
+"""
+
+GET, PUT, PUT_WRITES, LIST, GET_LONG, GET_COLD, GET_LONG_COLD, GET_FIRST = OPERATIONS
+REOPENED = (GET_COLD, GET_LONG_COLD, GET_FIRST)
+"""Those that need a saver of a store that was there before."""
 
 
 def config_of(thread: str) -> dict[str, Any]:
@@ -114,15 +123,27 @@ def first_read(thread: str) -> Callable[[Saver], Work[None]]:
     return work
 
 
+def cold_reads(thread: str) -> Callable[[Saver], Work[None]]:
+    """Return the work of reading two threads for the first time, once connected."""
+
+    def work(saver: Saver) -> Work[None]:
+        yield Call(saver, "get_tuple", (config_of(f"{thread} absent"),))
+        yield Call(saver, "get_tuple", (config_of(thread),), label=GET_COLD)
+        yield Call(saver, "get_tuple", (config_of(f"{thread} long"),), label=GET_LONG_COLD)
+
+    return work
+
+
 def measure(contender: Contender, folder: Path, *, repeats: int) -> dict[str, float | None]:
     """Return the median microseconds of each operation, None for what the saver cannot do."""
     thread = str(uuid4())
     timings = session.run(contender, folder, everything(thread, repeats)).timings
     figures: dict[str, float | None] = {label: micros(times[WARM_UP:] or times) for label, times in timings.items()}
-    figures[GET_FIRST] = None
+    figures |= dict.fromkeys(REOPENED)
     if contender.stored is not None:
-        reopened = [session.run(contender, folder, first_read(f"{thread} long")) for _ in range(FIRST_READS)]
-        figures[GET_FIRST] = micros([time for once in reopened for time in once.timings[GET_FIRST]])
+        for read in (cold_reads(thread), first_read(f"{thread} long")):
+            reopened = [session.run(contender, folder, read).timings for _ in range(max(FIRST_READS, repeats // 10))]
+            figures |= {label: micros([once[label][0] for once in reopened]) for label in reopened[0]}
     return figures
 
 

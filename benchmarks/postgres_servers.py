@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    from benchmarks.contenders import Saver
+from benchmarks.contender import Saver
 
 VARIABLE = "PG_URL"
 """The environment variable with the URL of any database of a server; its user may create others."""

@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from benchmarks.contenders import Saver
+from benchmarks.contender import Saver
 
 VARIABLE = "REDIS_URL"
 """The environment variable with the URL of a server."""

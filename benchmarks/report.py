@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import history, imports, latency, operations, tasks
-from benchmarks.contenders import BASELINE, Contender
+from benchmarks import history, imports, latency, messages, operations, tasks
+from benchmarks.contender import Contender
+from benchmarks.contenders import BASELINE
+from benchmarks.pairs import Pairs, Ratio
 from benchmarks.runner import Job, Outcome
 
 NONE = "-"
@@ -91,12 +93,14 @@ def _title(job: Job, outcomes: Sequence[Outcome]) -> str:
 TITLES = {
     "operations": "microseconds a call, median of {repeats:,} calls",
     "history": f"milliseconds for the last {history.LIMIT} checkpoints of a chat of {{turns:,}} turns",
+    "messages": "microseconds a call, median of {repeats:,} calls",
     "tasks": "{tasks:,} asyncio tasks at once, each with a thread of its own; more is better",
     "latency": "a chat of {turns:,} turns, {delay:,} ms added to each round trip",
 }
 FIGURES = {
     "operations": (operations.OPERATIONS, "microseconds", whole),
     "history": (history.FIGURES, "milliseconds", whole),
+    "messages": (messages.FIGURES, "microseconds", whole),
     "tasks": (tasks.FIGURES, "a second", whole),
     "latency": (latency.FIGURES, "a turn", seconds),
 }
@@ -109,7 +113,7 @@ def figures(job: Job, outcomes: Sequence[Outcome], contenders: Mapping[str, Cont
     labels, unit, write = FIGURES[job.workload]
     text = f"## {job.workload}: {TITLES[job.workload].format(**job.parameters)}\n"
     for label in labels:
-        header = (label, "half", unit, "least to most", "of its rival", "rival")
+        header = (label, "mode", unit, "least to most", "of its rival", "rival")
         measured = [outcome for outcome in done.values() if outcome.values(label)]
         rows = [_against_rival(label, write, outcome, done, contenders[outcome.contender]) for outcome in measured]
         text += "\n" + table(header, rows)
@@ -122,7 +126,7 @@ def _against_rival(
     rival = done.get(contender.rival or "")
     return (
         outcome.contender,
-        contender.half,
+        contender.call_mode,
         middle(outcome, label, write),
         spread(outcome, label, write),
         ratio(outcome.median(label), rival.median(label) if rival else None),
@@ -139,6 +143,29 @@ def growth(job: Job, outcomes: Sequence[Outcome]) -> str:
     return f"## growth: MB stored after so many of {job.parameters['turns']:,} turns\n\n{table(header, rows)}" + (
         _failures(outcomes)
     )
+
+
+def pairs(job: Job, found: Sequence[Pairs]) -> str:
+    """Return the table of a job's figures in two versions, and how many times the old one the new one is."""
+    header = ("contender", "figure", "before", "now", "now / before", "95 %", "middle half", "pairs")
+    rows = [
+        (
+            one.contender,
+            figure,
+            *(whole(value) if value >= 1 else f"{value:.3f}" for value in one.medians(figure)),
+            *_ratio(one.ratio(figure)),
+            str(len(one.now)),
+        )
+        for one in found
+        for figure in one.figures
+    ]
+    unit = FIGURES[job.workload][1] if job.workload in FIGURES else "seconds and bytes"
+    return f"## {job}: {unit}, before and now\n\n" + table(header, rows) + _failures(found)
+
+
+def _ratio(found: Ratio) -> tuple[str, str, str]:
+    between = [f"{low:.3f} to {high:.3f}" for low, high in ((found.least, found.most), (found.low, found.high))]
+    return f"{found.median:.3f}", between[0], between[1]
 
 
 def opening(outcomes: Sequence[Outcome]) -> str:
@@ -158,18 +185,21 @@ def opening(outcomes: Sequence[Outcome]) -> str:
     return "## open: importing the package\n\n" + table(header, rows) + _failures(outcomes)
 
 
-def _failures(outcomes: Sequence[Outcome]) -> str:
+def _failures(outcomes: Sequence[Outcome | Pairs]) -> str:
     lines = [f"\n- {one.contender} failed: {one.failed}" for one in outcomes if one.failed]
     return "".join(lines) + "\n" if lines else ""
 
 
-def tables(outcomes: Sequence[Outcome], contenders: Mapping[str, Contender]) -> list[str]:
+def tables(outcomes: Sequence[Outcome | Pairs], contenders: Mapping[str, Contender]) -> list[str]:
     """Return a table for each job, in the order they were run."""
     jobs = {str(outcome.job): outcome.job for outcome in outcomes}
     return [_job(job, [one for one in outcomes if one.job == job], contenders) for job in jobs.values()]
 
 
-def _job(job: Job, outcomes: Sequence[Outcome], contenders: Mapping[str, Contender]) -> str:
+def _job(job: Job, measured: Sequence[Outcome | Pairs], contenders: Mapping[str, Contender]) -> str:
+    if compared := [one for one in measured if isinstance(one, Pairs)]:
+        return pairs(job, compared)
+    outcomes = [one for one in measured if isinstance(one, Outcome)]
     if job.workload in FIGURES:
         return figures(job, outcomes, contenders)
     if job.workload == "growth":

@@ -14,12 +14,14 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from benchmarks import imports
-from benchmarks.contenders import Contender
+from benchmarks.contender import Contender
 
 LIMIT_SECONDS = 3_600
 """A measurement that takes longer has failed."""
 
 Report = Callable[[str], None]
+Figures = dict[str, float | None]
+"""What was measured, by name; None is what a contender cannot do."""
 
 
 class Job(NamedTuple):
@@ -38,7 +40,7 @@ class Outcome:
 
     job: Job
     contender: str
-    rounds: list[dict[str, float | None]] = field(default_factory=list)
+    rounds: list[Figures] = field(default_factory=list)
     failed: str | None = None
 
     def values(self, figure: str) -> list[float]:
@@ -49,6 +51,10 @@ class Outcome:
         """Return a figure's median over the rounds, None if it has none."""
         values = self.values(figure)
         return median(values) if values else None
+
+    def summary(self) -> dict[str, Any]:
+        """Return what is derived from the rounds."""
+        return {"medians": {figure: self.median(figure) for one in self.rounds[:1] for figure in one}}
 
 
 def run(
@@ -83,7 +89,7 @@ def _measure(outcome: Outcome, contender: Contender, parent: Path | None) -> Non
 def _work(outcome: Outcome, command: Sequence[str]) -> None:
     try:
         done = subprocess.run(
-            command, cwd=imports.ROOT, env=_environment(), capture_output=True, text=True, timeout=LIMIT_SECONDS
+            command, cwd=imports.ROOT, env=environment(), capture_output=True, text=True, timeout=LIMIT_SECONDS
         )
     except subprocess.TimeoutExpired:
         outcome.failed = f"took longer than {LIMIT_SECONDS} s"
@@ -94,7 +100,8 @@ def _work(outcome: Outcome, command: Sequence[str]) -> None:
         outcome.failed = last_line(done.stderr) or f"exit code {done.returncode}"
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Return the environment of a process that measures: nothing is traced."""
     return {**os.environ, "LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false"}
 
 

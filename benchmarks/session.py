@@ -1,6 +1,6 @@
 """One use of a saver, from opening to closing: written once, run blocking or async.
 
-A workload yields calls by their blocking names (``invoke``, ``get_tuple``); the async half
+A workload yields calls by their blocking names (``invoke``, ``get_tuple``); the async mode
 makes the same calls by their async names, one awaited at a time in one event loop.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from benchmarks.contenders import Contender, Saver
+from benchmarks.contender import Contender, Saver
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 from langgraph.checkpoint.base import CheckpointMetadata
 
 from benchmarks import session
-from benchmarks.contenders import Contender
+from benchmarks.contender import Contender
 from benchmarks.operations import SMALL, checkpoint_of, config_of
 from benchmarks.session import Call, Work
 

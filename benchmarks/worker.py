@@ -1,35 +1,47 @@
-"""Make one measurement, in a process of its own: a task as JSON in, figures as JSON out."""
+"""Make measurements in a process of its own: a task as JSON in, figures as JSON out.
+
+With one task as its argument, that one. With ``--serve FOLDER``, each that comes as a line of standard input,
+by the package ``charm_checkpoint`` in that folder.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from contextlib import redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks import chat, files, growth, history, latency, operations, tasks
 from benchmarks.contenders import CONTENDERS
-
-Measure = Callable[..., dict[str, float | None]]
-
-MEASURES: dict[str, Measure] = {
-    "chat": chat.measure,
-    "files": files.measure,
-    "growth": growth.measure,
-    "history": history.measure,
-    "latency": latency.measure,
-    "operations": operations.measure,
-    "tasks": tasks.measure,
-}
 
 
 def work(task: dict[str, Any]) -> dict[str, float | None]:
     """Return the figures of one workload for one contender, by the names in the task."""
     contender = next(row for row in CONTENDERS if row.name == task["contender"])
-    return MEASURES[task["workload"]](contender, Path(task["folder"]), **task["parameters"])
+    measure = import_module(f"benchmarks.{task['workload']}").measure
+    figures: dict[str, float | None] = measure(contender, Path(task["folder"]), **task["parameters"])
+    return figures
+
+
+def serve(source: Path) -> None:
+    """Answer tasks with what the package in a folder does, until there are no more."""
+    sys.path.insert(0, str(source))
+    found = Path(import_module("charm_checkpoint").__file__ or "")
+    if source not in found.parents:
+        raise ImportError(f"charm_checkpoint comes from {found.parent}, not from {source}")
+    for line in sys.stdin:
+        with redirect_stdout(sys.stderr):
+            try:
+                answer: dict[str, Any] = work(json.loads(line))
+            except Exception as error:
+                answer = {"failed": f"{type(error).__name__}: {error}"}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    figures = work(json.loads(sys.argv[1]))
-    sys.stdout.write(json.dumps(figures) + "\n")
+    if sys.argv[1] == "--serve":
+        serve(Path(sys.argv[2]))
+    else:
+        sys.stdout.write(json.dumps(work(json.loads(sys.argv[1]))) + "\n")

@@ -10,16 +10,23 @@ Names are imported when they are first used, so that this import stays quick and
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from charm_checkpoint.moved import install, present_name
+
+install()  # first of all: another thread may ask for a former name while this one is still here
+
+from importlib import import_module  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
-    from charm_checkpoint.base import BaseMemoryStore as BaseMemoryStore
-    from charm_checkpoint.charm import from_charm as from_charm
+    from charm_checkpoint.config.manager import StorageManager as StorageManager
+    from charm_checkpoint.config.registry import register_store as register_store
     from charm_checkpoint.errors import CharmError as CharmError
     from charm_checkpoint.errors import ConfigError as ConfigError
     from charm_checkpoint.errors import DataError as DataError
+    from charm_checkpoint.errors import InvalidFilter as InvalidFilter
+    from charm_checkpoint.errors import LoginRefused as LoginRefused
     from charm_checkpoint.errors import MissingExtra as MissingExtra
+    from charm_checkpoint.errors import NewerFormat as NewerFormat
     from charm_checkpoint.errors import NotSerializable as NotSerializable
     from charm_checkpoint.errors import ReadOnlyStore as ReadOnlyStore
     from charm_checkpoint.errors import SchemaMismatch as SchemaMismatch
@@ -31,47 +38,53 @@ if TYPE_CHECKING:
     from charm_checkpoint.errors import ThreadDeleted as ThreadDeleted
     from charm_checkpoint.errors import ThreadExists as ThreadExists
     from charm_checkpoint.errors import TypeNotLoaded as TypeNotLoaded
-    from charm_checkpoint.manager import StorageManager as StorageManager
+    from charm_checkpoint.hosts.charm import from_charm as from_charm
     from charm_checkpoint.memory import Memory as Memory
     from charm_checkpoint.memory import open_memory as open_memory
+    from charm_checkpoint.messages.charm_base import BaseMemoryStore as BaseMemoryStore
     from charm_checkpoint.providers import RamMemory as RamMemory
     from charm_checkpoint.providers import SqliteMemory as SqliteMemory
-    from charm_checkpoint.registry import register_store as register_store
-    from charm_checkpoint.saver import CharmSaver as CharmSaver
-    from charm_checkpoint.serde import Serializer as Serializer
-    from charm_checkpoint.serde import register_type as register_type
+    from charm_checkpoint.saver.checkpointer import CharmSaver as CharmSaver
+    from charm_checkpoint.saver.threads import ThreadInfo as ThreadInfo
+    from charm_checkpoint.values.serde import Serializer as Serializer
+    from charm_checkpoint.values.serde import register_type as register_type
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
-    "BaseMemoryStore": "base",
-    "from_charm": "charm",
+    "BaseMemoryStore": "messages.charm_base",
+    "from_charm": "hosts.charm",
     **dict.fromkeys(
         (
-            "CharmError", "ConfigError", "DataError", "MissingExtra", "NotSerializable", "ReadOnlyStore",
-            "SchemaMismatch", "StoreClosed", "StoreCorrupt", "StoreError", "StoreUnavailable", "ThreadConflict",
-            "ThreadDeleted", "ThreadExists", "TypeNotLoaded",
+            "CharmError", "ConfigError", "DataError", "InvalidFilter", "LoginRefused", "MissingExtra",
+            "NewerFormat", "NotSerializable", "ReadOnlyStore", "SchemaMismatch", "StoreClosed", "StoreCorrupt",
+            "StoreError", "StoreUnavailable", "ThreadConflict", "ThreadDeleted", "ThreadExists", "TypeNotLoaded",
         ),
         "errors",
     ),
-    "StorageManager": "manager",
+    "StorageManager": "config.manager",
     "Memory": "memory",
     "open_memory": "memory",
     "RamMemory": "providers",
     "SqliteMemory": "providers",
-    "register_store": "registry",
-    "CharmSaver": "saver",
-    "Serializer": "serde",
-    "register_type": "serde",
+    "register_store": "config.registry",
+    "CharmSaver": "saver.checkpointer",
+    "Serializer": "values.serde",
+    "register_type": "values.serde",
+    "ThreadInfo": "saver.threads",
 }  # fmt: skip
 
 __all__ = ["__version__", *_HOMES]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+if not TYPE_CHECKING:  # or a type checker would take any name
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOMES:
+            return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        if present_name(f"{__name__}.{name}") is not None:
+            return import_module(f"{__name__}.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -1,16 +1,21 @@
 """Every error this package raises, in one tree.
 
+::
+
     CharmError
     ├── ConfigError (ValueError)          a URL, option or config key is wrong
     │   ├── MissingExtra (ImportError)    the driver for this store is not installed
     │   └── MissingServer                 a program that charm_checkpoint.servers starts is not installed
+    ├── InvalidFilter (ValueError)        a filter says what no filter can
     ├── ServerFailed (RuntimeError)       a local server did not start, or not do what was asked
     ├── StoreError (RuntimeError)         the store did not do what was asked
     │   ├── StoreUnavailable              it cannot be reached, is locked, or its disk is full
+    │   │   └── LoginRefused              user, password, key or token are not right
     │   ├── StoreClosed                   this object was closed
     │   ├── ReadOnlyStore                 it can be read but not written
     │   ├── SchemaMismatch                its tables are newer than, or foreign to, this version
-    │   └── StoreCorrupt                  stored bytes contradict their own address or format
+    │   ├── StoreCorrupt                  stored bytes contradict their own address or format
+    │   └── NewerFormat                   both of these: a newer version stored it
     ├── ThreadConflict (StoreError)       somebody else moved the thread's head
     ├── ThreadDeleted (StoreError)        the thread was deleted after this run began
     ├── ThreadExists (StoreError)         the target of a copy already holds checkpoints
@@ -23,7 +28,8 @@ The first paragraph of a class's docstring is its default message.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import re
+from typing import Any, ClassVar
 
 PathPart = str | int
 """A step into a state: a ``str`` for a field or key, an ``int`` for a position."""
@@ -36,8 +42,9 @@ class CharmError(Exception):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if cls.__doc__:
-            cls.default = " ".join(cls.__doc__.split("\n\n")[0].split())
+        # `python -OO` leaves docstrings out: then a class's name has to do.
+        words = cls.__doc__ or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", cls.__name__).capitalize() + "."
+        cls.default = " ".join(words.split("\n\n")[0].split())
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or self.default)
@@ -55,6 +62,10 @@ class MissingServer(ConfigError):
     """A program that charm_checkpoint.servers starts is not installed."""
 
 
+class InvalidFilter(CharmError, ValueError):
+    """A filter is not one; see charm_checkpoint.saver.filters for what it may say."""
+
+
 class ServerFailed(CharmError, RuntimeError):
     """A local server did not start, or did not do what was asked."""
 
@@ -67,6 +78,15 @@ class StoreUnavailable(StoreError):
     """The store cannot be reached now; nothing was written, try again."""
 
 
+class LoginRefused(StoreUnavailable):
+    """The server refused the login; check user, password, key or token."""
+
+    def hint(self, text: str) -> None:
+        """Add what the login was made from, once."""
+        if text and text not in str(self):
+            self.args = (f"{self}; {text}",)
+
+
 class StoreClosed(StoreError):
     """This store was closed; open it again with open_memory(url)."""
 
@@ -74,13 +94,39 @@ class StoreClosed(StoreError):
 class ReadOnlyStore(StoreError):
     """This store can be read but not written."""
 
+    def hint(self, text: str) -> None:
+        """Add why something was to be written, once."""
+        if text not in str(self):
+            self.args = (f"{self}; {text}",)
+
 
 class SchemaMismatch(StoreError):
     """The store's tables are not the ones this version of charm_checkpoint knows."""
 
 
 class StoreCorrupt(StoreError):
-    """What the store returned contradicts its own address or format."""
+    """What the store returned contradicts its own address or format.
+
+    ``place`` says of which thread and checkpoint, where that is known.
+    """
+
+    place: str | None = None
+
+    def __str__(self) -> str:
+        said = super().__str__()
+        return said if self.place is None else f"{self.place}: {said}"
+
+
+class NewerFormat(StoreCorrupt, SchemaMismatch):
+    """A newer version of charm_checkpoint stored this; upgrade it here: pip install -U charm-checkpoint."""
+
+    @classmethod
+    def of(cls, what: str, form: object) -> NewerFormat:
+        """Return the error for what is in a form that is not known here; ``what`` says of it what ``form`` is."""
+        return cls(
+            f"{what} {form!r}, which no version up to this one writes: a newer charm_checkpoint stored it (upgrade it "
+            "here: pip install -U charm-checkpoint), or it is damaged."
+        )
 
 
 class ThreadConflict(StoreError):
@@ -106,8 +152,11 @@ class ThreadExists(StoreError):
 class DataError(CharmError, ValueError):
     """A value cannot be stored or restored.
 
-    ``path`` leads to the value, outermost step first; `at` puts steps in front of it.
+    ``path`` leads to the value, outermost step first; `at` puts steps in front of it. ``place`` says
+    of which thread and checkpoint, where it was read from a store.
     """
+
+    place: str | None = None
 
     def __init__(self, message: str | None = None, *, path: tuple[PathPart, ...] = ()) -> None:
         super().__init__(message)
@@ -120,7 +169,8 @@ class DataError(CharmError, ValueError):
         return self
 
     def __str__(self) -> str:
-        return f"{format_path(self.path)}: {self.reason}" if self.path else self.reason
+        said = f"{format_path(self.path)}: {self.reason}" if self.path else self.reason
+        return said if self.place is None else f"{said} ({self.place})"
 
 
 class NotSerializable(DataError, TypeError):
@@ -129,6 +179,57 @@ class NotSerializable(DataError, TypeError):
 
 class TypeNotLoaded(DataError):
     """A stored value is of a class this process has not loaded."""
+
+
+class placing:  # noqa: N801 (named as `contextlib.suppress` is)
+    """Have errors about what is damaged, or of a class that is not loaded, name their place: the innermost told."""
+
+    __slots__ = ("_place",)
+
+    def __init__(self, thread: str | None, ns: str = "", checkpoint: str | None = None) -> None:
+        self._place = (thread, ns, checkpoint)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (StoreCorrupt, TypeNotLoaded)):
+            name_place(error, *self._place)
+
+
+def name_place(
+    error: StoreCorrupt | TypeNotLoaded, thread: str | None, ns: str = "", checkpoint: str | None = None
+) -> None:
+    """Have an error name its place, if it names none: what `placing` does, where every call counts."""
+    if error.place is None and thread is not None:
+        error.place = place_of(thread, ns, checkpoint)
+
+
+def place_of(thread: str | None, ns: str = "", checkpoint: str | None = None) -> str:
+    """Write down a place, as in ``Thread '42', namespace 'child', checkpoint 1f0...``."""
+    parts = [f"namespace {ns!r}" if ns else "", f"checkpoint {checkpoint}" if checkpoint else ""]
+    return ", ".join([f"Thread {thread!r}", *filter(None, parts)])
+
+
+class Later:
+    """Keeps errors about what is wrong with one thread until the rest is done; `tell` then raises the first."""
+
+    def __init__(self) -> None:
+        self.errors: list[CharmError] = []
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        if isinstance(error, (StoreCorrupt, SchemaMismatch, ThreadConflict, DataError)):
+            self.errors.append(error)
+            return True
+        return False
+
+    def tell(self) -> None:
+        """Raise what was kept, if anything was."""
+        for error in self.errors:
+            raise error
 
 
 def format_path(path: tuple[PathPart, ...]) -> str:

@@ -11,11 +11,13 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from charm_checkpoint.errors import ConfigError
-from charm_checkpoint.memory import Memory
+from charm_checkpoint.config.tracebacks import unseen
+from charm_checkpoint.config.url import scheme_of
+from charm_checkpoint.errors import ConfigError, MissingExtra
+from charm_checkpoint.memory import Memory, as_config
 
 if TYPE_CHECKING:
-    from charm_checkpoint.serde import Serializer
+    from charm_checkpoint.values.serde import Serializer
 
 REDIS_SCHEMES = ("redis", "rediss", "redis+cluster", "redis+sentinel", "valkey", "valkeys", "unix")
 
@@ -26,12 +28,20 @@ class StoreMemory(Memory):
     schemes: ClassVar[tuple[str, ...]] = ()
     url_variable: ClassVar[str] = ""
 
+    @unseen
     def __init__(
         self, config: Mapping[str, Any] | None = None, *, serde: Serializer | None = None, **options: Any
     ) -> None:
-        if not options.get("url") and not (config or {}).get("url"):
+        variable = ""
+        if not options.get("url") and not as_config(config).get("url"):
             options["url"] = self._url_of_environment()
-        super().__init__(config, serde=serde, **options)
+            variable = self.url_variable if options["url"] else ""
+        try:
+            super().__init__(config, serde=serde, **options)
+        except ConfigError as error:
+            if not variable or isinstance(error, MissingExtra):
+                raise
+            raise ConfigError(f"{error} (the URL is that of {variable})") from error
         if self.location.scheme not in self.schemes:
             raise ConfigError(
                 f"{type(self).__name__} opens {'://, '.join(self.schemes)}:// and not {self.location}; "
@@ -40,7 +50,7 @@ class StoreMemory(Memory):
 
     def _url_of_environment(self) -> str | None:
         url = os.environ.get(self.url_variable, "")
-        return url if url.partition("://")[0].lower() in self.schemes else None
+        return url if scheme_of(url) in self.schemes else None
 
 
 class SqliteMemory(StoreMemory):

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from typing import Any, Protocol, TypeVar
 
 from charm_checkpoint.contract import Backend, Driver
+from charm_checkpoint.errors import LoginRefused, ReadOnlyStore, StoreCorrupt, StoreError, TypeNotLoaded, name_place
+from charm_checkpoint.moved import renamed
 from charm_checkpoint.plan import MakePlan, Plan
+from charm_checkpoint.runtime import forks
+from charm_checkpoint.runtime.cache import Budget
+from charm_checkpoint.runtime.handle import Handle
 
 T = TypeVar("T")
 
+OUTDATED = (
+    "its schema is an older version's, or is not there yet, so nothing can be read before it is brought up to date: "
+    "open it once with this version where it may be written, a replica at its primary, a file or a copy of it "
+    "without mode=ro"
+)
+"""What to say of a store that is to be read only and cannot be set up."""
+
 _numbers = itertools.count()
+
+__getattr__ = renamed(__name__, {"CLOSING": "runtime.lifecycle.CLOSING"})
 
 
 class History(Protocol):
@@ -20,69 +35,148 @@ class History(Protocol):
         """Return a thread's messages, oldest first."""
         ...
 
-    def save(self, thread: str, messages: list[dict[str, Any]]) -> Plan[None]:
-        """Replace a thread's messages, all at once."""
+    def save(self, thread: str, messages: list[dict[str, Any]]) -> Plan[bool]:
+        """Replace a thread's messages, all at once; tell as `append` does."""
         ...
 
-    def append(self, thread: str, messages: list[dict[str, Any]]) -> Plan[None]:
-        """Add messages at the end; two writers at once both get theirs in."""
+    def append(self, thread: str, messages: list[dict[str, Any]]) -> Plan[bool]:
+        """Add messages at the end; writers at once all get theirs in. Tell whether `fold` is due."""
+        ...
+
+    def fold(self, thread: str) -> Plan[None]:
+        """Put in order what many appends left, in a transaction of its own."""
         ...
 
     def delete(self, thread: str) -> Plan[None]:
         """Delete a thread's messages."""
         ...
 
+    def forget(self, thread: str) -> Plan[None]:
+        """Delete a thread's messages along with the thread: those alone that are no other thread's."""
+        ...
 
-class Store:
+
+def need_asyncio() -> None:
+    """Raise `StoreError` where no event loop of asyncio runs: under trio, or in a coroutine that is stepped by hand."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise StoreError(
+            "async methods need asyncio, and no event loop of asyncio is running here. Call the blocking method, the "
+            "one without the a in front; under trio in a thread, as in "
+            "await trio.to_thread.run_sync(memory.load_messages, thread_id)."
+        ) from None
+
+
+class Store(Handle):
     """A backend and its driver. Any thread and any event loop may use it.
 
     The schema is created or migrated before the first plan runs, unless `auto_setup` says not
-    to. ``number`` tells the stores of a process apart. ``history`` is the store's own way to keep
-    messages, if it has one.
+    to. ``login_hint`` is added to the error of a refused login. ``number`` tells the stores of a
+    process apart. ``history`` is the store's own way to keep messages, if it has one. All that is
+    remembered of the store is within ``budget``; a backend that remembers something itself is
+    made with the same one.
     """
 
     def __init__(
-        self, backend: Backend, driver: Driver, history: History | None = None, *, keeps_checkpoints: bool = True
+        self,
+        backend: Backend,
+        driver: Driver,
+        history: History | None = None,
+        *,
+        keeps_checkpoints: bool = True,
+        budget: Budget | None = None,
     ) -> None:
         self.backend = backend
         self.driver = driver
         self.history = history
         self.keeps_checkpoints = keeps_checkpoints
+        self.budget = budget or Budget()
         self.number = next(_numbers)
+        self.login_hint = ""
         self._ready = False
+        self._sets_up = True
 
     def auto_setup(self, wanted: bool) -> None:
-        """Say whether the first plan is to find, or make, a current schema."""
-        self._ready = not wanted
+        """Say whether a schema that is not current is made so before the first plan; a newer one is refused anyway."""
+        self._sets_up = wanted
 
-    def run(self, make: MakePlan[T], *, write: bool) -> T:
-        """Run a plan, blocking."""
-        if not self._ready:
-            self.setup()
-        return self.driver.run(make, write=write)
+    def run(self, make: MakePlan[T], *, write: bool, thread: str | None = None) -> T:
+        """Run a plan, blocking; an error that something is damaged names ``thread`` if it names no place."""
+        forks.check()
+        try:
+            if not self._ready:
+                self._set_up(self._sets_up)
+            return self.driver.run(make, write=write)
+        except (LoginRefused, StoreCorrupt, TypeNotLoaded) as error:
+            self._explain(error, thread)
+            raise
 
-    async def arun(self, make: MakePlan[T], *, write: bool) -> T:
-        """Run a plan without blocking the event loop."""
-        if not self._ready:
-            await self.asetup()
-        return await self.driver.arun(make, write=write)
+    async def arun(self, make: MakePlan[T], *, write: bool, thread: str | None = None) -> T:
+        """Run a plan as `run` does, without blocking the event loop, which is asyncio's; see `need_asyncio`."""
+        need_asyncio()
+        forks.check()
+        try:
+            if not self._ready:
+                await self._aset_up(self._sets_up)
+            return await self.driver.arun(make, write=write)
+        except (LoginRefused, StoreCorrupt, TypeNotLoaded) as error:
+            self._explain(error, thread)
+            raise
+
+    def _explain(self, error: LoginRefused | StoreCorrupt | TypeNotLoaded, thread: str | None) -> None:
+        if isinstance(error, LoginRefused):
+            error.hint(self.login_hint)
+        elif self._ready:  # or it is not about this thread
+            name_place(error, thread)
 
     def setup(self) -> None:
         """Create or migrate the schema, if need be. Two threads may both do it: it is safe to repeat."""
-        if not self.driver.run(self.backend.is_current, write=False):
-            self.driver.run(self.backend.setup, write=True)
+        forks.check()
+        try:
+            self._set_up()
+        except LoginRefused as error:
+            error.hint(self.login_hint)
+            raise
+
+    def _set_up(self, wanted: bool = True) -> None:
+        if not self.driver.run(self.backend.is_current, write=False) and wanted:
+            try:
+                self.driver.run(self.backend.setup, write=True)
+            except ReadOnlyStore as error:
+                error.hint(OUTDATED)
+                raise
         self._ready = True
 
     async def asetup(self) -> None:
         """Create or migrate the schema, if need be, without blocking the event loop."""
-        if not await self.driver.arun(self.backend.is_current, write=False):
-            await self.driver.arun(self.backend.setup, write=True)
+        need_asyncio()
+        forks.check()
+        try:
+            await self._aset_up()
+        except LoginRefused as error:
+            error.hint(self.login_hint)
+            raise
+
+    async def _aset_up(self, wanted: bool = True) -> None:
+        if not await self.driver.arun(self.backend.is_current, write=False) and wanted:
+            try:
+                await self.driver.arun(self.backend.setup, write=True)
+            except ReadOnlyStore as error:
+                error.hint(OUTDATED)
+                raise
         self._ready = True
 
     def close(self) -> None:
-        """Release every connection."""
+        """Release every connection, when its call is done; waits for others' calls a little, for its own never.
+
+        So a signal handler may close a store that its thread is using.
+        """
+        forks.check()
         self.driver.close()
 
     async def aclose(self) -> None:
-        """Release every connection, without blocking the event loop."""
+        """Release every connection, as `close` does, without blocking the event loop."""
+        need_asyncio()
+        forks.check()
         await self.driver.aclose()

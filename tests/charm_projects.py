@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nursery import Nursery
+from workers import WorkerPool
 
 FELL = '{"status": "fell"}'
 
@@ -32,7 +32,12 @@ def write_project(folder: Path, adapter: str, module: str, source: str, memory: 
 
 
 def run_device(
-    devices: Nursery, folder: Path, calls: list[tuple[str, dict[str, Any]]], *, kill: bool = False, **environment: str
+    devices: WorkerPool,
+    folder: Path,
+    calls: list[tuple[str, dict[str, Any]]],
+    *,
+    kill: bool = False,
+    **environment: str,
 ) -> list[dict[str, Any]]:
     """Call projects on a new device, a process with a working folder and home of its own; return the results.
 

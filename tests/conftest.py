@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import markers
 import pytest
-from nursery import Nursery, nursery
 from stores import (
     Missing,
     pgbouncer_url,
@@ -21,6 +21,7 @@ from stores import (
     valkey_cluster_url,
     valkey_url,
 )
+from workers import WorkerPool, worker_pool
 
 from charm_checkpoint.servers import PostgresServer
 
@@ -42,7 +43,8 @@ STORES = (
     Row("sqlite-memory", lambda folder: "sqlite:///:memory:"),
     Row("files", lambda folder: f"file://{folder}"),
     Row("postgres", lambda folder: tenant_url()),
-    # In transaction mode; in a schema of its own; the tenant's name has a NUL and a lone surrogate.
+    # In transaction mode, with TLS; in a schema of its own, in a database of no encoding where backslashes escape; the
+    # tenant's name has a NUL and a lone surrogate.
     Row("pgbouncer-schema", lambda folder: pgbouncer_url("schema=Other-1&", "%00%ED%A0%80")),
     Row("supabase", lambda folder: supabase_url()),
     Row("valkey", lambda folder: valkey_url()),
@@ -59,6 +61,16 @@ def or_skip(get: Callable[[], T]) -> T:
         if os.environ.get("CHARM_REQUIRE_STORES") == "1":
             raise
         pytest.skip(str(missing))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the markers known."""
+    markers.register(config)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of each store, of each mode, and the slow ones."""
+    markers.mark(items)
 
 
 def pytest_collection_finish() -> None:
@@ -100,9 +112,9 @@ def tenant(postgres: PostgresServer) -> str:
 
 
 @pytest.fixture(scope="module")
-def devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+def devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerPool]:
     """Return what starts devices: processes with Charm's SDK loaded, each with a working folder and home of its own."""
-    with nursery(tmp_path_factory.mktemp("devices"), "charm_jobs") as starter:
+    with worker_pool(tmp_path_factory.mktemp("devices"), "charm_jobs") as starter:
         yield starter
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +11,17 @@ from typing import Any
 from children.jobs import add_item, config, items
 
 from charm_checkpoint import open_memory
-from charm_checkpoint.backends.local_contents import Contents
-from charm_checkpoint.backends.local_log import Scan
-from charm_checkpoint.backends.local_threads import name_of
-from charm_checkpoint.backends.names import CHECKPOINTS
-from charm_checkpoint.saver import CharmSaver
+from charm_checkpoint.saver.checkpointer import CharmSaver
+from charm_checkpoint.stores.files.contents import Contents
+from charm_checkpoint.stores.files.log import Scan
+from charm_checkpoint.stores.files.thread import name_of
+from charm_checkpoint.stores.shared.names import CHECKPOINTS
+
+
+def remove_tree(folder: Path) -> None:
+    """Delete a folder while a store writes into it, as ``rm -rf`` does: what comes in meanwhile goes too."""
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def contents_of(log: Path) -> Contents:

@@ -10,7 +10,7 @@ from typing import Any
 from children.jobs import config, items, put
 
 from charm_checkpoint import open_memory
-from charm_checkpoint.saver import CharmSaver
+from charm_checkpoint.saver.checkpointer import CharmSaver
 
 
 def held(saver: CharmSaver, thread: str = "t") -> Any:

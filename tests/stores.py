@@ -93,8 +93,14 @@ def postgres_server() -> PostgresServer:
 
 @once
 def pgbouncer_server() -> PgBouncerServer:
-    """Return the worker's PgBouncer, in transaction mode."""
-    return pgbouncer(postgres_server(), pool_size=10)
+    """Return the worker's PgBouncer, in transaction mode, with TLS to its clients."""
+    return pgbouncer(postgres_server(), pool_size=10, tls=True)
+
+
+@once
+def tls_server() -> PostgresServer:
+    """Return the worker's PostgreSQL with TLS, of the version that the machine's packages have."""
+    return postgres(fsync=False, tls=True)
 
 
 @once
@@ -148,14 +154,31 @@ def shared_database() -> str:
     return postgres_server().new_database()
 
 
+@functools.cache
+def odd_database() -> str:
+    """Return the URL of another one, of no encoding, in which backslashes escape."""
+    server = postgres_server()
+    server.execute(
+        "CREATE DATABASE odd TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE_PROVIDER libc LOCALE 'C';"
+        "ALTER DATABASE odd SET standard_conforming_strings = off;"
+        "ALTER DATABASE odd SET escape_string_warning = off"
+    )
+    return server.database_url("odd")
+
+
 def tenant_url(options: str = "", suffix: str = "") -> str:
     """Return the URL of a new, empty tenant of the shared database, with ``options`` and ``suffix`` in it."""
     return f"{shared_database()}?{options}tenant=t{next(_numbers)}{suffix}"
 
 
 def pgbouncer_url(options: str = "", suffix: str = "") -> str:
-    """Return the URL of a new, empty tenant by way of PgBouncer, with ``options`` and ``suffix`` in it."""
-    return f"{pgbouncer_server().through(shared_database())}?{options}tenant=t{next(_numbers)}{suffix}"
+    """Return the URL of a new, empty tenant by way of PgBouncer and TLS, with ``options`` and ``suffix`` in it.
+
+    Its database is the odd one.
+    """
+    server = pgbouncer_server()
+    checked = f"sslmode=verify-full&sslrootcert={server.certificate}&"
+    return f"{server.through(odd_database())}?{checked}{options}tenant=t{next(_numbers)}{suffix}"
 
 
 @functools.cache

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from conftest import or_skip
-from nursery import child
 from stores import tenant_url, valkey_url
+from workers import child
 
 from benchmarks import deep
 from charm_checkpoint import Memory, open_memory

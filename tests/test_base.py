@@ -41,4 +41,4 @@ def test_the_sdks_class_is_extended_where_it_is_installed(tmp_path: Path, file: 
 def test_another_package_called_charm_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "charm.py").write_text("raise RuntimeError('imported')")
     module, extends, _ = run_with(tmp_path).split(" ", 2)
-    assert (module, extends) == ("charm_checkpoint.base", "True")
+    assert (module, extends) == ("charm_checkpoint.messages.charm_base", "True")

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 import charm_checkpoint
-from charm_checkpoint import ConfigError, MissingExtra, StorageManager, from_charm, manager
-from charm_checkpoint.backends.mounts import remote_kind
-from charm_checkpoint.charm.project import anchored
+from charm_checkpoint import ConfigError, MissingExtra, StorageManager, from_charm
+from charm_checkpoint.config import manager
+from charm_checkpoint.config.registry import load_object
+from charm_checkpoint.hosts.charm.project import anchored
 from charm_checkpoint.memory import Memory
-from charm_checkpoint.registry import load_object
+from charm_checkpoint.stores.sqlite.mounts import remote_kind
 
 SQLITE = "runtime: {memory: {provider: sqlite, config: {url: 'sqlite:///agent.db'}}}"
 
@@ -142,6 +143,13 @@ class TestEnvironment:
 )  # fmt: skip
 def test_relative_paths_begin_beside_charm_yaml(url: str, expected: str) -> None:
     assert anchored(url, Path("/a b")) == expected
+
+
+@pytest.mark.parametrize("url", ["agent.db", "sqlite+aiosqlite:///agent.db", "${NAME}.db"])
+def test_a_plain_file_name_is_beside_charm_yaml(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAME", f"{tmp_path}/agent")
+    (tmp_path / "charm.yaml").write_text(f"runtime: {{memory: {{provider: sqlite, config: {{url: '{url}'}}}}}}")
+    assert Path(from_charm(tmp_path).location.path) == tmp_path / "agent.db"
 
 
 @pytest.mark.parametrize(
@@ -282,12 +290,26 @@ def test_remote_mounts_are_known(path: str, kind: str | None) -> None:
     assert remote_kind(path, MOUNTS) == kind
 
 
+@pytest.mark.parametrize(
+    "kind",
+    ["virtiofs", "fakeowner", "drvfs", "vboxsf", "prl_fs", "vmhgfs", "fuse.vmhgfs-fuse", "fuse.grpcfuse", "fuse.sshfs",
+     "9p", "nfs", "nfs4", "cifs", "smb3", "ceph"],
+)  # fmt: skip
+def test_folders_of_other_machines_are_known(kind: str) -> None:
+    assert remote_kind("/data/agent.db", f"1 1 0:1 / /data rw - {kind} source rw\n".encode()) == kind
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "zfs", "overlay", "tmpfs", "fuseblk", "apfs", "f2fs"])
+def test_disks_of_this_machine_are_known(kind: str) -> None:
+    assert remote_kind("/data/agent.db", f"1 1 0:1 / /data rw - {kind} source rw\n".encode()) is None
+
+
 def test_sqlite_on_a_remote_mount_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_bytes(b"1 1 0:1 / / rw - fuse.gcsfuse bucket rw\n")
-    monkeypatch.setattr("charm_checkpoint.backends.mounts.MOUNTS", mounts)
+    monkeypatch.setattr("charm_checkpoint.stores.sqlite.mounts.MOUNTS", mounts)
     with charm_checkpoint.open_memory(f"sqlite:///{tmp_path}/agent.db") as memory:
         memory.save_messages("t", [])
         assert memory.load_messages("t") == []

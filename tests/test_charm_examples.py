@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from charm_projects import run_device, write_project
 from conftest import or_skip
-from nursery import Nursery
 from stores import tenant_url, valkey_url
+from workers import WorkerPool
 
 from charm_checkpoint import StorageManager, from_charm, open_memory
 
@@ -117,7 +117,7 @@ runtime:
     ],
 )
 def test_the_active_provider_by_its_name_alone(
-    provider: str, variable: str, get: Callable[[], str], devices: Nursery, tmp_path: Path
+    provider: str, variable: str, get: Callable[[], str], devices: WorkerPool, tmp_path: Path
 ) -> None:
     url = or_skip(get)
     project = write_project(tmp_path / "p", "python", "turns", TURNS)
@@ -130,7 +130,7 @@ def test_the_active_provider_by_its_name_alone(
         assert len(memory.load_messages("42")) == 2
 
 
-def test_an_agent_with_the_local_provider_and_then_with_ours(devices: Nursery, tmp_path: Path) -> None:
+def test_an_agent_with_the_local_provider_and_then_with_ours(devices: WorkerPool, tmp_path: Path) -> None:
     theirs = write_project(tmp_path / "theirs", "python", "theirs", HELLO)
     ours_source = HELLO.replace("from charm.core.storage", "from charm_checkpoint")
     ours = write_project(tmp_path / "ours", "python", "ours", ours_source)

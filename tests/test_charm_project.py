@@ -18,13 +18,13 @@ import pytest
 import yaml
 from charm_projects import run_device
 from conftest import or_skip
-from nursery import Nursery
 from stores import supabase_url, tenant_url, valkey_url
+from workers import WorkerPool
 
 from charm_checkpoint import __version__
-from charm_checkpoint.charm.scaffold import STORES
 from charm_checkpoint.cli import main
 from charm_checkpoint.cli.parser import CHARM_STORES
+from charm_checkpoint.hosts.charm.scaffold import STORES
 
 ROOT = Path(__file__).parent.parent
 
@@ -84,7 +84,7 @@ def supabase(url: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("store", ENVIRONMENTS)
-def test_the_project_remembers_on_every_store(store: str, devices: Nursery, tmp_path: Path) -> None:
+def test_the_project_remembers_on_every_store(store: str, devices: WorkerPool, tmp_path: Path) -> None:
     environment = or_skip(ENVIRONMENTS[store])
     assert main(["init-charm", str(tmp_path / "agent"), "--store", store]) == 0
     environment["CHARM_WORKSPACE_DIR"] = str(tmp_path / "workspace")
@@ -160,7 +160,8 @@ SCHEMA = {
 
 @pytest.mark.parametrize(("kind", "group"), [("memory", "charm.memory"), ("adapters", "charm.adapters")])
 def test_every_plugin_has_an_entry_for_the_list(kind: str, group: str) -> None:
-    manifests = {path.stem: json.loads(path.read_text()) for path in ROOT.glob(f"charm_registry/{kind}/manifests/*")}
+    entries = ROOT.glob(f"charm_checkpoint/hosts/charm/plugin_list/{kind}/manifests/*")
+    manifests = {path.stem: json.loads(path.read_text()) for path in entries}
     ours = [entry for entry in entry_points(group=group) if entry.value.startswith("charm_checkpoint.")]
     assert manifests.keys() == {entry.name for entry in ours}
     for name, manifest in manifests.items():

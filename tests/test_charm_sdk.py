@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from charm_projects import run_device, write_project
 from conftest import or_skip
-from nursery import Nursery
 from stores import supabase_url, tenant_url, valkey_url
+from workers import WorkerPool
 
 GRAPH = """
 from __future__ import annotations
@@ -58,7 +58,7 @@ STORES: dict[str, tuple[str, Callable[[], str]]] = {
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_killed_here_taken_up_there(store: str, devices: Nursery, tmp_path: Path) -> None:
+def test_killed_here_taken_up_there(store: str, devices: WorkerPool, tmp_path: Path) -> None:
     memory, get = STORES[store]
     url = or_skip(get)
     asking = write_project(tmp_path / "asking", "langgraph-checkpoint", "asking", ASKING, memory)
@@ -91,7 +91,7 @@ ANSWERS: dict[str, tuple[dict[str, Any], str]] = {
 REPR = GRAPH.replace("ASK()", 'repr(interrupt("sure?"))')
 
 
-def test_what_an_interrupt_returns(devices: Nursery, tmp_path: Path) -> None:
+def test_what_an_interrupt_returns(devices: WorkerPool, tmp_path: Path) -> None:
     project = write_project(tmp_path / "p", "langgraph-checkpoint", "asking", REPR, STORES["sqlite"][0])
     host = {"__charm_state__": {}, "history": []}
     calls = [(project, {**host, "__charm_thread_id__": name, "input": "go"}) for name in ANSWERS]
@@ -118,7 +118,7 @@ def agent():
 
 
 @pytest.mark.parametrize("memory", ["", STORES["sqlite"][0]])
-def test_a_breakpoint_goes_on_with_and_without_input(memory: str, devices: Nursery, tmp_path: Path) -> None:
+def test_a_breakpoint_goes_on_with_and_without_input(memory: str, devices: WorkerPool, tmp_path: Path) -> None:
     project = write_project(tmp_path / "p", "langgraph-checkpoint", "stopping", STOPPING, memory)
     given: list[dict[str, Any]] = [{"thread_id": "1", "input": "go"}, {"thread_id": "2", "input": "go"}]
     given += [{"thread_id": "1"}, {"thread_id": "2", "input": "yes"}]
@@ -128,7 +128,7 @@ def test_a_breakpoint_goes_on_with_and_without_input(memory: str, devices: Nurse
     assert [result["output"] for result in results[2:]] == ["1 messages: all", "2 messages: all"]
 
 
-def test_a_failed_run_goes_on_without_input(devices: Nursery, tmp_path: Path) -> None:
+def test_a_failed_run_goes_on_without_input(devices: WorkerPool, tmp_path: Path) -> None:
     project = write_project(tmp_path / "p", "langgraph-checkpoint", "failing", FAILING, STORES["sqlite"][0])
     there = tmp_path / "d"
     # The SDK leaves the process when an agent failed.
@@ -146,7 +146,7 @@ def test_a_failed_run_goes_on_without_input(devices: Nursery, tmp_path: Path) ->
         (OWN, "{provider: memory}", "3 messages: all"),
     ],
 )
-def test_any_graph_with_any_memory(source: str, memory: str, second: str, devices: Nursery, tmp_path: Path) -> None:
+def test_any_graph_with_any_memory(source: str, memory: str, second: str, devices: WorkerPool, tmp_path: Path) -> None:
     project = write_project(tmp_path / "p", "langgraph-checkpoint", "counting", source, memory)
     results = run_device(devices, tmp_path / "d", [(project, {"input": "one"}), (project, {"input": "two"})])
     assert [result["output"] for result in results] == ["1 messages: all", second]
@@ -154,7 +154,7 @@ def test_any_graph_with_any_memory(source: str, memory: str, second: str, device
 
 @pytest.mark.parametrize("environment", [{}, {"CHARM_MEMORY_PROVIDER": "sqlite"}])
 def test_without_a_memory_section_the_environment_decides(
-    environment: dict[str, str], devices: Nursery, tmp_path: Path
+    environment: dict[str, str], devices: WorkerPool, tmp_path: Path
 ) -> None:
     project = write_project(tmp_path / "p", "langgraph-checkpoint", "counting", COUNTING)
     run_device(devices, tmp_path / "d", [(project, {"input": "one"})], **environment)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from charm_checkpoint.config import (
+from charm_checkpoint.config.options import (
     Option,
     boolean,
     choice,
@@ -20,11 +20,11 @@ from charm_checkpoint.config import (
     expand,
     mask,
     merge,
+    non_negative_int,
     parse_url,
     read_options,
     size,
     text,
-    whole,
 )
 from charm_checkpoint.errors import ConfigError
 
@@ -221,7 +221,7 @@ class TestSecretsNeverShow:
     @given(SECRETS)
     def test_option_value(self, secret: str) -> None:
         with pytest.raises(ConfigError) as caught:
-            read_options([Option("encryption_key", whole, 0, "")], {"encryption_key": secret}, "sqlite")
+            read_options([Option("encryption_key", non_negative_int, 0, "")], {"encryption_key": secret}, "sqlite")
         assert_hidden(str(caught.value))
         assert "encryption_key" in str(caught.value)
 
@@ -245,6 +245,21 @@ class TestMask:
             ("Authorization: s3cret", "Authorization: ***"),
             ("token eyJhbGciOi.J9-x.s3cret ok", "token eyJ*** ok"),
             ("use sb_secret_s3cret_x", "use sb_secret_***"),
+            ("redis://s3cret@host/0", "redis://***@host/0"),
+            ("valkeys://s3cret@host", "valkeys://***@host"),
+            ("password => 's3cret', user => 'u'", "password => '***', user => 'u'"),
+            ('"password" => "s3cret"', '"password" => "***"'),
+            ("token := s3cret", "token := ***"),
+            ("redis://user:s3cret pa/ss@host/0", "redis://user:***@host/0"),
+            ("redis://:s3cret s3cret@host", "redis://:***@host"),
+            ("redis://h:6379 and me@h", "redis://h:6379 and me@h"),
+            ("redis://h:1,g:2/0 for me@h", "redis://h:1,g:2/0 for me@h"),
+            ("'redis://[::1]:5' for me@h", "'redis://[::1]:5' for me@h"),
+            ("max_tokens=300, {'total_tokens': 12}", "max_tokens=300, {'total_tokens': 12}"),
+            ("tokens=s3cret max_tokens=1s3cret", "tokens=*** max_tokens=***"),
+            ("token: expired", "token: expired"),
+            ("(token: expired)", "(token: expired)"),
+            ("token: expireds3cret", "token: ***"),
             ("unknown key: 'name'", "unknown key: 'name'"),
             ("author=me keep_last=5 10:30", "author=me keep_last=5 10:30"),
             ("", ""),
@@ -254,7 +269,55 @@ class TestMask:
         assert mask(text) == masked
         assert "s3cret" not in masked
 
-    @pytest.mark.parametrize("part", ["a", "a.", "a:", "a+", "key=", "://", "@", "x:y@", "'"])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "fe_sendauth: no password supplied",
+            "connection failed: FATAL:  password authentication failed for user 'x'",
+            "option 'password': its value is not valid",
+            "token: it is not an access token of a signed-in user",
+            "key: it is empty, or holds what no key does, such as a blank",
+            "a Supabase store needs its key: give key=, or set $SUPABASE_KEY",
+            "check key=, and token= if there is one",
+            "password: the function returned None",
+            'could not load private key file "client.key": Permission denied',
+            "option 'tls_key': /etc/x.pem is no file",
+            "sslkey=/etc/x.pem sslmode=require",
+            'violates "thread_pkey": it exists',
+            "Basic auth failed; the bearer token is missing",
+            "authority: localhost, authentication: none",
+            "unknown token: use another",
+            "WRONGPASS invalid username-password pair or user is disabled.",
+        ],
+    )
+    def test_words_stay(self, text: str) -> None:
+        assert mask(text) == text
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "password: s3cret",
+            "password: s3cret is wrong",
+            "the password:s3cret was",
+            "password = s3cret",
+            "password = 's3cret'",
+            "password= 's3cret'",
+            "{'password': 'no s3cret'}",
+            '{"auth": "s3cret"}',
+            "x-auth: s3cret",
+            "basicAuth=s3cret",
+            "auth_token=s3cret",
+            "private_key: s3cret",
+            "Bearer s3cret",
+            "basic s3cret",
+        ],
+    )
+    def test_secrets_beside_words_go(self, text: str) -> None:
+        assert "s3cret" not in mask(text)
+
+    @pytest.mark.parametrize(
+        "part", ["a", "a.", "a:", "password: no ", "password= ", "a+", "key=", "://", "@", "x:y@", "'"]
+    )
     @pytest.mark.timeout(5)
     def test_takes_no_time_on_long_text(self, part: str) -> None:
         assert mask(part * 5_000)
@@ -358,7 +421,15 @@ class TestValues:
         assert boolean(value) is meant
 
     @pytest.mark.parametrize(
-        ("parse", "value"), [(boolean, "maybe"), (boolean, 2), (whole, "-1"), (whole, 1.5), (whole, True), (text, 3)]
+        ("parse", "value"),
+        [
+            (boolean, "maybe"),
+            (boolean, 2),
+            (non_negative_int, "-1"),
+            (non_negative_int, 1.5),
+            (non_negative_int, True),
+            (text, 3),
+        ],
     )
     def test_refused(self, parse: Any, value: object) -> None:
         with pytest.raises(ConfigError, match="write"):
@@ -372,7 +443,7 @@ class TestValues:
 
 SCHEMA = (
     Option("ttl", duration, None, "how long", env="CHARM_TTL"),
-    Option("keep_last", whole, 10, "how many"),
+    Option("keep_last", non_negative_int, 10, "how many"),
     Option("token", int, None, "a secret"),
 )
 

@@ -1,4 +1,4 @@
-"""LangGraph's own conformance suite: 8 capabilities of 8, on every store, in both halves."""
+"""LangGraph's own conformance suite: 8 capabilities of 8, on every store, in both modes."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ for name in (
     setattr(Blocking, f"a{name}", blocking(name))
 
 
-@pytest.mark.parametrize("half", ["blocking", "async"])
-def test_conformance(url: str, half: str) -> None:
-    @checkpointer_test(name=f"charm-checkpoint, {half}")
+@pytest.mark.parametrize("mode", ["blocking", "async"])
+def test_conformance(url: str, mode: str) -> None:
+    @checkpointer_test(name=f"charm-checkpoint, {mode}")
     async def make() -> AsyncGenerator[BaseCheckpointSaver[Any], None]:
         async with open_memory(url) as memory:
             saver = memory.get_langgraph_checkpointer()
-            yield Blocking(saver) if half == "blocking" else saver
+            yield Blocking(saver) if mode == "blocking" else saver
 
     report = asyncio.run(validate(make))
     failures = {name: result.failures for name, result in report.results.items() if not result.passed}

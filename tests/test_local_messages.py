@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from children.jobs import add_item, config
 from langchain_core.messages import HumanMessage
 
 from charm_checkpoint import StorageManager, open_memory
 from charm_checkpoint.errors import NotSerializable, StoreCorrupt
 from charm_checkpoint.memory import Memory
+from charm_checkpoint.testing.call_modes import CALL_MODES, InMode
 
 HI = {"role": "user", "content": "hi"}
 
@@ -50,6 +52,11 @@ def sdk_load(folder: Path, thread: str) -> Any:
     """Read a thread's messages as charmos 0.5.2 does."""
     with (folder / f"{thread}.json").open(encoding="utf-8") as file:
         return json.load(file)
+
+
+def lists_in(folder: Path) -> list[str]:
+    """Return the names of the files of messages in a folder; beside one there may be its thread's id."""
+    return [name for name in os.listdir(folder) if not name.endswith(".id")]
 
 
 # ------------------------------------------------------------------------------------- the SDK's
@@ -97,6 +104,32 @@ def test_one_file_for_all_threads(tmp_path: Path, folder: Path, monkeypatch: pyt
     assert (list(path.parent.iterdir()), folder.exists()) == ([path], False)
 
 
+@pytest.mark.parametrize("mode", CALL_MODES)
+def test_one_file_for_all_threads_is_told_and_outlives_each(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: str
+) -> None:
+    path = tmp_path / "memory.json"
+    calls = CALL_MODES[mode]()
+    with open_memory(f"file://{tmp_path}", shared_messages_file=str(path)) as memory:
+        twin = InMode(memory, calls)
+        twin.delete_thread("nobody")
+        assert caplog.text == ""
+        twin.append_messages("b", [HI])
+        assert f"{path} is one list of messages for every thread" in caplog.text
+        add_item(memory.get_langgraph_checkpointer(), "a")
+        caplog.clear()
+        twin.delete_thread("a")
+        assert f"Thread 'a' was deleted, but {path} is every thread's" in caplog.text
+        assert memory.get_langgraph_checkpointer().get_tuple(config("a")) is None
+        twin.delete_thread("a")
+        assert caplog.text.count("was deleted, but") == 1
+        assert twin.load_messages("b") == [HI]
+        twin.delete_messages("b")
+        assert (path.exists(), caplog.text.count("one list")) == (False, 0)
+        twin.close()
+    calls.close()
+
+
 def test_the_providers_of_one_process_share_a_workspace(folder: Path) -> None:
     StorageManager.get_provider("local").save_messages("t", [HI])
     try:
@@ -126,16 +159,37 @@ def test_threads_are_apart_in_files_inside_the_folder(memory: Memory, folder: Pa
             memory.append_messages(thread, [{"number": number, "again": again}])
     for number, thread in enumerate(threads):
         assert memory.load_messages(thread) == [{"number": number, "again": again} for again in range(2)]
-    names = os.listdir(folder)
+    names = lists_in(folder)
     assert len({name.casefold() for name in names}) == len(names) == len(threads)
     assert all(name.isascii() and name.endswith(".json") and len(name) < 110 for name in names)
     assert os.listdir(folder.parent) == ["memory"]
     assert memory.usage().threads == len(threads)
+    assert {found.thread_id for found in memory.threads()} == set(threads)
+    for thread in threads:
+        memory.delete_messages(thread)
+    assert os.listdir(folder) == []
+
+
+def test_a_file_whose_name_tells_no_thread_is_listed_without(memory: Memory, folder: Path) -> None:
+    # As versions wrote them that kept no id beside.
+    memory.save_messages("a/b", [HI])
+    [signature] = folder.glob("*.id")
+    signature.unlink()
+    [found] = memory.threads()
+    assert (found.thread_id, found.has_messages) == (None, True)
+    assert found.damage is not None and "nothing tells which thread's messages these are" in found.damage
+    memory.save_messages("named", [HI])
+    assert (memory.usage().threads, memory.usage().damaged) == (1, 1)
+    assert memory.usage("a/b").threads == 1
+    memory.delete_messages("named")
+    memory.append_messages("a/b", [HI])
+    assert (memory.usage().threads, memory.usage().damaged) == (1, 0)
+    assert [(found.thread_id, found.damage) for found in memory.threads()] == [("a/b", None)]
 
 
 def test_a_name_of_ours_is_not_taken_for_another_thread(memory: Memory, folder: Path) -> None:
     memory.save_messages("a/b", [HI])
-    [name] = os.listdir(folder)
+    [name] = lists_in(folder)
     assert memory.load_messages(name.removesuffix(".json")) == []
     memory.save_messages(name.removesuffix(".json"), [])
     assert memory.load_messages("a/b") == [HI]
@@ -145,11 +199,11 @@ def test_a_thread_has_one_file_whoever_wrote_it_first(memory: Memory, folder: Pa
     memory.save_messages("alice", [HI])
     memory.save_messages("Alice", [HI, HI])
     assert sdk_load(folder, "alice") == [HI]
-    [escaped] = [name for name in os.listdir(folder) if name != "alice.json"]
+    [escaped] = [name for name in lists_in(folder) if name != "alice.json"]
     assert escaped.startswith("alice~")
     memory.delete_messages("alice")
     memory.append_messages("Alice", [HI])
-    assert os.listdir(folder) == [escaped]
+    assert lists_in(folder) == [escaped]
     assert len(memory.load_messages("Alice")) == 3
 
 
@@ -233,3 +287,12 @@ def test_appends_at_once_all_get_in(memory: Memory) -> None:
     assert len(found) == 80
     for name in range(4):
         assert [message["number"] for message in found if message["by"] == name] == list(range(20))
+
+
+def test_a_number_that_json_readers_refuse_is_refused_at_the_write(tmp_path: Path) -> None:
+    with open_memory(f"file://{tmp_path}") as memory:
+        memory.append_messages("t", [{"n": 1}])
+        for change in (memory.append_messages, memory.save_messages):
+            with pytest.raises(NotSerializable, match="^messages: a number that a JSON file cannot keep"):
+                change("t", [{"n": 10**5000}])
+        assert memory.load_messages("t") == [{"n": 1}]

@@ -26,7 +26,7 @@ from charm_checkpoint.errors import (
     StoreUnavailable,
     ThreadExists,
 )
-from charm_checkpoint.official import ImportReport, Progress, import_official
+from charm_checkpoint.importers import ImportReport, Progress, import_official
 from charm_checkpoint.testing.graphs import Command, branching, chat, counting, paused
 
 
@@ -100,6 +100,17 @@ def test_a_postgres_database_is_taken_over_whole(memory: Memory) -> None:
         assert (report.threads, report.failed) == (7, [])
         check_going_on(memory.get_langgraph_checkpointer())
         assert import_official(url, memory, threads=["counting", "stable"]).unchanged == 2
+
+
+def test_a_postgres_database_of_no_encoding_is_taken_over(memory: Memory) -> None:
+    postgres_source()
+    url = stores.odd_database()
+    with postgres_saver(f"{url}?client_encoding=utf8") as official:
+        counting(official).invoke({"log": []}, thread("counting"))
+    assert import_official(url, memory).checkpoints == 5
+    assert {found.config["configurable"]["thread_id"] for found in memory.get_langgraph_checkpointer().list(None)} == {
+        "counting"
+    }
 
 
 def test_postgres_tables_of_another_schema_are_found(memory: Memory) -> None:
@@ -234,12 +245,12 @@ def test_a_source_that_changes_meanwhile_is_noticed(file: Path, memory: Memory) 
     with sqlite_saver(file) as official:
         counting(official).invoke({"log": []}, thread("counting"))
 
-    def meddle(progress: Progress) -> None:
+    def interfere(progress: Progress) -> None:
         with sqlite_saver(file) as saver:
             saver.delete_thread("counting")
 
     with pytest.raises(StoreUnavailable, match="was written to while it was read; stop the agents"):
-        import_official(file, memory, on_progress=meddle)
+        import_official(file, memory, on_progress=interfere)
 
 
 # ------------------------------------------------------------------------------------- the command
@@ -300,7 +311,7 @@ def test_a_class_that_is_not_loaded_is_named_with_the_way_out(file: Path, tmp_pa
 
 
 def test_the_command_chooses_threads_and_its_exit_code(
-    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = f"sqlite:///{tmp_path.as_posix()}/charm.db"
     with sqlite_saver(file) as official:
@@ -310,12 +321,13 @@ def test_the_command_chooses_threads_and_its_exit_code(
     assert "2 threads taken over: 10 checkpoints" in capsys.readouterr().out
     with open_memory(url) as memory:
         counting(memory.get_langgraph_checkpointer()).invoke({"log": []}, thread("bob"))
-    monkeypatch.setenv("CHARM_CHECKPOINT_THREAD", "bob")
-    assert main(["import-official", str(file), "--to", url]) == 1
+    assert main(["import-official", str(file), "--to", url, "--thread", "bob"]) == 1
     assert "the thread 'bob' was left alone: Thread 'bob' holds other checkpoints" in capsys.readouterr().err
-    assert main(["import-official", str(file), "--to", url, "--skip-existing"]) == 0
+    assert main(["import-official", str(file), "--to", url, "--thread", "bob", "--skip-existing"]) == 0
     assert "1 threads hold something else here, and were skipped" in capsys.readouterr().out
     assert main(["import-official", str(file), "--to", url, "--thread", "cid"]) == 0
+    assert main(["import-official", str(file), "--to", url, "--thread", "eve", "--thread", "cid"]) == 1
+    assert "'eve' was left alone: the source has no checkpoints" in capsys.readouterr().err
     assert main(["import-official", str(file)]) == 2
 
 

@@ -27,8 +27,8 @@ from charm_checkpoint.errors import (
     DataError,
     TypeNotLoaded,
 )
-from charm_checkpoint.official import import_official
-from charm_checkpoint.official.decoding import Decoder
+from charm_checkpoint.importers import import_official
+from charm_checkpoint.importers.decoding import OfficialDecoder
 from charm_checkpoint.testing.graphs import counting
 
 
@@ -89,7 +89,7 @@ SAFE = [value for value in samples.ALL if kept_by_langgraph(value)]
 @pytest.mark.parametrize("value", [*SAFE, [Colour.RED], {"a": MODEL}, ORDER], ids=lambda value: type(value).__name__)
 def test_values_revive_as_they_were(value: Any) -> None:
     assert len(SAFE) > 60
-    revived = Decoder().loads(*JsonPlusSerializer().dumps_typed(value))
+    revived = OfficialDecoder().loads(*JsonPlusSerializer().dumps_typed(value))
     assert (type(revived), repr(revived)) == (type(value), repr(value))
 
 
@@ -147,11 +147,11 @@ def test_forged_values_run_nothing(name: str, file: Path, memory: Memory) -> Non
 
 def test_pickles_and_unknown_types_are_refused() -> None:
     with pytest.raises(DataError, match="this is a pickle, and reading a pickle runs what it says"):
-        Decoder().loads("pickle", pickle.dumps(1))
+        OfficialDecoder().loads("pickle", pickle.dumps(1))
     with pytest.raises(DataError, match="another serializer than LangGraph's own: its type is 'mine'"):
-        Decoder().loads("mine", b"")
+        OfficialDecoder().loads("mine", b"")
     with pytest.raises(DataError, match="not MessagePack"):
-        Decoder().loads("msgpack", b"\xc1")
+        OfficialDecoder().loads("msgpack", b"\xc1")
 
 
 def test_json_of_older_versions_revives() -> None:
@@ -168,7 +168,7 @@ def test_json_of_older_versions_revives() -> None:
         "model": made(__name__, "Inner", method=[None, "model_construct"], kwargs={"number": 1}),
         "plain": {"lc": 3, "id": "x"},
     }
-    assert Decoder().loads("json", json.dumps(value).encode()) == {
+    assert OfficialDecoder().loads("json", json.dumps(value).encode()) == {
         "message": AIMessage("x", id="1"),
         "when": samples.NOW,
         "bytes": b"\x00\xff",

@@ -14,21 +14,22 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 from strategies import values
 from strict import same
+from workers import scaled
 
 from charm_checkpoint import CharmError, open_memory
 from charm_checkpoint.memory import Memory
-from charm_checkpoint.testing.half import HALVES, Twin
+from charm_checkpoint.testing.call_modes import CALL_MODES, InMode
 from charm_checkpoint.testing.samples import checkpoint, config
 
 BUDGET = settings(
-    max_examples=20,
+    max_examples=scaled(10),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     # A failure is found again by its seed; the time to shrink it is spent on the developer's machine only.
     phases=[phase for phase in Phase if phase is not Phase.explain],
 )
-FEWER = settings(BUDGET, max_examples=10)
+FEWER = settings(BUDGET, max_examples=scaled(5))
 """For Supabase, whose calls take longer and are those of Postgres behind its API."""
 
 THREADS = st.sampled_from(["a", "b", "\0"])
@@ -36,33 +37,42 @@ SPACES = st.sampled_from(["", "", "", "n", "n:1"])
 TASKS = st.sampled_from(["t1", "t2"])
 SMALL = st.integers(0, 3)
 ITEMS = st.lists(st.builds(lambda n, text: {"n": n, "text": text * 20}, SMALL, st.text(max_size=9)), max_size=9)
-METADATA = {"step": SMALL, "user": st.sampled_from(["ann", None, True, 1]), "run_id": st.sampled_from(["r1", "r2"])}
-FILTERS = st.fixed_dictionaries({}, optional=METADATA)
+USERS = st.sampled_from(["ann", None, True, 1, {"n": 1}, {"n": {"x": "ann"}, "y": [1]}])
+METADATA = {"step": SMALL, "user": USERS, "run_id": st.sampled_from(["r1", "r2"])}
+FILTERS = st.fixed_dictionaries(
+    {},
+    optional={
+        **METADATA,
+        "step": SMALL | st.builds(lambda sign, n: {sign: n}, st.sampled_from(["$gt", "$lte", "$ne"]), SMALL),
+        "user.n": st.sampled_from([1, True, {"x": "ann"}]),
+        "user.n.x": st.sampled_from(["ann", None]),
+    },
+)
 
 
 class Pair:
     """The store under test and the oracle; a call goes to both and must do the same."""
 
-    def __init__(self, url: str, half: str) -> None:
+    def __init__(self, url: str, mode: str) -> None:
         self.memories = [open_memory(url), open_memory("memory://")]
-        self.halves = [HALVES[half](), HALVES["blocking"]()]
+        self.call_modes = [CALL_MODES[mode](), CALL_MODES["blocking"]()]
 
     def call(self, name: str, *args: Any, saver: bool = True, **kwargs: Any) -> Any:
         return self.call_as(lambda result, memory: result, name, *args, saver=saver, **kwargs)
 
     def call_as(self, view: Callable[[Any, Memory], Any], name: str, *args: Any, saver: bool = True, **kw: Any) -> Any:
         results = [
-            attempt(Twin(memory.get_langgraph_checkpointer() if saver else memory, half), name, args, kw)
-            for memory, half in zip(self.memories, self.halves, strict=True)
+            attempt(InMode(memory.get_langgraph_checkpointer() if saver else memory, mode), name, args, kw)
+            for memory, mode in zip(self.memories, self.call_modes, strict=True)
         ]
         results = [view(result, self.memories[0]) for result in results]
         assert same(*results), f"{name}: {results[0]} where RAM has {results[1]}"
         return results[0]
 
     def close(self) -> None:
-        for memory, half in zip(self.memories, self.halves, strict=True):
-            Twin(memory, half).close()
-            half.close()
+        for memory, mode in zip(self.memories, self.call_modes, strict=True):
+            InMode(memory, mode).close()
+            mode.close()
 
 
 def countable(usage: Any, memory: Memory) -> Any:
@@ -70,7 +80,7 @@ def countable(usage: Any, memory: Memory) -> Any:
     return usage if memory.store.history is None else replace(usage, chunks=0, payload_bytes=0)
 
 
-def attempt(target: Twin, name: str, args: Any, kwargs: Any) -> Any:
+def attempt(target: InMode, name: str, args: Any, kwargs: Any) -> Any:
     try:
         return getattr(target, name)(*args, **kwargs)
     except CharmError as error:
@@ -80,9 +90,9 @@ def attempt(target: Twin, name: str, args: Any, kwargs: Any) -> Any:
 class Stores(RuleBasedStateMachine):
     """Random calls on a few threads."""
 
-    def __init__(self, url: str, half: str) -> None:
+    def __init__(self, url: str, mode: str) -> None:
         super().__init__()
-        self.pair = Pair(url, half)
+        self.pair = Pair(url, mode)
         self.number = 0
         self.state: dict[str, Any] = {"log": [], "files": {}}
         self.put_states: dict[tuple[str, str], Any] = {}
@@ -153,7 +163,7 @@ class Stores(RuleBasedStateMachine):
         where = {"configurable": {"thread_id": thread}} if thread else None
         bound = self.pick(thread, "", before) if thread and before else None
         if where is None:
-            filter, limit = {}, None  # how threads follow each other is the store's choice
+            limit = None  # how threads follow each other is the store's choice
         found = self.listed(where, filter=filter, before=bound, limit=limit)
         for item in found:
             self.check(item)
@@ -162,8 +172,8 @@ class Stores(RuleBasedStateMachine):
         if where is not None:
             return self.pair.call("list", where, **kwargs)
         results = [
-            sorted(attempt(Twin(memory.get_langgraph_checkpointer(), half), "list", (None,), kwargs), key=place)
-            for memory, half in zip(self.pair.memories, self.pair.halves, strict=True)
+            sorted(attempt(InMode(memory.get_langgraph_checkpointer(), mode), "list", (None,), kwargs), key=place)
+            for memory, mode in zip(self.pair.memories, self.pair.call_modes, strict=True)
         ]
         assert same(*results)
         return results[0]
@@ -218,7 +228,7 @@ def place(item: Any) -> Any:
     return where["thread_id"], where["checkpoint_ns"], where["checkpoint_id"]
 
 
-@pytest.mark.parametrize("half", HALVES)
-def test_a_store_answers_as_ram_does(make_url: Callable[[], str], half: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("mode", CALL_MODES)
+def test_a_store_answers_as_ram_does(make_url: Callable[[], str], mode: str, request: pytest.FixtureRequest) -> None:
     budget = FEWER if "supabase" in request.node.name else BUDGET
-    run_state_machine_as_test(lambda: Stores(make_url(), half), settings=budget)
+    run_state_machine_as_test(lambda: Stores(make_url(), mode), settings=budget)

@@ -20,17 +20,17 @@ import pytest
 from children.jobs import add_item, config, items, put
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from charm_checkpoint import open_memory
-from charm_checkpoint.config import parse_url
-from charm_checkpoint.errors import StoreClosed, StoreUnavailable
-from charm_checkpoint.saver import CharmSaver
+from charm_checkpoint import Memory, open_memory
+from charm_checkpoint.config.options import parse_url
+from charm_checkpoint.errors import StoreClosed, StoreError, StoreUnavailable
+from charm_checkpoint.saver.checkpointer import CharmSaver
 from charm_checkpoint.servers import PostgresServer
 from charm_checkpoint.testing.graphs import counting
 
 
 @pytest.fixture
 def url(tenant: str, request: pytest.FixtureRequest) -> str:
-    """The URL of a tenant of its own, whose connections are known by their name."""
+    """Return the URL of a tenant of its own, whose connections are known by their name."""
     return f"{tenant}&application_name={name_of(request)}"
 
 
@@ -92,7 +92,7 @@ def test_32_tasks_share_two_connections(url: str, sessions: Watch) -> None:
         assert await asyncio.to_thread(sessions) <= 2
         return results
 
-    with open_memory(url, pool_size=2) as memory:
+    with open_memory(url, max_connections=2) as memory:
         agent = counting(memory.get_langgraph_checkpointer())
         results = asyncio.run(run_all(agent))
         assert [found["log"] for found in results] == [[number, "one", "two", "three"] for number in range(32)]
@@ -108,19 +108,23 @@ def test_32_tasks_share_two_connections(url: str, sessions: Watch) -> None:
 
 def test_too_few_connections_are_told_in_time(url: str) -> None:
     async def hold_and_ask(memory: Any) -> None:
-        async with memory.store.driver._pools.alend(5):
-            with pytest.raises(StoreUnavailable, match="at work"):
-                await memory.ausage()
+        lease = memory.store.driver._pools.alease()
+        await lease.aopen(5)
+        with pytest.raises(StoreUnavailable, match="at work"):
+            await memory.ausage()
+        lease.end()
         await memory.ausage()
 
-    with open_memory(url, pool_size=1, timeout="0.3s") as memory:
+    with open_memory(url, max_connections=1, timeout="0.3s") as memory:
         add_item(memory.get_langgraph_checkpointer(), "t")
-        with memory.store.driver._pools.lend(5):  # type: ignore[attr-defined]
-            assert leased(memory) == 1
-            began = time.monotonic()
-            with pytest.raises(StoreUnavailable, match=r"all 1 connections were at work for 0\.3 s.*Raise pool_size"):
-                memory.usage()
-            assert 0.25 < time.monotonic() - began < 0.6
+        lease = memory.store.driver._pools.lease()  # type: ignore[attr-defined]
+        lease.open(5)
+        assert leased(memory) == 1
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match=r"all 1 connections were at work for 0\.3 s.*Raise max_connections"):
+            memory.usage()
+        assert 0.25 < time.monotonic() - began < 0.6
+        lease.end()
         asyncio.run(hold_and_ask(memory))
         assert leased(memory) == 0
 
@@ -149,7 +153,7 @@ def test_a_cancelled_call_gives_its_connection_back(url: str, postgres: Postgres
             assert all(found is None or isinstance(found, asyncio.CancelledError) for found in results)
         assert await saver.aget_tuple(config("t")) is None
 
-    with open_memory(url, pool_size=3, timeout="5s") as memory:
+    with open_memory(url, max_connections=3, timeout="5s") as memory:
         memory.setup()
         asyncio.run(cancel_often(memory.get_langgraph_checkpointer()))
         assert leased(memory) == 0
@@ -239,7 +243,7 @@ def test_close_from_odd_places(url: str, sessions: Watch) -> None:
 
 def test_close_while_calls_are_at_work(url: str, sessions: Watch) -> None:
     for _ in range(3):
-        memory = open_memory(url, pool_size=2)
+        memory = open_memory(url, max_connections=2)
         saver, done = memory.get_langgraph_checkpointer(), []
 
         def work(thread: str, saver: CharmSaver = saver, done: list[int] = done) -> None:
@@ -299,6 +303,33 @@ def test_a_fork_has_connections_of_its_own(url: str, sessions: Watch) -> None:
         assert held(saver, "child") == items(2)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_users_pool_is_not_used_in_a_child_it_was_not_opened_in(url: str) -> None:
+    conninfo = url.partition("?")[0]
+
+    def use(early: Memory, late: Memory) -> bool:
+        with pytest.raises(StoreError, match="pool= was opened before this process was forked.*open=False"):
+            early.usage()
+        pools[1].open()
+        return late.usage().threads == 0
+
+    pools = [ConnectionPool(conninfo, min_size=1, max_size=2, open=opened) for opened in (True, False)]
+    with open_memory(url, pool=pools[0]) as early, open_memory(url, pool=pools[1]) as late:
+        early.setup()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                code = 0 if use(early, late) else 2
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        assert early.usage().threads == 0
+    pools[0].close()
+
+
 # ----------------------------------------------------------------------------- the user's own
 
 
@@ -332,6 +363,7 @@ def test_a_users_own_pools(url: str, sessions: Watch, kwargs: dict[str, Any]) ->
     assert time.monotonic() - began < 1
 
 
+@pytest.mark.filterwarnings("ignore:.*instead of the option (async_)?connect:DeprecationWarning")
 def test_connections_that_the_user_makes(url: str, sessions: Watch) -> None:
     conninfo = url.partition("?")[0]
     made: list[str] = []
@@ -377,6 +409,7 @@ def test_a_password_that_changes_is_asked_for(url: str, postgres: PostgresServer
         current[0] = "second"
         time.sleep(0.12)
         assert held(saver) == items(1)
+        time.sleep(0.12)
         assert asyncio.run(saver.aget_tuple(config("t"))) is not None
         assert asked == ["first", "second", "second"]
         assert "second" not in repr(memory.store.driver._pools.settings)  # type: ignore[attr-defined]

@@ -18,14 +18,14 @@ from children.jobs import add_item, config, items, put
 from stores import have, redis_url, valkey_cluster_server, valkey_cluster_url, valkey_server, valkey_url
 
 from charm_checkpoint import StorageManager, open_memory
-from charm_checkpoint.backends import redis_backend
-from charm_checkpoint.backends.redis import endpoint
-from charm_checkpoint.config import parse_url, read_options
+from charm_checkpoint.config.masking import mask
+from charm_checkpoint.config.options import parse_url, read_options
+from charm_checkpoint.config.registry import resolve
 from charm_checkpoint.errors import ConfigError, StoreCorrupt
-from charm_checkpoint.masking import mask
 from charm_checkpoint.providers import RedisMemory, ValkeyMemory
-from charm_checkpoint.registry import resolve
-from charm_checkpoint.testing.half import HALVES, Half, Twin
+from charm_checkpoint.stores.redis import backend as redis_backend
+from charm_checkpoint.stores.redis.store import LONGEST, endpoint
+from charm_checkpoint.testing.call_modes import CALL_MODES, CallMode, InMode
 
 redis = pytest.importorskip("redis")
 
@@ -42,24 +42,24 @@ def server(url: str) -> Iterator[Any]:
         yield client
 
 
-@pytest.fixture(params=list(HALVES))
-def half(request: pytest.FixtureRequest) -> Iterator[Half]:
-    half = HALVES[request.param]()
-    yield half
-    half.close()
+@pytest.fixture(params=list(CALL_MODES))
+def mode(request: pytest.FixtureRequest) -> Iterator[CallMode]:
+    mode = CALL_MODES[request.param]()
+    yield mode
+    mode.close()
 
 
 # ------------------------------------------------------------------------- Charm's sample plugin
 
 
 @pytest.mark.parametrize("place", [valkey_url, valkey_cluster_url])
-def test_messages_of_charms_sample_plugin_are_carried_over(place: Any, half: Half) -> None:
+def test_messages_of_charms_sample_plugin_are_carried_over(place: Any, mode: CallMode) -> None:
     url = have(place)
     prefix = "charm" if place is valkey_url else url.rpartition("=")[2]
     history = [{"role": "user", "content": f"\N{SNOWMAN} {number}"} for number in range(30)]
     old = redis.Redis if place is valkey_url else redis.RedisCluster
     with old.from_url(url.replace("redis+cluster", "redis").partition("?")[0]) as plugin, open_memory(url) as memory:
-        twin = Twin(memory, half)
+        twin = InMode(memory, mode)
         for thread in ("\0 {a}", "b", "gone"):
             plugin.set(f"{prefix}:memory:{thread}", json.dumps(history))
         assert twin.load_messages("\0 {a}") == history
@@ -131,11 +131,22 @@ def test_urls() -> None:
         ("redis+sentinel://a:1", "mymaster"),
         ("unix://", "names the socket"),
         ("redis://h?prefix=a{b", "prefix"),
+        ("redis://h?ttl=999999999999d", "is too much: write 30d or the like, or leave ttl out"),
+        ("redis://h?timeout=25d", "is too much: write some seconds"),
     ],
 )
 def test_urls_that_are_wrong(url: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         open_memory(url)
+
+
+def test_the_longest_life_that_is_taken_is_kept(mode: CallMode) -> None:
+    with open_memory(have(valkey_url), ttl=LONGEST) as memory:
+        twin = InMode(memory, mode)
+        twin.append_messages("t", [{"n": 1}])
+        add_item(memory.get_langgraph_checkpointer(), "t")
+        assert twin.load_messages("t") == [{"n": 1}] and [found.thread_id for found in twin.threads()] == ["t"]
+        twin.close()
 
 
 def test_providers() -> None:
@@ -169,7 +180,7 @@ def test_a_unix_socket(tmp_path: Path) -> None:
     ],
 )
 def test_settings_that_may_lose_data_are_told(info: str, wanted: list[str], caplog: pytest.LogCaptureFixture) -> None:
-    redis_backend.tell_risks("redis://h", info, expiring=False)
+    redis_backend.warn_durability("redis://h", info, expiring=False)
     said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(said) == len(wanted) and all(words in line for words, line in zip(wanted, said, strict=True))
 
@@ -239,9 +250,9 @@ def test_a_forked_child_has_connections_of_its_own(url: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="no redis-server on the path")
-def test_redis_itself(half: Half) -> None:
+def test_redis_itself(mode: CallMode) -> None:
     with open_memory(redis_url(), ttl="1h") as memory:
-        saver, twin = Twin(memory.get_langgraph_checkpointer(), half), Twin(memory, half)
+        saver, twin = InMode(memory.get_langgraph_checkpointer(), mode), InMode(memory, mode)
         for _ in range(5):
             add_item(saver, "t", run_id="r")
             twin.append_messages("t", [{"n": 1}])

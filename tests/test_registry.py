@@ -12,16 +12,22 @@ from typing import Any
 
 import pytest
 
-from charm_checkpoint import manager, registry
-from charm_checkpoint.config import Option, whole
+from charm_checkpoint.cli import main
+from charm_checkpoint.config import manager, registry
+from charm_checkpoint.config.manager import StorageManager
+from charm_checkpoint.config.options import Option, non_negative_int
+from charm_checkpoint.config.url import parse_url
 from charm_checkpoint.errors import ConfigError, MissingExtra
-from charm_checkpoint.manager import StorageManager
+from charm_checkpoint.memory import open_memory
+from charm_checkpoint.providers import SqliteMemory
+from charm_checkpoint.saver.checkpointer import CharmSaver
+from charm_checkpoint.values.serde import Serializer
 
 Install = Callable[..., None]
 
 STORE = """
-from charm_checkpoint.config import Option, whole
-OPTIONS = (Option("shelves", whole, 3, "how many"),)
+from charm_checkpoint.config.options import Option, non_negative_int
+OPTIONS = (Option("shelves", non_negative_int, 3, "how many"),)
 def open_store(location, options): return location, options
 """
 
@@ -94,8 +100,36 @@ class TestResolve:
 
     def test_built_in_wins_over_an_entry_point(self, install: Install, caplog: pytest.LogCaptureFixture) -> None:
         install("shop_store", STORE, registry.GROUP, sqlite="shop_store:open_store")
-        assert registry.available()["sqlite"] == "charm_checkpoint.backends.sqlite:open_store"
+        assert registry.available()["sqlite"] == "charm_checkpoint.stores.sqlite.driver:open_store"
         assert "sqlite = shop_store:open_store" in caplog.text
+
+    def test_a_scheme_with_capitals_is_reached(self, install: Install) -> None:
+        install("shop_store", STORE, registry.GROUP, Shop="shop_store:open_store")
+        assert "shop" in registry.available()
+        assert "Shop" not in registry.available()
+        location = parse_url("SHOP://x")
+        assert registry.resolve(location.scheme).options[0].name == "shelves"
+
+    @pytest.mark.parametrize("name", ["my_shop", "1shop", "SQLite"])
+    def test_a_scheme_that_no_url_has_is_told(
+        self, name: str, install: Install, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        install("shop_store", STORE, registry.GROUP, **{name: "shop_store:open_store"})
+        assert "shop_store:open_store" not in registry.available().values()
+        assert f"entry point {name} = shop_store:open_store" in caplog.text
+
+    @pytest.mark.parametrize(
+        "source", ["1 / 0", "import shop_store.part", "OPTIONS = 5\ndef open_store(): ...", "raise Exception('\\x1b')"]
+    )
+    def test_a_fault_in_a_store_module_hides_no_other_in_the_list(
+        self, source: str, install: Install, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        install("shop_store", source, registry.GROUP, shop="shop_store:open_store")
+        assert main(["stores"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        at = lines.index("shop://  shop_store:open_store")
+        assert lines[at + 1].startswith("    not ready: ")
+        assert any(line.startswith("sqlite://") for line in lines[at:])
 
     def test_entry_points_are_read_once(self, install: Install) -> None:
         registry.available()
@@ -132,20 +166,67 @@ class TestResolve:
         assert not isinstance(caught.value, MissingExtra)
 
     @pytest.mark.parametrize(
-        ("source", "error"), [("1 / 0", ZeroDivisionError), ("import shop_store.part", ModuleNotFoundError)]
+        ("source", "error"),
+        [
+            ("1 / 0", ZeroDivisionError),
+            ("import shop_store.part", ModuleNotFoundError),
+            ("raise SystemExit(3)", SystemExit),
+            ("class Odd(BaseException): pass\nraise Odd", BaseException),
+            ("OPTIONS = 5\ndef open_store(): ...", TypeError),
+        ],
     )
     def test_a_fault_in_a_store_module_is_not_hidden(
-        self, install: Install, source: str, error: type[Exception]
+        self, install: Install, source: str, error: type[BaseException], capsys: pytest.CaptureFixture[str]
     ) -> None:
         install("shop_store", source, registry.GROUP, shop="shop_store:open_store")
-        with pytest.raises(error) as caught:
+        with pytest.raises(
+            ConfigError, match="the entry point shop = shop_store:open_store cannot be loaded"
+        ) as caught:
+            open_memory("shop://x")
+        assert isinstance(caught.value.__cause__, error) and not isinstance(caught.value, MissingExtra)
+        assert main(["stores"]) == 0
+        assert "the entry point shop = shop_store:open_store cannot" in capsys.readouterr().out
+
+    def test_an_interrupt_while_a_store_module_is_loaded_is_one(self, install: Install) -> None:
+        install("shop_store", "raise KeyboardInterrupt", registry.GROUP, shop="shop_store:open_store")
+        with pytest.raises(KeyboardInterrupt):
             registry.resolve("shop")
-        assert not isinstance(caught.value, ConfigError)
+
+    @pytest.mark.parametrize(
+        ("source", "said"),
+        [
+            ("open_store = 5", "shop_store:open_store is no function that opens a store, but int"),
+            ("OPTIONS = [5]\ndef open_store(): ...", "OPTIONS beside shop_store:open_store holds what is no Option"),
+            (
+                "def open_store(*given): return 5",
+                "shop_store:open_store, which opens shop://, returned int and no Store",
+            ),
+        ],
+    )
+    def test_an_entry_point_that_opens_no_store(self, install: Install, source: str, said: str) -> None:
+        install("shop_store", source, registry.GROUP, shop="shop_store:open_store")
+        with pytest.raises(ConfigError, match=said):
+            open_memory("shop://x")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("1 / 0", "the entry point shop = shop_memory:Shop cannot be loaded: ZeroDivisionError"),
+        ("raise SystemExit(3)", "the entry point shop = shop_memory:Shop cannot be loaded: SystemExit"),
+        ("Shop = 5", "shop_memory:Shop is no provider's class, but int"),
+    ],
+)
+def test_a_fault_in_a_providers_module_names_it(install: Install, source: str, said: str) -> None:
+    install("shop_memory", source, manager.GROUP, shop="shop_memory:Shop")
+    for call in (open_memory, StorageManager.get_provider):
+        with pytest.raises(ConfigError, match=said):
+            call("shop")
 
 
 class TestRegister:
     def test_offers_a_store(self) -> None:
-        option = Option("shelves", whole, 3, "how many")
+        option = Option("shelves", non_negative_int, 3, "how many")
         registry.register_store("shop", no_store, options=[option])
         assert registry.resolve("shop") == registry.StoreType("shop", no_store, (option,))
         assert registry.available()["shop"] == f"{__name__}:no_store"
@@ -244,8 +325,33 @@ class TestStorageManager:
 
 def test_import_loads_no_driver_and_no_store() -> None:
     code = (
-        "import sys, charm_checkpoint.registry, charm_checkpoint.manager\n"
-        "found = {'psycopg', 'redis', 'supabase', 'sqlite3', 'charm_checkpoint.backends.sqlite'} & set(sys.modules)\n"
+        "import sys, charm_checkpoint.config.registry, charm_checkpoint.config.manager\n"
+        "found = {'psycopg', 'redis', 'supabase', 'sqlite3', 'charm_checkpoint.stores.sqlite.driver'}\n"
+        "found &= set(sys.modules)\n"
         "assert not found, found"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_serializer_of_another_is_refused_at_once(tmp_path: Path) -> None:
+    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+    opened: list[Callable[[Any], Any]] = [
+        lambda serde: open_memory("memory://", serde=serde),
+        lambda serde: open_memory(f"sqlite:///{tmp_path}/a.db", serde=serde),
+        lambda serde: open_memory("none://", serde=serde),
+        lambda serde: SqliteMemory({"url": f"sqlite:///{tmp_path}/a.db"}, serde=serde),
+        lambda serde: CharmSaver(open_memory("memory://").store, serde=serde),
+    ]
+    for open_one in opened:
+        for serde, named in (
+            (JsonPlusSerializer(), "serde is a JsonPlusSerializer"),
+            (JsonPlusSerializer, "serde is the class JsonPlusSerializer"),
+            (Serializer, "serde is the class Serializer"),
+            ("json", "serde is a str"),
+        ):
+            with pytest.raises(ConfigError, match=f"{named}.*Leave serde out"):
+                open_one(serde)
+    assert not list(tmp_path.iterdir())
+    serde = Serializer(allowed=())
+    assert open_memory("memory://", serde=serde).get_langgraph_checkpointer().serde is serde

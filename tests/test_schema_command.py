@@ -16,6 +16,10 @@ from stores import have, postgres_server, supabase_server
 from charm_checkpoint import Memory, open_memory
 from charm_checkpoint.cli import main
 from charm_checkpoint.errors import SchemaMismatch, StoreError
+from charm_checkpoint.servers import SupabaseServer, supabase
+from charm_checkpoint.stores.postgres_schema import backend as postgres_backend
+from charm_checkpoint.stores.postgres_schema import schema as pg_schema
+from charm_checkpoint.stores.shared.migrations import Migration
 
 ROLE = "schema_command_role"
 
@@ -58,8 +62,26 @@ def database() -> Iterator[str]:
 
 
 @pytest.fixture
+def project() -> Iterator[SupabaseServer]:
+    """Yield a Supabase project of its own."""
+    with have(lambda: supabase(have(postgres_server))) as server:
+        yield server
+
+
+def test_on_supabase_nobody_needs_what_all_may_do(project: SupabaseServer) -> None:
+    name = project.database.rpartition("/")[2]
+    project.postgres.execute("ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC", name)
+    project.install()
+    user = "0b0e0a51-5b0c-4f0e-9a53-1d7f8f1f8d51"
+    signed_in = f"{project.url}?key={project.publishable_key}&token={project.sign_token(user)}"
+    for url in (project.store_url(), signed_in):
+        with open_memory(url) as memory:
+            use(memory)
+
+
+@pytest.fixture
 def role(database: str) -> Iterator[str]:
-    """A role with no rights of its own; the URL by which it connects to the database."""
+    """Make a role with no rights of its own; yield the URL by which it connects to the database."""
     with psycopg.connect(database, autocommit=True) as superuser:
         superuser.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD 'role'".encode())
         yield re.sub("//.*@", f"//{ROLE}:role@", database)
@@ -70,12 +92,15 @@ def role(database: str) -> Iterator[str]:
     ("scheme", "schema"),
     [("postgresql", "charm_checkpoint"), ("postgresql", "Other-2"), ("supabase", "other_2"), ("https", "x" * 58)],
 )
+@pytest.mark.parametrize("public", [True, False])
 def test_a_role_with_the_grants_of_the_heading_can_use_the_store(
-    scheme: str, schema: str, database: str, role: str, capsys: pytest.CaptureFixture[str]
+    public: bool, scheme: str, schema: str, database: str, role: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script = printed(capsys, f"{scheme}://?schema={schema}")
     url = f"{role}?schema={schema}&auto_setup=false"
     with psycopg.connect(database, autocommit=True) as superuser:
+        if not public:
+            superuser.execute("ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
         superuser.execute(script.encode())
         with open_memory(url) as memory, pytest.raises(StoreError, match="lacks rights: permission denied"):
             memory.load_messages("t")
@@ -89,6 +114,47 @@ def test_a_role_with_the_grants_of_the_heading_can_use_the_store(
             add_item(memory.get_langgraph_checkpointer(), "before")
             found = memory.get_langgraph_checkpointer().get(config("before"))
             assert found and found["channel_values"]["items"] == items(2)
+
+
+def test_an_upgrade_keeps_what_was_granted(database: str, role: str) -> None:
+    with psycopg.connect(database, autocommit=True) as superuser, open_memory(database) as owner:
+        superuser.execute("ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
+        owner.setup()
+        for what in ("USAGE ON SCHEMA", "ALL ON ALL TABLES IN SCHEMA", "EXECUTE ON ALL FUNCTIONS IN SCHEMA"):
+            superuser.execute(f"GRANT {what} charm_checkpoint TO {ROLE}".encode())
+        # As if what these functions take had changed since.
+        superuser.execute("DROP FUNCTION charm_checkpoint.put_writes, charm_checkpoint.put")
+        superuser.execute("DELETE FROM charm_checkpoint.migration WHERE version > 1")
+        with open_memory(database) as later:
+            later.setup()
+        with open_memory(role, auto_setup=False) as memory:
+            use(memory)
+
+
+@pytest.mark.parametrize("rights", ["SELECT", "SELECT, INSERT, UPDATE, DELETE"])
+def test_an_upgrade_gives_what_is_new_to_those_who_had_the_rest(
+    rights: str, database: str, role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(database, autocommit=True) as superuser, open_memory(database) as owner:
+        owner.setup()
+        superuser.execute(f"GRANT USAGE ON SCHEMA charm_checkpoint TO {ROLE}".encode())
+        superuser.execute(f"GRANT {rights} ON ALL TABLES IN SCHEMA charm_checkpoint TO {ROLE}".encode())
+        more = Migration(99, "more", ("CREATE TABLE IF NOT EXISTS {schema}.more (n integer)",))
+        later = (*pg_schema.migrations(), more)
+        for module in (pg_schema, postgres_backend):
+            monkeypatch.setattr(module, "migrations", lambda: later)
+        superuser.execute("CREATE TABLE charm_checkpoint.theirs (n integer)")
+        with open_memory(database) as upgraded:
+            upgraded.setup()
+        theirs = superuser.execute(
+            "SELECT FROM information_schema.table_privileges WHERE table_name = 'theirs' AND grantee = %s", (ROLE,)
+        )
+        assert theirs.fetchall() == []
+        found = superuser.execute(
+            "SELECT privilege_type FROM information_schema.table_privileges WHERE table_name = 'more' AND grantee = %s",
+            (ROLE,),
+        )
+        assert {row[0] for row in found} == set(rights.split(", "))
 
 
 def test_both_roads_reach_a_schema_of_another_name(capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,7 +177,8 @@ def test_an_older_and_a_newer_schema_are_refused(version: int, capsys: pytest.Ca
     name = f"version_{version}"
     server.install(printed(capsys, f"supabase://?schema={name}"))
     with psycopg.connect(server.database) as connection:
-        connection.execute(f"UPDATE {name}.migration SET version = {version}".encode())
+        connection.execute(f"DELETE FROM {name}.migration".encode())
+        connection.execute(f"INSERT INTO {name}.migration (version, name) VALUES ({version}, 'another')".encode())
     said = f"or an older one.*schema --url 'supabase://.schema={name}'" if version == 0 else "version 99.*Upgrade"
     with open_memory(server.store_url(name)) as memory, pytest.raises(SchemaMismatch, match=said):
         memory.usage()

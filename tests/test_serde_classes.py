@@ -12,8 +12,8 @@ from shapes import POINT, USER, VALUES, Address, Noted, Pair, Typed, User
 from strict import same
 
 from charm_checkpoint.errors import NotSerializable
-from charm_checkpoint.serde import Serializer
-from charm_checkpoint.serde.serializer import COLUMNS
+from charm_checkpoint.values.serde import Serializer
+from charm_checkpoint.values.serde.serializer import COLUMNS
 
 SERDE = Serializer()
 

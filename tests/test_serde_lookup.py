@@ -41,7 +41,7 @@ from shapes import (
 from strict import same
 
 from charm_checkpoint.errors import ConfigError, StoreCorrupt, TypeNotLoaded
-from charm_checkpoint.serde import Serializer, classes, register_type
+from charm_checkpoint.values.serde import Serializer, classes, register_type
 
 SERDE = Serializer()
 
@@ -53,7 +53,7 @@ def registry() -> Iterator[None]:
     for table, before in ((classes._names, names), (classes._registered, registered)):
         table.clear()
         table.update(before)  # type: ignore[attr-defined]
-    classes._plans.clear()
+    classes._layouts.clear()
 
 
 def swap(monkeypatch: pytest.MonkeyPatch, name: str, cls: type) -> None:

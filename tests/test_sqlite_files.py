@@ -6,9 +6,12 @@ import asyncio
 import os
 import random
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -17,7 +20,6 @@ from langgraph.checkpoint.base import empty_checkpoint
 from sqlite_files import filled, held, query
 
 from charm_checkpoint import open_memory
-from charm_checkpoint.backends import schema
 from charm_checkpoint.errors import (
     ConfigError,
     ReadOnlyStore,
@@ -26,6 +28,7 @@ from charm_checkpoint.errors import (
     StoreError,
     StoreUnavailable,
 )
+from charm_checkpoint.stores.sqlite import schema
 
 
 @pytest.fixture
@@ -69,11 +72,53 @@ def test_a_file_in_a_folder_that_cannot_be_written_is_read(url: str, path: Path)
     try:
         with open_memory(f"{url}?mode=ro") as memory:
             if os.geteuid() == 0:  # whom no mode stops: take from SQLite what it would try first
-                connection = memory.store.driver._connect("mode=ro&immutable=1")  # type: ignore[attr-defined]
-                memory.store.driver._connections._at_rest.append(connection)  # type: ignore[attr-defined]
+                driver: Any = memory.store.driver
+                driver._connect(driver._connections._at_rest, "mode=ro&immutable=1")
             assert held(memory.get_langgraph_checkpointer()) == items(100)
     finally:
         path.parent.chmod(0o700)
+
+
+READ_ONLY = """
+import ctypes, os, subprocess, sys
+from charm_checkpoint import open_memory
+
+folder = sys.argv[1]
+if os.geteuid():
+    os.chmod(folder, 0o500)
+else:  # whom no mode stops: a mount that nobody else sees
+    if ctypes.CDLL(None).unshare(0x20000):
+        sys.exit(77)
+    for command in ("--make-rprivate /", f"--bind {folder} {folder}", f"-o remount,ro,bind {folder}"):
+        if subprocess.call(["mount", *command.split()]):
+            sys.exit(77)
+for mode in ("rwc", "rw", "ro"):
+    for call in ("usage", "append"):
+        with open_memory(f"sqlite:///{folder}/charm.db?mode={mode}") as memory:
+            try:
+                print(mode, call, memory.usage().threads if call == "usage" else memory.append_messages("t", [{}]))
+            except Exception as error:
+                print(mode, call, type(error).__name__, error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts are Linux's here")
+def test_a_call_on_a_read_only_mount_says_how_to_read(url: str, path: Path) -> None:
+    filled(url)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", READ_ONLY, path.parent], capture_output=True, text=True, timeout=60
+        )
+    finally:
+        path.parent.chmod(0o700)
+    if done.returncode == 77:
+        pytest.skip("no folder can be mounted here")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 6, done.stderr
+    for line in lines[:4]:
+        assert "ReadOnlyStore" in line and "to only read what is in it, open it with ?mode=ro" in line
+    assert lines[4] == "ro usage 1"
+    assert "ReadOnlyStore" in lines[5] and "it was opened with mode=ro" in lines[5]
 
 
 @pytest.mark.parametrize("mode", ["ro", "rw"])

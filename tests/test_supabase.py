@@ -20,10 +20,10 @@ from children.jobs import add_item, config, item, items, put
 from stores import have, supabase_server, supabase_url
 
 from charm_checkpoint import Memory, StorageManager, open_memory
-from charm_checkpoint.backends.supabase import KEY_VARIABLES, URL_VARIABLES, SupabaseDriver
 from charm_checkpoint.errors import ConfigError, StoreClosed, StoreError
 from charm_checkpoint.providers import SupabaseMemory
-from charm_checkpoint.records import CONFLICT_KEY
+from charm_checkpoint.saver.records import CONFLICT_KEY
+from charm_checkpoint.stores.supabase.driver import KEY_VARIABLES, URL_VARIABLES, SupabaseDriver
 from charm_checkpoint.testing.samples import TEXTS
 
 KEY = "sb_secret_dQw4w9WgXcQdQw4w9WgXcQ"
@@ -36,7 +36,7 @@ def url() -> str:
 
 @pytest.fixture
 def direct_url(url: str) -> str:
-    """The same tenant by way of Postgres itself."""
+    """Return the URL of the same tenant by way of Postgres itself."""
     return f"{supabase_server().database}?tenant={url.rpartition('=')[2]}"
 
 
@@ -190,7 +190,7 @@ def test_what_is_missing_or_wrong_is_said(no_variables: pytest.MonkeyPatch) -> N
         (lambda: open_memory("https://x.co"), r"needs its key: give key=, or set \$SUPABASE_SERVICE_ROLE_KEY or"),
         (lambda: open_memory(f"https://{KEY}@x.co", key=KEY), "the key goes into key="),
         (lambda: open_memory("https://x.co,y.co", key=KEY), "names one host"),
-        (lambda: open_memory("https://x.co", key=KEY, pool_size=0), "pool_size: it is at least 1"),
+        (lambda: open_memory("https://x.co", key=KEY, max_connections=0), "max_connections: it is at least 1"),
         (lambda: open_memory("https://x.co", key=KEY, schema="A"), "lower-case"),
         (lambda: open_memory("https://x.co", key=KEY, token=1), "'token'"),
     ):  # fmt: skip
@@ -325,9 +325,9 @@ def test_a_fork_has_connections_of_its_own(url: str) -> None:
         assert add_item(memory.get_langgraph_checkpointer(), "t")[1] == 3
 
 
-def test_no_more_connections_than_pool_size(url: str) -> None:
+def test_no_more_connections_than_allowed(url: str) -> None:
     before, most = sockets(), 0
-    with open_memory(url, pool_size=2) as memory:
+    with open_memory(url, max_connections=2) as memory:
         memory.setup()
         workers = [threading.Thread(target=memory.append_messages, args=("t", [{"content": "x"}])) for _ in range(12)]
         for worker in workers:

@@ -13,13 +13,13 @@ from stores import have, postgres_server
 from test_supabase_rights import fill
 
 from charm_checkpoint import open_memory
-from charm_checkpoint.backends.names import identity, text_bytes
-from charm_checkpoint.backends.rpc import supabase_sql
 from charm_checkpoint.servers.lite import ROLES
+from charm_checkpoint.stores.shared.names import identity, text_bytes
+from charm_checkpoint.stores.supabase.rpc import supabase_sql
 
 TABLES = {
     "migration": "name", "thread": "name", "space": "ns", "checkpoint": "body", "write": "body", "chunk": "data",
-    "message": "body",
+    "message": "body", "message_batch": "body",
 }  # fmt: skip
 """Each with a column that a thief may want to write."""
 
@@ -56,7 +56,7 @@ GRANT ALL ON ALL SEQUENCES IN SCHEMA charm_checkpoint TO anon, authenticated;
 
 @pytest.fixture(scope="module", params=[False, True], ids=["", "granted everything"])
 def attack(request: pytest.FixtureRequest) -> Iterator[Attack]:
-    """A project's database, once as the script leaves it, once where somebody granted everything to all."""
+    """Yield a project's database, once as the script leaves it, once where somebody granted everything to all."""
     postgres = have(postgres_server)
     url, victim = postgres.new_database(), str(uuid4())
     postgres.execute(ROLES)
@@ -143,6 +143,7 @@ INSERTS = [
     "INSERT INTO {s}.write (space, id, number, body) VALUES (%(space)s, 'x', 1, '')",
     "INSERT INTO {s}.chunk (thread, address, refs, data) VALUES (%(thread)s, 'x', '', '')",
     "INSERT INTO {s}.message VALUES (%(thread)s, 1, '', '', '') ON CONFLICT (thread) DO UPDATE SET body = ''",
+    "INSERT INTO {s}.message_batch (thread, number, token, body) VALUES (%(thread)s, 9, '', '')",
     "INSERT INTO {s}.migration (version, name) VALUES (99, 'x')",
 ]
 

@@ -13,12 +13,12 @@ from langgraph.checkpoint.base import empty_checkpoint
 from stores import have, shared_project, supabase_server
 
 from charm_checkpoint import Memory, open_memory
-from charm_checkpoint.backends.rpc import STRANGER
 from charm_checkpoint.contract import NewMessages, NewWrites, Query
 from charm_checkpoint.errors import ConfigError, StoreError, StoreUnavailable
 from charm_checkpoint.servers import SupabaseServer
+from charm_checkpoint.stores.supabase.rpc import STRANGER
 from charm_checkpoint.testing import BackendSuite, Conflicts
-from charm_checkpoint.testing.half import BlockingHalf, Half
+from charm_checkpoint.testing.call_modes import BlockingMode, CallMode
 from charm_checkpoint.testing.samples import chunk, new
 
 
@@ -41,7 +41,8 @@ def fill(memory: Memory, thread: str = "t") -> None:
     checkpoint["channel_versions"] = {"secret": 1}
     put = saver.put(config(thread), checkpoint, {"source": "loop", "step": 1, "run_id": "run"}, {"secret": 1})
     saver.put_writes(put, [("secret", "pending")], "task")
-    memory.append_messages(thread, [{"role": "user", "content": "for me alone"}])
+    memory.save_messages(thread, [{"role": "user", "content": "for me alone"}])
+    memory.append_messages(thread, [{"role": "assistant", "content": "for you alone"}])
 
 
 def contents(memory: Memory) -> Any:
@@ -58,8 +59,8 @@ class TestSignedIn(BackendSuite, Conflicts):
         return user_url(server, str(uuid4()))
 
     @pytest.fixture
-    def half(self) -> Half:
-        return BlockingHalf()
+    def mode(self) -> CallMode:
+        return BlockingMode()
 
 
 LEAF = chunk("leaf")
@@ -76,6 +77,7 @@ METHODS: dict[str, Callable[[str], tuple[Any, ...]]] = {
     "copy_thread": lambda thread: (thread, "mine"),
     "messages": lambda thread: (thread,),
     "put_messages": lambda thread: (NewMessages(thread, b"x", b"", [], None),),
+    "append_messages": lambda thread: (thread, b"x"),
     "usage": lambda thread: (thread,),
 }
 

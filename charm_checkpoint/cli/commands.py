@@ -13,17 +13,20 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from charm_checkpoint.errors import CharmError, ConfigError, TypeNotLoaded
-from charm_checkpoint.location import parse_url
-from charm_checkpoint.masking import mask
+from charm_checkpoint.cli.terminal import agreed, echo, echo_error
+from charm_checkpoint.config.masking import mask
+from charm_checkpoint.config.url import as_url, os_path, parse_url
+from charm_checkpoint.errors import CharmError, ConfigError, Later, StoreCorrupt, TypeNotLoaded
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import CheckpointTuple
 
+    from charm_checkpoint.config.url import Location
+    from charm_checkpoint.importers import ImportReport, Progress
     from charm_checkpoint.memory import Memory
-    from charm_checkpoint.official import ImportReport, Progress
+    from charm_checkpoint.saver.threads import ThreadInfo
 
 
 def demo(args: Namespace) -> int:
@@ -37,25 +40,19 @@ def demo(args: Namespace) -> int:
 
 def stores(args: Namespace) -> int:
     """List the kinds of stores."""
-    from charm_checkpoint import registry
+    from charm_checkpoint.config import registry
 
     for scheme, place in registry.available().items():
-        say(f"{scheme}://  {place}")
+        echo(f"{scheme}://  {place}")
         _say_options(scheme)
     return 0
 
 
 def threads(args: Namespace) -> int:
-    """List the threads that have checkpoints, each with its latest."""
-    seen: set[str] = set()
+    """List the threads, each with what its latest checkpoint says of it."""
     with open_store(args) as memory:
-        for found in memory.get_langgraph_checkpointer().list(None):
-            thread = found.config["configurable"]["thread_id"]
-            if thread not in seen:
-                seen.add(thread)
-                say(f"{thread}  {_summary(found)}")
-            if len(seen) == args.limit:
-                break
+        for found in memory.threads(args.limit):
+            echo(f"{'?' if found.thread_id is None else found.thread_id}  {_line(found)}")
     return 0
 
 
@@ -67,11 +64,11 @@ def show(args: Namespace) -> int:
     with open_store(args) as memory:
         for found in memory.get_langgraph_checkpointer().list(_config(args.thread), limit=args.limit):
             count += 1
-            say(f"{found.checkpoint['id']}  {_summary(found)}")
+            echo(f"{found.checkpoint['id']}  {_summary(found)}")
             for channel, value in found.checkpoint["channel_values"].items():
-                say(f"    {channel} = {brief(value)}")
+                echo(f"    {channel} = {brief(value)}")
     if not count:
-        complain(f"the thread {args.thread!r} has no checkpoints")
+        echo_error(f"the thread {args.thread!r} has no checkpoints")
     return 0 if count else 1
 
 
@@ -80,57 +77,74 @@ def messages(args: Namespace) -> int:
     import json
 
     with open_store(args) as memory:
+        if not _is_there(memory, args.thread):
+            return 1
         for message in memory.load_messages(args.thread):
-            say(json.dumps(message, ensure_ascii=True))
+            echo(json.dumps(message, ensure_ascii=True))
     return 0
 
 
 def usage(args: Namespace) -> int:
     """Say how much is stored."""
     with open_store(args) as memory:
+        if args.thread is not None and not _is_there(memory, args.thread):
+            return 1
         found = memory.usage(args.thread)
     for name in ("threads", "checkpoints", "writes", "chunks", "payload_bytes"):
-        say(f"{name.replace('_', ' '):<14}{getattr(found, name):>14,}")
+        echo(f"{name.replace('_', ' '):<14}{getattr(found, name):>14,}")
+    if found.damaged:
+        echo(f"{'damaged':<14}{found.damaged:>14,}")
     return 0
 
 
 def delete(args: Namespace) -> int:
     """Delete a thread, after asking."""
     with open_store(args) as memory:
-        if not (args.yes or _agreed(f"Delete the thread {args.thread!r} from {mask(args.url)}?")):
-            raise ConfigError("nothing was deleted; add --yes to delete without being asked")
+        if not _is_there(memory, args.thread):
+            return 1
+        _ask(args, f"Delete the thread {args.thread!r} from {mask(args.url)}?")
         memory.delete_thread(args.thread)
-    say(f"deleted {args.thread}")
+    echo(f"deleted {args.thread}")
     return 0
 
 
 def prune(args: Namespace) -> int:
-    """Remove old checkpoints."""
+    """Remove old checkpoints, or all, after asking; 1 if a thread is not there or damaged, others are pruned."""
     with open_store(args) as memory:
-        before = [memory.usage(thread).checkpoints for thread in args.threads]
-        memory.get_langgraph_checkpointer().prune(args.threads, strategy=args.strategy)
-        for thread, count in zip(args.threads, before, strict=True):
-            say(f"{thread}: {count} checkpoints before, {memory.usage(thread).checkpoints} now")
-    return 0
+        threads = [thread for thread in args.threads if _is_there(memory, thread)]
+        if args.strategy == "delete" and threads:
+            named = ", ".join(map(repr, threads))
+            _ask(args, f"Delete all checkpoints of {named} from {mask(args.url)}?")
+        before = [_count(memory, thread) for thread in threads]
+        later = Later()
+        with later:
+            memory.get_langgraph_checkpointer().prune(threads, strategy=args.strategy)
+        for thread, count in zip(threads, before, strict=True):
+            echo(f"{thread}: {count} checkpoints before, {_count(memory, thread)} now")
+        later.tell()
+    return 0 if len(threads) == len(args.threads) else 1
 
 
 def copy(args: Namespace) -> int:
     """Copy a thread's checkpoints."""
     with open_store(args) as memory:
+        if not _is_there(memory, args.source):
+            return 1
         memory.get_langgraph_checkpointer().copy_thread(args.source, args.target)
         count = memory.usage(args.target).checkpoints
-    say(f"copied {args.source} to {args.target}: {count} checkpoints")
+    echo(f"copied {args.source} to {args.target}: {count} checkpoints")
     return 0
 
 
 def schema(args: Namespace) -> int:
     """Print a store's tables and functions as SQL, connecting to nothing."""
-    from charm_checkpoint.backends.pg_schema import SCHEMA, script
-    from charm_checkpoint.backends.rpc import supabase_sql
+    from charm_checkpoint.stores.postgres_schema.schema import SCHEMA, script
+    from charm_checkpoint.stores.supabase.rpc import supabase_sql
 
     if not args.url:
         raise ConfigError("name the store: --url postgresql:// or supabase://, or set CHARM_CHECKPOINT_URL")
-    location = parse_url(args.url)
+    with _named(args.url):
+        location = parse_url(args.url)
     make = dict.fromkeys(("postgres", "postgresql"), script)
     make |= dict.fromkeys(("http", "https", "supabase"), supabase_sql)
     if location.scheme not in make:
@@ -139,43 +153,43 @@ def schema(args: Namespace) -> int:
             "Name one with --url postgresql:// or --url supabase://"
         )
     for line in make[location.scheme](location.query.get("schema", SCHEMA)).splitlines():
-        say(line)
+        echo(line)
     return 0
 
 
 def init_charm(args: Namespace) -> int:
     """Write an agent project for Charm."""
-    from charm_checkpoint.charm.scaffold import write_project
+    from charm_checkpoint.hosts.charm.scaffold import write_project
 
-    steps = write_project(Path(args.folder), args.store)
-    say(f"wrote an agent project to {args.folder}; next:")
+    steps = write_project(Path(os_path(args.folder)), args.store)
+    echo(f"wrote an agent project to {args.folder}; next:")
     for step in steps:
-        say(f"    {step}")
+        echo(f"    {step}")
     return 0
 
 
 def import_official(args: Namespace) -> int:
     """Take over threads of LangGraph's own savers; 1 if any was left alone for a reason not asked for."""
     from charm_checkpoint import open_memory
-    from charm_checkpoint.official import import_official
+    from charm_checkpoint.importers import import_official
 
     if not (args.to or args.dry_run):
-        raise ConfigError("name the store that gets the threads: --to sqlite:///agent.db, or set CHARM_CHECKPOINT_TO")
+        raise ConfigError("name the store that gets the threads: --to sqlite:///agent.db")
     _import_modules(args.modules)
     with open_memory("memory://" if args.dry_run else args.to) as memory:
         report = import_official(
             args.source,
             memory,
-            threads=[args.thread] if isinstance(args.thread, str) else args.thread,
+            threads=args.thread,
             schema=args.schema,
             skip_existing=args.skip_existing,
             dry_run=args.dry_run,
             on_progress=_progress(),
         )
     for thread, error in report.failed:
-        complain(mask(f"the thread {thread!r} was left alone: {error}"))
+        echo_error(mask(f"the thread {thread!r} was left alone: {error}"))
     if any(isinstance(error, TypeNotLoaded) for _, error in report.failed):
-        complain("to load the module of a class that the state holds, add --import MODULE")
+        echo_error("to load the module of a class that the state holds, add --import MODULE")
     _say_import(report, "would be taken over" if args.dry_run else "taken over")
     return 1 if report.failed else 0
 
@@ -191,7 +205,7 @@ def _progress() -> Callable[[Progress], None]:
         nonlocal said
         if time.monotonic() - said >= 1:
             said = time.monotonic()
-            complain(
+            echo_error(
                 f"{progress.threads} threads done; {progress.thread!r}: {progress.checkpoints} of {progress.total} "
                 "checkpoints"
             )
@@ -200,28 +214,28 @@ def _progress() -> Callable[[Progress], None]:
 
 
 def _say_import(report: ImportReport, done: str) -> None:
-    say(f"{report.threads} threads {done}: {report.checkpoints:,} checkpoints, {report.writes:,} pending writes")
-    say(f"{report.source_bytes:,} bytes read, {report.stored_bytes:,} stored")
+    echo(f"{report.threads} threads {done}: {report.checkpoints:,} checkpoints, {report.writes:,} pending writes")
+    echo(f"{report.source_bytes:,} bytes read, {report.stored_bytes:,} stored")
     for count, what in (
         (report.unchanged, "were here already"),
         (len(report.skipped), "hold something else here, and were skipped"),
         (len(report.failed), "were left alone"),
     ):
         if count:
-            say(f"{count} threads {what}")
+            echo(f"{count} threads {what}")
 
 
 def _say_options(scheme: str) -> None:
     """Print what a kind of store understands, or what has to be installed first."""
-    from charm_checkpoint import registry
+    from charm_checkpoint.config import registry
 
     try:
         kind = registry.resolve(scheme)
-    except CharmError as error:
-        say(f"    not ready: {error}")
+    except Exception as error:  # a module of another package may raise anything, and hides no other store
+        echo(f"    not ready: {str(error) if isinstance(error, CharmError) else _what(error)}")
         return
     for option in kind.options:
-        say(f"    ?{option.name}=  {option.help}; default {option.default!r}")
+        echo(f"    ?{option.name}=  {option.help}; default {option.default!r}")
 
 
 @contextlib.contextmanager
@@ -232,64 +246,106 @@ def open_store(args: Namespace) -> Iterator[Memory]:
     mistyped name must not make a new one, or pass for one that is empty.
     """
     from charm_checkpoint import open_memory
-    from charm_checkpoint.backends.local import folder_of
 
     if not args.url:
         raise ConfigError("name the store: --url sqlite:///agent.db, or set CHARM_CHECKPOINT_URL")
-    location = parse_url(args.url)
+    with _named(args.url):
+        _check_there(parse_url(as_url(args.url)))
+    _import_modules(args.modules)
+    with _named(args.url):
+        memory = open_memory(args.url)
+    with memory:
+        yield memory
+
+
+def _check_there(location: Location) -> None:
+    from charm_checkpoint.stores.files.store import folder_of
+
     if location.scheme == "sqlite" and location.path != ":memory:" and not Path(location.path).exists():
         raise ConfigError(f"there is no file {location.path}")
     if location.scheme == "file" and not folder_of(location).is_dir():
         raise ConfigError(f"there is no folder {folder_of(location)}")
     if location.scheme == "none":
         raise ConfigError("none:// keeps nothing; name a store that does")
-    _import_modules(args.modules)
-    with open_memory(args.url) as memory:
-        yield memory
 
 
-def say(text: str) -> None:
-    """Print a line, with whatever a terminal could mistake for a command escaped."""
-    _write(sys.stdout, _shown(text))
-
-
-def complain(text: str) -> None:
-    """Print an error on stderr, of more lines than one if it holds a traceback."""
-    _write(sys.stderr, "\n".join(_shown(line) for line in f"charm-checkpoint: {text}".split("\n")))
-
-
-def _write(stream: TextIO, text: str) -> None:
-    encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    stream.flush()
-
-
-def _shown(line: str) -> str:
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
+@contextlib.contextmanager
+def _named(setting: str | None) -> Iterator[None]:
+    """Let an error name the variable that a setting came from."""
+    try:
+        yield
+    except ConfigError as error:
+        variable = getattr(setting, "variable", "")
+        if not variable:
+            raise
+        raise type(error)(f"{variable}: {error}") from error
 
 
 def _import_modules(names: str | None) -> None:
     if not names:
         return
     sys.path.insert(0, os.getcwd())  # as `python -m` does, which a console script does not
-    for name in names.split(","):
-        _import_module(name.strip())
+    source = getattr(names, "variable", "--import")
+    for name in filter(None, map(str.strip, names.split(","))):
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # a module may raise anything
+            raise ConfigError(f"{source} {name}: {_what(error)}") from error
 
 
-def _import_module(name: str) -> None:
+def _what(error: Exception) -> str:
+    return str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+
+
+def _is_there(memory: Memory, thread: str) -> bool:
+    """Tell whether a store holds anything of a thread, damaged or not, and say so if it does not."""
     try:
-        importlib.import_module(name)
-    except ImportError as error:
-        raise ConfigError(f"--import {name}: {error}") from error
+        found = memory.usage(thread)
+    except StoreCorrupt:
+        return True
+    if found.threads or found.damaged:
+        return True
+    echo_error(f"there is no thread {thread!r}")
+    return False
+
+
+def _count(memory: Memory, thread: str) -> str:
+    """Return how many checkpoints a thread has: of one that is damaged, a question mark."""
+    try:
+        found = memory.usage(thread)
+    except StoreCorrupt:
+        return "?"
+    return "?" if found.damaged else str(found.checkpoints)
+
+
+def _ask(args: Namespace, question: str) -> None:
+    if not (args.yes or agreed(question)):
+        raise ConfigError("nothing was deleted; add --yes to delete without being asked")
 
 
 def _config(thread: str) -> Any:
     return {"configurable": {"thread_id": thread}}
 
 
+def _line(found: ThreadInfo) -> str:
+    """Say in a line what a listing shows of a thread."""
+    if found.damage is not None:
+        return f"DAMAGED  {mask(found.damage)}"
+    parts = [
+        f"step {'?' if found.step is None else found.step}" if found.checkpoints else "",
+        found.source or "?" if found.checkpoints else "",
+        f"{found.updated_at:%Y-%m-%d %H:%M:%S}" if found.updated_at else "",
+        f"{found.checkpoints} checkpoints" if found.checkpoints else "",
+        "messages" if found.has_messages else "",
+        found.status or "",
+        found.title or "",
+    ]
+    return "  ".join(part for part in parts if part)
+
+
 def _summary(found: CheckpointTuple) -> str:
     """Say in a line what a checkpoint is, its values left out."""
-    from charm_checkpoint.records import CONFLICT_KEY
+    from charm_checkpoint.saver.records import CONFLICT_KEY
 
     metadata: dict[str, Any] = dict(found.metadata)
     namespace = found.config["configurable"].get("checkpoint_ns")
@@ -302,9 +358,3 @@ def _summary(found: CheckpointTuple) -> str:
         f"CONFLICT with {metadata[CONFLICT_KEY]}" if CONFLICT_KEY in metadata else "",
     ]
     return "  ".join(part for part in parts if part)
-
-
-def _agreed(question: str) -> bool:
-    if not sys.stdin.isatty():
-        return False
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")

@@ -1,7 +1,8 @@
 """The ``charm-checkpoint`` command: look into a store, tidy it, and watch the demo.
 
-Every option can be given by an environment variable too, which its help names. What a command
-needs is imported when it runs, so that help is quick and needs nothing installed.
+A setting, which holds for every command, can be given by an environment variable too, which its
+help names; what is meant for one command cannot. What a command needs is imported when it runs, so
+that help is quick and needs nothing installed.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Any
 
 from charm_checkpoint import __version__
 from charm_checkpoint.cli import commands
-from charm_checkpoint.cli.commands import complain
+from charm_checkpoint.cli.terminal import OutputLost, echo_error, finish, prepare_streams, put, swallow_output, typed
+from charm_checkpoint.config.masking import mask
 from charm_checkpoint.errors import CharmError, ConfigError
-from charm_checkpoint.masking import mask
 
 ENV_PREFIX = "CHARM_CHECKPOINT_"
 
@@ -25,7 +26,17 @@ STRATEGIES = ("keep_latest", "delete")
 
 CHARM_STORES = ("sqlite", "postgres", "redis", "supabase", "local")
 
-TRUE_WORDS = ("1", "true", "yes", "on")
+WORDS = {
+    "": False,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+}
 
 Subparsers = Any
 """What argparse's ``add_subparsers`` returns; its class is private."""
@@ -37,23 +48,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 is success, 1 a failure, 2 a wrong command line or configuration, 130 an interrupt.
     """
     try:
-        args = build_parser().parse_args(argv)
-        return _run(args)
+        if argv is None:
+            prepare_streams()
+            argv = [typed(word) for word in sys.argv[1:]]
+        try:
+            return _run(argv)
+        finally:
+            finish()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader went away, as `head` does. Python would fail again on flushing at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        swallow_output()
+        return 1
+    except OutputLost as error:
+        swallow_output()
+        echo_error(str(error))
         return 1
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(argv: Sequence[str]) -> int:
+    debug = False
     try:
+        args = build_parser().parse_args(argv)
+        debug = args.debug
         code: int = args.command(args)
     except CharmError as error:
-        if args.debug:
+        if debug:
             raise
-        complain(mask(str(error)))
+        echo_error(mask(str(error)))
         return 2 if isinstance(error, ConfigError) else 1
     return code
 
@@ -61,15 +83,25 @@ def _run(args: argparse.Namespace) -> int:
 # ---------------------------------------------------------------------------------- parsers
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose own output is known to be written: argparse passes over an error."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stdout:
+            put(message)
+        else:
+            super()._print_message(message, file)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="charm-checkpoint",
         description="Look into the stores of LangGraph agents, tidy them, and watch the demo.",
         epilog="A store is named by its URL, such as sqlite:///agent.db.",
     )
     parser.add_argument("--version", action="version", version=f"charm-checkpoint {__version__}")
-    add_flag(parser, "--debug", help="show the whole traceback of an error")
+    _add_debug(parser)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     configure_demo(subparsers)
     configure_stores(subparsers)
@@ -109,7 +141,7 @@ def configure_stores(subparsers: Subparsers) -> None:
 
 def configure_threads(subparsers: Subparsers) -> None:
     """Add ``threads``."""
-    parser = add_store_command(subparsers, "threads", commands.threads, "list the threads that have checkpoints")
+    parser = add_store_command(subparsers, "threads", commands.threads, "list the threads and how they stand")
     add_option(parser, "--limit", type=_count, metavar="N", help="list N threads at most")
 
 
@@ -147,6 +179,7 @@ def configure_prune(subparsers: Subparsers) -> None:
     """Add ``prune``."""
     parser = add_store_command(subparsers, "prune", commands.prune, "remove old checkpoints of threads")
     parser.add_argument("threads", metavar="THREAD", nargs="+")
+    add_flag(parser, "--yes", help="do not ask, where all checkpoints are to go")
     add_option(
         parser,
         "--strategy",
@@ -171,7 +204,7 @@ def configure_schema(subparsers: Subparsers) -> None:
     parser = add_command(
         subparsers, "schema", commands.schema, "print the SQL that sets up a Postgres database or Supabase project"
     )
-    add_option(parser, "--url", help="postgresql:// or supabase://, with ?schema=NAME for other than the default")
+    add_setting(parser, "--url", help="postgresql:// or supabase://, with ?schema=NAME for other than the default")
 
 
 def configure_import_official(subparsers: Subparsers) -> None:
@@ -179,7 +212,7 @@ def configure_import_official(subparsers: Subparsers) -> None:
     parser = add_command(
         subparsers, "import-official", commands.import_official, "take over threads of a SqliteSaver or PostgresSaver"
     )
-    parser.add_argument("source", metavar="URL_OR_FILE", help="a SqliteSaver's file, or postgresql://…")
+    parser.add_argument("source", metavar="URL_OR_FILE", help="a SqliteSaver's file, or postgresql://user@host/db")
     add_option(parser, "--to", metavar="URL", help="the store that gets them, such as sqlite:///agent.db")
     add_option(parser, "--thread", action=_Each, metavar="THREAD", help="take over this thread alone; may be repeated")
     add_option(parser, "--schema", metavar="NAME", help="the schema of a PostgresSaver's tables")
@@ -212,14 +245,14 @@ def add_store_command(
 ) -> argparse.ArgumentParser:
     """Add a command that opens a store which is there already."""
     parser = add_command(subparsers, name, command, summary)
-    add_option(parser, "--url", help="the store, such as sqlite:///agent.db")
+    add_setting(parser, "--url", help="the store, such as sqlite:///agent.db")
     add_import(parser)
     return parser
 
 
 def add_import(parser: argparse.ArgumentParser) -> None:
     """Add ``--import``."""
-    add_option(
+    add_setting(
         parser,
         "--import",
         dest="modules",
@@ -231,17 +264,39 @@ def add_import(parser: argparse.ArgumentParser) -> None:
 def add_option(
     parser: argparse.ArgumentParser, name: str, *, help: str, default: str | None = None, **more: Any
 ) -> None:
-    """Add an option whose environment twin takes the place of its default."""
-    variable = _variable(name)
-    shown = f"; default {default}" if default else ""
-    parser.add_argument(name, default=os.environ.get(variable, default), help=f"{help} [{variable}{shown}]", **more)
+    """Add an option of one command, which no variable stands for."""
+    shown = f" [default {default}]" if default else ""
+    parser.add_argument(name, default=default, help=f"{help}{shown}", **more)
 
 
 def add_flag(parser: argparse.ArgumentParser, name: str, *, help: str) -> None:
-    """Add a switch whose environment twin, set to 1, true, yes or on, turns it on."""
+    """Add a switch of one command, which no variable stands for."""
+    parser.add_argument(name, action="store_true", help=help)
+
+
+class Given(str):
+    """A setting's text from the environment; ``variable`` is to be named by an error about it."""
+
+    variable = ""
+
+
+def add_setting(parser: argparse.ArgumentParser, name: str, *, help: str, **more: Any) -> None:
+    """Add an option that its environment variable stands for, in every command that has it."""
     variable = _variable(name)
-    default = os.environ.get(variable, "").lower() in TRUE_WORDS
-    parser.add_argument(name, action="store_true", default=default, help=f"{help} [{variable}]")
+    default = None
+    if os.environ.get(variable):
+        default = Given(typed(os.environ[variable]))
+        default.variable = variable
+    parser.add_argument(name, default=default, help=f"{help} [{variable}]", **more)
+
+
+def _add_debug(parser: argparse.ArgumentParser) -> None:
+    variable = _variable("--debug")
+    default = WORDS.get(os.environ.get(variable, "").strip().lower())
+    if default is None:
+        raise ConfigError(f"{variable} is set to something else than 1 or 0")
+    help = f"show the whole traceback of an error [{variable}]"
+    parser.add_argument("--debug", action="store_true", default=default, help=help)
 
 
 def _variable(option: str) -> str:
@@ -249,11 +304,10 @@ def _variable(option: str) -> str:
 
 
 class _Each(argparse.Action):
-    """Collects an option that may be repeated; given at all, it takes the place of its environment twin."""
+    """Collects an option that may be repeated."""
 
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
-        so_far = getattr(namespace, self.dest)
-        setattr(namespace, self.dest, [*(so_far if isinstance(so_far, list) else ()), values])
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), values])
 
 
 def _count(text: str) -> int:

@@ -155,6 +155,7 @@ class OffsetDatetime(datetime):
 
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> OffsetDatetime:
+        """Return the time by the process's clock."""
         return cls.fromtimestamp(time.time(), tz)
 
 

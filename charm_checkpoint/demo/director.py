@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from urllib.parse import quote
 
 from charm_checkpoint import open_memory
-from charm_checkpoint.backends.local import folder_of
+from charm_checkpoint.config.masking import mask
+from charm_checkpoint.config.url import parse_url
 from charm_checkpoint.demo.device import Device, Job
 from charm_checkpoint.errors import ConfigError, MissingExtra
-from charm_checkpoint.location import parse_url
-from charm_checkpoint.masking import mask
+from charm_checkpoint.runtime.packed_program import need_interpreter
+from charm_checkpoint.stores.files.store import folder_of
 
 if TYPE_CHECKING:
     from charm_checkpoint.demo.check import Check, Outcome
@@ -223,7 +224,7 @@ def _run(url: str, folder: Path, thread: str, delay: float, screen: Screen) -> l
     from charm_checkpoint.demo.check import check
 
     with open_memory(url) as memory:
-        if not memory.store.backend.abilities.processes:
+        if not memory.store.backend.capabilities.processes:
             raise ConfigError(f"the demo needs a store that several processes can share; {mask(url)} is not one")
         deadline = time.monotonic() + TIME_LIMIT + 30 * delay
         outcome = Story(url, memory, folder, thread, delay, screen, deadline).tell()
@@ -246,6 +247,7 @@ def _verdict(checks: list[Check], screen: Screen) -> int:
 
 
 def _require_langgraph() -> None:
+    need_interpreter("the demo")
     try:
         importlib.import_module("langgraph.graph")
     except ImportError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from charm_checkpoint import registry
+from charm_checkpoint.config import registry
 from charm_checkpoint.errors import ConfigError
 
 

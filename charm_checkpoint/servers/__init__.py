@@ -10,6 +10,7 @@ is stopped, when its ``with`` block ends and when this process ends, be it kille
         ...
 
 They are for trying things out: on one machine, without backups, access left open to its users.
+A `Proxy` in front of one is a network that is slow, cuts connections, swallows bytes and counts.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from charm_checkpoint.servers.cluster import ValkeyCluster, valkey_cluster
 from charm_checkpoint.servers.lite import SupabaseServer, supabase
 from charm_checkpoint.servers.pooler import PgBouncerServer, pgbouncer
 from charm_checkpoint.servers.postgresql import PostgresServer, postgres
+from charm_checkpoint.servers.proxy import Proxy
 from charm_checkpoint.servers.sentinel import ValkeySentinel, valkey_sentinel
 from charm_checkpoint.servers.valkey_node import ValkeyServer, valkey
 
 __all__ = [
     "PgBouncerServer",
     "PostgresServer",
+    "Proxy",
     "SupabaseServer",
     "ValkeyCluster",
     "ValkeySentinel",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from charm_checkpoint.errors import MissingServer, ServerFailed
+from charm_checkpoint.runtime.lifecycle import OwnerProcess
 from charm_checkpoint.servers.account import Account, require_way
 from charm_checkpoint.servers.process import Job, Process, clean_environment
 
@@ -45,7 +46,7 @@ class Server:
 
     title: ClassVar[str]
     signal: ClassVar[str] = "SIGTERM"
-    patience: ClassVar[float] = 30.0
+    start_timeout: ClassVar[float] = 30.0
     """Seconds to wait for it to start."""
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, account: Account | None = None) -> None:
@@ -56,7 +57,7 @@ class Server:
         self._temporary = folder is None
         self.folder = self._make_folder(folder)
         self._process: Process | None = None
-        self._owner = os.getpid()
+        self._owner = OwnerProcess()
 
     # ------------------------------------------------------------- what each kind of server says
 
@@ -112,7 +113,7 @@ class Server:
 
     def stop(self) -> None:
         """Stop it, and remove its folder unless that was given; without effect when it is stopped already."""
-        if os.getpid() != self._owner:
+        if not self._owner.is_current():
             return
         atexit.unregister(self.stop)
         if self._process is not None:
@@ -149,12 +150,12 @@ class Server:
         user, group = (self._account.user, self._account.group) if self._account else (None, None)
         job = Job(self._command(), self._environment(), str(self.folder), self.signal, remove, user, group)
         self._process = Process(job, self.log)
-        limit = time.monotonic() + self.patience
+        limit = time.monotonic() + self.start_timeout
         while not self._is_ready():
             if not self._process.running:
                 raise self._failure("ended while it started")
             if time.monotonic() > limit:
-                raise self._failure(f"did not start within {self.patience:.0f} s")
+                raise self._failure(f"did not start within {self.start_timeout:.0f} s")
             time.sleep(0.01)
 
     def _failure(self, what: str, output: str | None = None) -> ServerFailed:
@@ -196,12 +197,12 @@ def answers(port: int) -> bool:
         return client.connect_ex((HOST, port)) == 0
 
 
-def await_true(condition: Callable[[], bool], otherwise: str, patience: float = 30.0) -> None:
-    """Wait until a condition holds; raise `ServerFailed` with ``otherwise`` after ``patience`` seconds."""
-    limit = time.monotonic() + patience
+def await_true(condition: Callable[[], bool], otherwise: str, timeout: float = 30.0) -> None:
+    """Wait until a condition holds; raise `ServerFailed` with ``otherwise`` after ``timeout`` seconds."""
+    limit = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > limit:
-            raise ServerFailed(f"{otherwise} within {patience:.0f} s")
+            raise ServerFailed(f"{otherwise} within {timeout:.0f} s")
         time.sleep(0.02)
 
 

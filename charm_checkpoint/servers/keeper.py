@@ -25,7 +25,7 @@ Job = dict[str, Any]
 LOOK = 0.25
 """Seconds between looks at whether the server and the parent still live."""
 
-PATIENCE = 10.0
+STOP_TIMEOUT = 10.0
 """Seconds a server has to end before it is killed."""
 
 INPUT = 0
@@ -37,7 +37,9 @@ LINUX = sys.platform == "linux"
 
 def main() -> int:
     """Keep one server."""
-    for name in ("SIGTERM", "SIGHUP"):
+    # A shell's background commands, and what they start, ignore SIGQUIT, which ends some servers: what has a handler
+    # here begins with the default there.
+    for name in ("SIGTERM", "SIGHUP", "SIGQUIT"):
         signal.signal(getattr(signal, name), lambda *_: sys.exit(1))
     # A fork of the parent may hold the pipe open after the parent is gone, so that is not asked alone.
     parent = os.getppid()
@@ -117,7 +119,7 @@ def end(server: subprocess.Popen[Any], name: str) -> None:
 
 def wait_while(condition: Callable[[], bool]) -> None:
     """Wait while a condition holds, but not for ever."""
-    limit = time.monotonic() + PATIENCE
+    limit = time.monotonic() + STOP_TIMEOUT
     while condition() and time.monotonic() < limit:
         time.sleep(0.005)
 

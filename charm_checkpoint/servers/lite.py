@@ -90,7 +90,7 @@ class SupabaseServer(Server):
         Unless another is given, it is the one that ``charm-checkpoint schema`` prints.
         """
         if sql is None:
-            from charm_checkpoint.backends.rpc import supabase_sql
+            from charm_checkpoint.stores.supabase.rpc import supabase_sql
 
             sql = supabase_sql()
         self.postgres.execute(sql, self.database.rpartition("/")[2])

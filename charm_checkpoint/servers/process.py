@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from charm_checkpoint.runtime.packed_program import need_interpreter
 from charm_checkpoint.servers import keeper
 from charm_checkpoint.servers.account import Account
 
@@ -35,6 +36,7 @@ class Process:
     """A running server; ``pid`` is its process id, 0 if it could not be started at all."""
 
     def __init__(self, job: Job, log: Path) -> None:
+        need_interpreter("a server's keeper")
         # A session of its own: Ctrl-C in a terminal or notebook is not meant for the server.
         with log.open("ab") as stderr:
             self._keeper = subprocess.Popen(

@@ -1,6 +1,6 @@
 """The contract suite: tests that every store must pass, for authors of stores.
 
-A test module adopts it with a class and one fixture, which returns the URL of a new, empty store for each test:
+A test module adopts it with a class and one fixture, which returns the URL of a new, empty store for each test::
 
     import pytest
     from charm_checkpoint.testing import ContractSuite
@@ -10,8 +10,8 @@ A test module adopts it with a class and one fixture, which returns the URL of a
         def url(self, tmp_path):
             return f"mystore://{tmp_path}/db"
 
-Each test is written once and runs in both halves, blocking and async. What a store does not declare in its
-`Abilities` is skipped, and says so. Nothing but pytest is needed; tests with graphs need langgraph and are skipped
+Each test is written once and runs in both modes, blocking and async. What a store does not declare in its
+`Capabilities` is skipped, and says so. Nothing but pytest is needed; tests with graphs need langgraph and are skipped
 without it.
 """
 
@@ -20,32 +20,55 @@ from __future__ import annotations
 import pytest
 
 _MODULES = (
+    "accidents",
     "backend_checkpoints",
     "backend_threads",
     "base",
+    "changing",
     "conflicts",
+    "contexts",
+    "damage",
+    "foreign",
+    "large",
     "messages",
+    "plain_types",
     "runs",
     "samples",
     "saver_lists",
     "saver_methods",
+    "scenarios",
     "sharing",
     "texts",
+    "thread_lists",
+    "thread_names",
+    "thread_turns",
+    "write_cases",
+    "write_rule",
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _MODULES))
 
+from charm_checkpoint.testing.accidents import Closing, Forks, Interrupts  # noqa: E402
 from charm_checkpoint.testing.backend_checkpoints import BackendCheckpoints, BackendPages  # noqa: E402
 from charm_checkpoint.testing.backend_threads import BackendMessages, BackendThreads  # noqa: E402
+from charm_checkpoint.testing.changing import Changing  # noqa: E402
 from charm_checkpoint.testing.conflicts import Conflicts, Deletion, NoConflicts  # noqa: E402
+from charm_checkpoint.testing.contexts import Streams  # noqa: E402
+from charm_checkpoint.testing.damage import Damage  # noqa: E402
+from charm_checkpoint.testing.foreign import ForeignValues  # noqa: E402
+from charm_checkpoint.testing.large import Large  # noqa: E402
 from charm_checkpoint.testing.messages import Growth, Messages  # noqa: E402
+from charm_checkpoint.testing.plain_types import Depth, PlainTypes  # noqa: E402
 from charm_checkpoint.testing.runs import Pruned, Runs  # noqa: E402
 from charm_checkpoint.testing.saver_lists import DeltaHistory, SaverFilters, SaverLists  # noqa: E402
 from charm_checkpoint.testing.saver_methods import PendingWrites, SaverMethods  # noqa: E402
 from charm_checkpoint.testing.sharing import NoCaps, Processes, Sharing  # noqa: E402
 from charm_checkpoint.testing.texts import AnyText, DataIsNotCode, Paths  # noqa: E402
+from charm_checkpoint.testing.thread_lists import BackendThreadLists, ThreadLists  # noqa: E402
+from charm_checkpoint.testing.thread_names import ThreadNames  # noqa: E402
+from charm_checkpoint.testing.write_rule import WriteRule  # noqa: E402
 
 
-class BackendSuite(BackendCheckpoints, BackendPages, BackendThreads, BackendMessages):
+class BackendSuite(BackendCheckpoints, BackendPages, WriteRule, BackendThreads, BackendThreadLists, BackendMessages):
     """What a backend does with records: start here with a new store."""
 
 
@@ -54,10 +77,34 @@ class SaverSuite(SaverMethods, PendingWrites, SaverLists, SaverFilters, DeltaHis
 
 
 class GuaranteeSuite(
-    Runs, Pruned, Conflicts, NoConflicts, Deletion, AnyText, DataIsNotCode, Paths, Sharing, Processes, NoCaps, Growth
+    Runs,
+    ThreadLists,
+    ThreadNames,
+    Changing,
+    Large,
+    Damage,
+    Pruned,
+    Conflicts,
+    NoConflicts,
+    Deletion,
+    Streams,
+    AnyText,
+    DataIsNotCode,
+    Paths,
+    PlainTypes,
+    ForeignValues,
+    Depth,
+    Sharing,
+    Processes,
+    NoCaps,
+    Growth,
 ):
     """What users are promised, shown by real graphs and awkward values."""
 
 
-class ContractSuite(BackendSuite, SaverSuite, GuaranteeSuite, Messages):
+class AccidentSuite(Interrupts, Closing, Forks):
+    """What goes wrong around a store: the calls after it work."""
+
+
+class ContractSuite(BackendSuite, SaverSuite, GuaranteeSuite, AccidentSuite, Messages):
     """All of it; a subclass adds the fixture ``url``."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from charm_checkpoint.contract import NewWrites, Query, Reply, ThreadState
+from charm_checkpoint.contract import NewWrites, Query, ThreadState, WriteResult
 from charm_checkpoint.testing.base import Suite
-from charm_checkpoint.testing.half import Steps
+from charm_checkpoint.testing.call_modes import PlansInMode
 from charm_checkpoint.testing.samples import chunk, new
 
 
@@ -18,7 +18,7 @@ def writes(body: bytes, id: str = "a", *, ns: str = "", seen_deletes: int | None
     return NewWrites("t", ns, id, body, seen_deletes)
 
 
-def listed(backend: Steps, query: Query, size: int = 100) -> list[str]:
+def listed(backend: PlansInMode, query: Query, size: int = 100) -> list[str]:
     """Return the ids of a whole listing, read ``size`` at a time."""
     found: list[str] = []
     after: Any = None
@@ -34,14 +34,14 @@ def listed(backend: Steps, query: Query, size: int = 100) -> list[str]:
 class BackendCheckpoints(Suite):
     """Committing and finding checkpoints."""
 
-    def test_setup_may_be_repeated(self, backend: Steps) -> None:
+    def test_setup_may_be_repeated(self, backend: PlansInMode) -> None:
         backend.put(new("a"))
         for _ in range(2):
             backend.setup()
             assert backend.is_current() is True
         assert backend.find("t", "", "a").row.id == "a"
 
-    def test_a_thread_never_heard_of_is_all_zeros(self, backend: Steps) -> None:
+    def test_a_thread_never_heard_of_is_all_zeros(self, backend: PlansInMode) -> None:
         found = backend.find("nobody", "", None)
         assert (found.state, found.head, found.row, list(found.writes)) == (ThreadState(), None, None, [])
         assert backend.find("nobody", "", "x").row is None
@@ -49,7 +49,7 @@ class BackendCheckpoints(Suite):
         assert list(backend.page(Query("nobody"), None, 10).items) == []
         assert dict(backend.chunks("nobody", [b"x" * 16])) == {}
 
-    def test_put_stores_every_field(self, backend: Steps) -> None:
+    def test_put_stores_every_field(self, backend: PlansInMode) -> None:
         leaf = chunk("leaf")
         reply = backend.put(new("a", "before", ns="n", body=b"\0body\xff", chunks=[leaf]))
         assert (reply.outcome, reply.head, reply.conflict) == ("stored", None, False)
@@ -58,7 +58,7 @@ class BackendCheckpoints(Suite):
         assert (bytes(row.body), bytes(row.roots), row.conflict) == (b"\0body\xff", leaf.address, None)
         assert backend.find("t", "", "a").row is None
 
-    def test_the_last_committed_is_the_head_whatever_its_id(self, backend: Steps) -> None:
+    def test_the_last_committed_is_the_head_whatever_its_id(self, backend: PlansInMode) -> None:
         assert backend.put(new("9")).head is None
         assert backend.put(new("5", "9")).head == "9"
         assert backend.put(new("7", "5")).head == "5"
@@ -68,7 +68,7 @@ class BackendCheckpoints(Suite):
         assert [item.head for item in rows] == ["7"] * 3
         assert sorted(rows, key=lambda item: item.row.seq) == rows
 
-    def test_every_change_moves_the_threads_seq(self, backend: Steps) -> None:
+    def test_every_change_moves_the_threads_seq(self, backend: PlansInMode) -> None:
         seqs = [
             backend.put(new("a")).state.seq,
             backend.put(new("a")).state.seq,
@@ -79,7 +79,7 @@ class BackendCheckpoints(Suite):
         assert seqs == sorted(set(seqs))
         assert seqs[0] > 0
 
-    def test_replacing_keeps_the_commit_number_and_the_head(self, backend: Steps) -> None:
+    def test_replacing_keeps_the_commit_number_and_the_head(self, backend: PlansInMode) -> None:
         backend.put(new("a"))
         backend.put(new("b", "a"))
         before = backend.find("t", "", "a").row
@@ -90,7 +90,7 @@ class BackendCheckpoints(Suite):
         assert listed(backend, Query("t")) == ["b", "a"]
         assert set(backend.chunks("t", [chunk("c").address])) == {chunk("c").address}
 
-    def test_a_stale_base_writes_nothing(self, backend: Steps) -> None:
+    def test_a_stale_base_writes_nothing(self, backend: PlansInMode) -> None:
         backend.put(new("a", chunks=[chunk("x")]))
         assert backend.put(new("b", "a", base_sweeps=0)).outcome == "stored"
         state = backend.remove("t", [("", "a")], None).state
@@ -100,7 +100,7 @@ class BackendCheckpoints(Suite):
         assert not backend.chunks("t", [chunk("y").address])
         assert backend.put(new("c", "b", base_sweeps=state.sweeps)).outcome == "stored"
 
-    def test_a_run_from_before_a_delete_is_refused(self, backend: Steps) -> None:
+    def test_a_run_from_before_a_delete_is_refused(self, backend: PlansInMode) -> None:
         backend.put(new("a", seen_deletes=0))
         state = backend.delete_thread("t")
         assert (state.deletes, state.sweeps > 0) == (1, True)
@@ -110,7 +110,7 @@ class BackendCheckpoints(Suite):
         assert backend.find("t", "", None).row is None
         assert backend.put(new("b", seen_deletes=1)).outcome == "stored"
 
-    def test_an_unknown_parent_after_a_delete_is_refused(self, backend: Steps) -> None:
+    def test_an_unknown_parent_after_a_delete_is_refused(self, backend: PlansInMode) -> None:
         backend.put(new("a"))
         backend.delete_thread("t")
         assert backend.put(new("b", "a")).outcome == "deleted"
@@ -119,12 +119,12 @@ class BackendCheckpoints(Suite):
         assert backend.put(new("d", "c")).outcome == "stored"
         assert backend.put_writes(writes(b"w", "d")).outcome == "stored"
 
-    def test_an_unknown_parent_of_a_thread_never_deleted_is_fine(self, backend: Steps) -> None:
+    def test_an_unknown_parent_of_a_thread_never_deleted_is_fine(self, backend: PlansInMode) -> None:
         assert backend.put(new("b", "elsewhere")).outcome == "stored"
         assert backend.find("t", "", "b").row.parent == "elsewhere"
 
     @pytest.mark.parametrize("parent", [None, "a", "unknown"])
-    def test_a_conflict_is_marked(self, backend: Steps, parent: str | None) -> None:
+    def test_a_conflict_is_marked(self, backend: PlansInMode, parent: str | None) -> None:
         backend.put(new("a"))
         backend.put(new("b", "a"))
         reply = backend.put(new("c", parent))
@@ -133,22 +133,22 @@ class BackendCheckpoints(Suite):
         assert (found.row.id, found.row.conflict, found.row.parent) == ("c", "b", parent)
         assert [item.row.conflict for item in backend.page(Query("t"), None, 9).items] == ["b", None, None]
 
-    def test_a_mark_stays_when_its_checkpoint_is_replaced(self, backend: Steps) -> None:
+    def test_a_mark_stays_when_its_checkpoint_is_replaced(self, backend: PlansInMode) -> None:
         for record in (new("a"), new("b", "a"), new("c", "a"), new("c", "a", body=b"again")):
             backend.put(record)
         row = backend.find("t", "", "c").row
         assert (row.conflict, bytes(row.body)) == ("b", b"again")
 
-    def test_a_conflict_is_refused(self, backend: Steps) -> None:
+    def test_a_conflict_is_refused(self, backend: PlansInMode) -> None:
         backend.put(new("a"))
         state = backend.put(new("b", "a")).state
         reply = backend.put(new("c", "a", chunks=[chunk("x")], on_conflict="raise"))
-        assert reply == Reply("conflict", state, "b", conflict=True)
+        assert reply == WriteResult("conflict", state, "b", conflict=True)
         assert backend.find("t", "", None).head == "b"
         assert backend.find("t", "", "c").row is None
         assert not backend.chunks("t", [chunk("x").address])
 
-    def test_what_is_no_conflict(self, backend: Steps) -> None:
+    def test_what_is_no_conflict(self, backend: PlansInMode) -> None:
         backend.put(new("a", on_conflict="raise"))
         replies = [
             backend.put(new("b", "a", on_conflict="raise")),
@@ -160,7 +160,7 @@ class BackendCheckpoints(Suite):
         assert [(reply.outcome, reply.conflict) for reply in replies] == [("stored", False)] * 5
         assert backend.find("t", "", "c").row.conflict is None
 
-    def test_threads_and_namespaces_are_apart(self, backend: Steps) -> None:
+    def test_threads_and_namespaces_are_apart(self, backend: PlansInMode) -> None:
         for thread in ("t", "u"):
             for ns in ("", "n"):
                 backend.put(new("a", thread=thread, ns=ns, body=f"{thread} {ns}".encode()))
@@ -169,7 +169,7 @@ class BackendCheckpoints(Suite):
         assert bytes(backend.find("t", "n", "a").row.body) == b"t n"
         assert backend.find("u", "n", "a").row is None
 
-    def test_writes_keep_their_order_and_may_come_first(self, backend: Steps) -> None:
+    def test_writes_keep_their_order_and_may_come_first(self, backend: PlansInMode) -> None:
         bodies = [b"3", b"1", b"", b"2", b"\0"]
         for body in bodies[:3]:
             assert backend.put_writes(writes(body)).outcome == "stored"
@@ -185,13 +185,13 @@ class BackendCheckpoints(Suite):
         [bare] = backend.page(Query("t"), None, 9, writes=False).items
         assert (list(bare.writes), bytes(bare.row.body)) == ([], b"body of a")
 
-    def test_writes_stay_when_their_checkpoint_is_replaced(self, backend: Steps) -> None:
+    def test_writes_stay_when_their_checkpoint_is_replaced(self, backend: PlansInMode) -> None:
         backend.put(new("a"))
         backend.put_writes(writes(b"w"))
         backend.put(new("a", body=b"again"))
         assert list(map(bytes, backend.find("t", "", "a").writes)) == [b"w"]
 
-    def test_ancestors_are_nearest_first(self, backend: Steps) -> None:
+    def test_ancestors_are_nearest_first(self, backend: PlansInMode) -> None:
         for id, parent in (("a", "gone"), ("b", "a"), ("fork", "a"), ("c", "b")):
             backend.put(new(id, parent, on_conflict="allow"))
             backend.put_writes(writes(id.encode(), id))
@@ -205,13 +205,13 @@ class BackendCheckpoints(Suite):
         assert [id for id, _ in line("c", 2)] == ["c", "b"]
         assert line("unknown", 10) == []
 
-    def test_ancestors_that_turn_in_a_circle_end(self, backend: Steps) -> None:
+    def test_ancestors_that_turn_in_a_circle_end(self, backend: PlansInMode) -> None:
         for id, parent in (("a", "c"), ("b", "a"), ("c", "b"), ("self", "self")):
             backend.put(new(id, parent, on_conflict="allow"))
         assert [item.row.id for item in backend.ancestors("t", "", "c", 50)] == ["c", "b", "a"]
         assert [item.row.id for item in backend.ancestors("t", "", "self", 50)] == ["self"]
 
-    def test_chunks_come_by_address_and_stay_within_their_thread(self, backend: Steps) -> None:
+    def test_chunks_come_by_address_and_stay_within_their_thread(self, backend: PlansInMode) -> None:
         leaf = chunk("leaf")
         top = chunk("top", leaf.address)
         backend.put(new("a", chunks=[leaf, top], roots=top.address))
@@ -224,7 +224,7 @@ class BackendCheckpoints(Suite):
         assert dict(backend.chunks("t", [leaf.address], messages=True)) == {}
         assert dict(backend.chunks("t", [])) == {}
 
-    def test_many_chunks_at_once(self, backend: Steps) -> None:
+    def test_many_chunks_at_once(self, backend: PlansInMode) -> None:
         pieces = [chunk(f"piece {n}") for n in range(2500)]
         backend.put(new("a", chunks=pieces, roots=b"".join(piece.address for piece in pieces)))
         found = backend.chunks("t", [piece.address for piece in pieces])
@@ -235,45 +235,45 @@ class BackendPages(Suite):
     """Listing checkpoints."""
 
     @pytest.fixture
-    def filled(self, backend: Steps) -> Steps:
+    def filled(self, backend: PlansInMode) -> PlansInMode:
         """Return a store whose ids sort otherwise than their commits, in two namespaces."""
         for id, ns in (("d", ""), ("x", "n"), ("a", ""), ("c", ""), ("y", "n"), ("b", "")):
             backend.put(new(id, ns=ns, on_conflict="allow", tags=id.encode() * 4 + b"same"))
         backend.put(new("other", thread="u", tags=b"dddd"))
         return backend
 
-    @pytest.mark.parametrize("size", [1, 2, 3, 6, 100])
-    def test_the_last_committed_comes_first(self, filled: Steps, size: int) -> None:
-        assert listed(filled, Query("t"), size) == ["b", "y", "c", "a", "x", "d"]
-        assert listed(filled, Query("t", ""), size) == ["b", "c", "a", "d"]
-        assert listed(filled, Query("t", "n"), size) == ["y", "x"]
-        assert sorted(listed(filled, Query(), size)) == ["a", "b", "c", "d", "other", "x", "y"]
-        assert [id for id in listed(filled, Query(), size) if id != "other"] == listed(filled, Query("t"), size)
+    def test_the_last_committed_comes_first(self, filled: PlansInMode) -> None:
+        for size in (1, 2, 3, 6, 100):
+            assert listed(filled, Query("t"), size) == ["b", "y", "c", "a", "x", "d"]
+            assert listed(filled, Query("t", ""), size) == ["b", "c", "a", "d"]
+            assert listed(filled, Query("t", "n"), size) == ["y", "x"]
+            assert sorted(listed(filled, Query(), size)) == ["a", "b", "c", "d", "other", "x", "y"]
+            assert [id for id in listed(filled, Query(), size) if id != "other"] == listed(filled, Query("t"), size)
 
-    def test_one_by_its_id(self, filled: Steps) -> None:
+    def test_one_by_its_id(self, filled: PlansInMode) -> None:
         assert listed(filled, Query("t", "", "a")) == ["a"]
         assert listed(filled, Query("t", "n", "a")) == []
         assert listed(filled, Query(id="other")) == ["other"]
 
-    @pytest.mark.parametrize("size", [1, 2, 100])
-    def test_before_a_stored_id_goes_by_commits(self, filled: Steps, size: int) -> None:
-        assert listed(filled, Query("t", "", before="c", before_thread="t"), size) == ["a", "d"]
-        assert listed(filled, Query("t", "", before="d", before_thread="t"), size) == []
+    def test_before_a_stored_id_goes_by_commits(self, filled: PlansInMode) -> None:
+        for size in (1, 2, 100):
+            assert listed(filled, Query("t", "", before="c", before_thread="t"), size) == ["a", "d"]
+            assert listed(filled, Query("t", "", before="d", before_thread="t"), size) == []
 
-    def test_before_may_name_a_checkpoint_of_another_namespace(self, filled: Steps) -> None:
+    def test_before_may_name_a_checkpoint_of_another_namespace(self, filled: PlansInMode) -> None:
         assert listed(filled, Query("t", "", before="y", before_thread="t")) == ["c", "a", "d"]
         assert listed(filled, Query("t", before="x", before_thread="t")) == ["d"]
 
-    def test_before_an_unknown_id_goes_by_ids(self, filled: Steps) -> None:
+    def test_before_an_unknown_id_goes_by_ids(self, filled: PlansInMode) -> None:
         assert listed(filled, Query("t", "", before="bb", before_thread="t")) == ["b", "a"]
         assert listed(filled, Query("t", "", before="other", before_thread="t")) == ["b", "c", "a", "d"]
 
-    def test_tags_leave_out_none_that_has_them(self, filled: Steps) -> None:
+    def test_tags_leave_out_none_that_has_them(self, filled: PlansInMode) -> None:
         assert set(listed(filled, Query("t", tags=(b"aaaa",)))) >= {"a"}
         assert set(listed(filled, Query("t", tags=(b"same", b"cccc")))) >= {"c"}
         assert listed(filled, Query("t", tags=(b"same",))) == ["b", "y", "c", "a", "x", "d"]
 
-    def test_a_page_sees_each_checkpoint_once_while_others_commit(self, filled: Steps) -> None:
+    def test_a_page_sees_each_checkpoint_once_while_others_commit(self, filled: PlansInMode) -> None:
         first = filled.page(Query("t"), None, 2)
         filled.put(new("e", "b"))
         rest = filled.page(Query("t"), first.next, 100)

@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from charm_checkpoint.contract import capabilities
 from charm_checkpoint.memory import Memory
-from charm_checkpoint.testing.half import HALVES, Half, Steps, Twin
+from charm_checkpoint.testing.call_modes import CALL_MODES, CallMode, InMode, PlansInMode
 
 Open: TypeAlias = Callable[..., Memory]
 
@@ -18,15 +19,15 @@ Open: TypeAlias = Callable[..., Memory]
 class Suite:
     """Fixtures that every part of the suite builds on; ``url`` is the adopter's."""
 
-    @pytest.fixture(params=list(HALVES))
-    def half(self, request: pytest.FixtureRequest) -> Iterator[Half]:
+    @pytest.fixture(params=list(CALL_MODES))
+    def mode(self, request: pytest.FixtureRequest) -> Iterator[CallMode]:
         """Yield one way of calling, blocking or async."""
-        half = HALVES[request.param]()
-        yield half
-        half.close()
+        mode = CALL_MODES[request.param]()
+        yield mode
+        mode.close()
 
     @pytest.fixture
-    def opened(self, url: str, half: Half) -> Iterator[Open]:
+    def opened(self, url: str, mode: CallMode) -> Iterator[Open]:
         """Yield a function that opens the store, with options; what it opened is closed after the test."""
         memories: list[Memory] = []
 
@@ -38,7 +39,7 @@ class Suite:
         for memory in memories:
             leased = getattr(memory.store.driver, "leased", None)
             assert leased is None or leased() == 0, "a connection was not given back"
-            Twin(memory, half).close()
+            InMode(memory, mode).close()
 
     @pytest.fixture
     def memory(self, opened: Open) -> Memory:
@@ -48,24 +49,24 @@ class Suite:
     @pytest.fixture
     def second(self, opened: Open, memory: Memory) -> Memory:
         """Return the store opened once more, as another process would."""
-        if not memory.store.backend.abilities.processes:
+        if not capabilities(memory.store.backend).processes:
             pytest.skip("this store does not declare the ability `processes`")
         return opened()
 
     @pytest.fixture
-    def saver(self, memory: Memory, half: Half) -> Twin:
-        """Return the store's checkpointer, called by this half."""
-        return Twin(memory.get_langgraph_checkpointer(), half)
+    def saver(self, memory: Memory, mode: CallMode) -> InMode:
+        """Return the store's checkpointer, called in this mode."""
+        return InMode(memory.get_langgraph_checkpointer(), mode)
 
     @pytest.fixture
-    def strict(self, opened: Open, half: Half) -> Twin:
-        """Return a checkpointer that refuses conflicts, called by this half."""
-        return Twin(opened(on_conflict="raise").get_langgraph_checkpointer(), half)
+    def strict(self, opened: Open, mode: CallMode) -> InMode:
+        """Return a checkpointer that refuses conflicts, called in this mode."""
+        return InMode(opened(on_conflict="raise").get_langgraph_checkpointer(), mode)
 
     @pytest.fixture
-    def backend(self, memory: Memory, half: Half) -> Steps:
-        """Return the store's plans, run by this half."""
-        return Steps(memory.store, half)
+    def backend(self, memory: Memory, mode: CallMode) -> PlansInMode:
+        """Return the store's plans, run in this mode."""
+        return PlansInMode(memory.store, mode)
 
     @pytest.fixture
     def graphs(self) -> Any:
@@ -74,11 +75,11 @@ class Suite:
         return import_module("charm_checkpoint.testing.graphs")
 
     @pytest.fixture
-    def asking(self, graphs: Any, half: Half) -> Any:
+    def asking(self, graphs: Any, mode: CallMode) -> Any:
         """Return the module of sample graphs, for those that interrupt.
 
         LangGraph cannot do that in async code before Python 3.11, whose tasks can be given a context.
         """
-        if half.name == "async" and sys.version_info < (3, 11):
+        if mode.name == "async" and sys.version_info < (3, 11):
             pytest.skip("interrupts in async code need Python 3.11")
         return graphs

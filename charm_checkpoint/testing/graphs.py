@@ -12,7 +12,7 @@ from langgraph.graph import END, START, StateGraph, add_messages
 from langgraph.types import Command, Send, interrupt
 from typing_extensions import TypedDict
 
-__all__ = ["Command", "branching", "chat", "counting", "delta", "nested", "paused"]
+__all__ = ["Command", "between", "branching", "chat", "counting", "delta", "meddling", "nested", "paused"]
 
 
 class Chat(TypedDict):
@@ -29,6 +29,13 @@ class Log(TypedDict):
 
 def _concat(state: list[Any], updates: list[list[Any]]) -> list[Any]:
     return [*state, *(item for update in updates for item in update)]
+
+
+class Done(TypedDict):
+    """What was done, by name, and the number of steps taken."""
+
+    done: dict[str, Any]
+    step: int
 
 
 class Delta(TypedDict):
@@ -48,19 +55,19 @@ def chat(saver: Any) -> Any:
     return StateGraph(Chat).add_node(answer).add_edge(START, "answer").compile(checkpointer=saver)
 
 
-def counting(saver: Any, meddle: Callable[[str], None] = lambda node: None) -> Any:
-    """Return a graph of three nodes in a row that log their names, calling ``meddle`` in each."""
+def _logging(name: str, interfere: Callable[[str], None], key: str = "log") -> Any:
+    def log(state: Log) -> Any:
+        interfere(name)
+        return {key: [name]}
 
-    def node(name: str) -> Any:
-        def log(state: Log) -> Any:
-            meddle(name)
-            return {"log": [name]}
+    return log
 
-        return log
 
+def counting(saver: Any, interfere: Callable[[str], None] = lambda node: None, key: str = "log") -> Any:
+    """Return a graph of three nodes in a row that log their names, under ``key``, calling ``interfere`` in each."""
     graph = StateGraph(Log)
     for name in ("one", "two", "three"):
-        graph.add_node(name, node(name))
+        graph.add_node(name, _logging(name, interfere, key))
     graph.add_edge(START, "one").add_edge("one", "two").add_edge("two", "three").add_edge("three", END)
     return graph.compile(checkpointer=saver)
 
@@ -103,6 +110,28 @@ def nested(saver: Any, *, stable: bool = False, pause: bool = False) -> Any:
     sub = StateGraph(Log).add_node(inner).add_edge(START, "inner").compile(checkpointer=stable or None)
     graph = StateGraph(Log).add_node("sub", sub).add_node(after)
     return graph.add_edge(START, "sub").add_edge("sub", "after").compile(checkpointer=saver)
+
+
+def between(saver: Any, interfere: Callable[[str], None], *, stable: bool) -> Any:
+    """Return a graph with a subgraph between two nodes; every node logs its name, calling ``interfere``."""
+    inner = StateGraph(Log).add_node("inner", _logging("inner", interfere)).add_edge(START, "inner")
+    graph = StateGraph(Log).add_node("sub", inner.compile(checkpointer=stable or None))
+    for name in ("one", "three"):
+        graph.add_node(name, _logging(name, interfere))
+    return graph.add_edge(START, "one").add_edge("one", "sub").add_edge("sub", "three").compile(checkpointer=saver)
+
+
+def meddling(saver: Any) -> Any:
+    """Return a graph whose node changes the state it is given, in place, six steps long, while the last is saved."""
+
+    def work(state: Done) -> Any:
+        for n in range(200):
+            state["done"].update({f"{state['step']} {n}": {"n": n}})
+        return Command(
+            update={"done": state["done"], "step": state["step"] + 1}, goto="work" if state["step"] < 5 else END
+        )
+
+    return StateGraph(Done).add_node(work, destinations=("work", END)).add_edge(START, "work").compile(saver)
 
 
 def delta(saver: Any) -> Any:

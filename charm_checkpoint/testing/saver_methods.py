@@ -12,18 +12,18 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 
 from charm_checkpoint.errors import ConfigError, ThreadExists, TypeNotLoaded
-from charm_checkpoint.testing.base import Suite
-from charm_checkpoint.testing.half import Twin
+from charm_checkpoint.testing.base import Open, Suite
+from charm_checkpoint.testing.call_modes import CallMode, InMode
 from charm_checkpoint.testing.samples import Point, checkpoint, config, exact, ids, values, versions
 
 
-def put(saver: Twin, parent: Any, made: Any = None, **metadata: Any) -> Any:
+def put(saver: InMode, parent: Any, made: Any = None, **metadata: Any) -> Any:
     """Put a checkpoint after ``parent`` with all its channels new; return its config."""
     made = made or checkpoint()
     return saver.put(parent, made, {"source": "loop", "step": 0, "parents": {}, **metadata}, versions(made))
 
 
-def chain(saver: Twin, length: int, thread: str = "t", ns: str = "") -> list[Any]:
+def chain(saver: InMode, length: int, thread: str = "t", ns: str = "") -> list[Any]:
     """Put that many checkpoints one after another; return their configs, oldest first."""
     configs = [config(thread, ns)]
     for step in range(length):
@@ -34,13 +34,23 @@ def chain(saver: Twin, length: int, thread: str = "t", ns: str = "") -> list[Any
 class SaverMethods(Suite):
     """Putting, getting, listing, deleting, copying."""
 
-    def test_every_method_is_the_savers_own_in_both_halves(self, saver: Twin) -> None:
+    def test_every_method_is_the_savers_own_in_both_halves(self, saver: InMode) -> None:
         inherited = {"config_specs", "get", "aget", "serde", "with_allowlist"}
         for name, member in inspect.getmembers(BaseCheckpointSaver, callable):
             if not name.startswith("_") and name not in inherited:
                 assert getattr(type(saver.raw), name) is not member, name
 
-    def test_nothing_is_found_where_nothing_is(self, saver: Twin) -> None:
+    def test_setup_may_be_awaited_or_not(self, opened: Open, mode: CallMode) -> None:
+        saver = opened(auto_setup=False).get_langgraph_checkpointer()
+
+        async def awaited() -> None:
+            await saver.setup()
+
+        mode.run(saver.setup, awaited)
+        mode.run(saver.setup, saver.asetup)
+        assert InMode(saver, mode).get_tuple(config()) is None
+
+    def test_nothing_is_found_where_nothing_is(self, saver: InMode) -> None:
         assert saver.get_tuple(config()) is None
         assert saver.get_tuple(config(id="x")) is None
         assert saver.get(config()) is None
@@ -51,7 +61,7 @@ class SaverMethods(Suite):
         saver.copy_thread("t", "u")
         assert saver.list(None) == []
 
-    def test_a_checkpoint_comes_back_type_for_type(self, saver: Twin) -> None:
+    def test_a_checkpoint_comes_back_type_for_type(self, saver: InMode) -> None:
         made = checkpoint(values())
         made["versions_seen"] = {"node": {"a": 1, "b": "2.5", "c": 3.5}}
         made["channel_versions"].update(none=2, flags="00001.5", numbers=2.5)
@@ -70,7 +80,7 @@ class SaverMethods(Suite):
             assert found.metadata["source"] == "loop"
         assert exact(saver.get(config())) == exact(saver.get_tuple(where).checkpoint)
 
-    def test_what_a_caller_gets_is_his_to_change(self, saver: Twin) -> None:
+    def test_what_a_caller_gets_is_his_to_change(self, saver: InMode) -> None:
         put(saver, config(), checkpoint(values()))
         first = saver.get(config())["channel_values"]
         first["long"][3]["n"] = "changed"
@@ -80,12 +90,12 @@ class SaverMethods(Suite):
         again = saver.get(config())["channel_values"]
         assert {key: exact(item) for key, item in again.items()} == {key: exact(item) for key, item in values().items()}
 
-    def test_the_parent_is_the_one_the_config_names(self, saver: Twin) -> None:
+    def test_the_parent_is_the_one_the_config_names(self, saver: InMode) -> None:
         first, second = chain(saver, 2)
         assert saver.get_tuple(second).parent_config == first
         assert saver.get_tuple(first).parent_config is None
 
-    def test_put_takes_metadata_from_the_config_too(self, saver: Twin) -> None:
+    def test_put_takes_metadata_from_the_config_too(self, saver: InMode) -> None:
         where: Any = config()
         where["configurable"] |= {"user": "ann", "__private": 1, "big": {"not": "plain"}}
         where["metadata"] = {"run_id": "r", "source": "not this"}
@@ -93,7 +103,7 @@ class SaverMethods(Suite):
         metadata = saver.get_tuple(config()).metadata
         assert metadata == {"source": "loop", "step": 3, "parents": {}, "user": "ann", "run_id": "r"}
 
-    def test_an_exact_retry_changes_nothing(self, strict: Twin) -> None:
+    def test_an_exact_retry_changes_nothing(self, strict: InMode) -> None:
         first, second = chain(strict, 2)
         made = checkpoint({"a": list(range(500))})
         third = put(strict, second, made)
@@ -103,21 +113,21 @@ class SaverMethods(Suite):
             assert put(strict.elsewhere(), second, made) == third
         assert [exact(item) for item in strict.list(config())] == before
 
-    def test_a_channel_that_did_not_change_need_not_be_named_new(self, saver: Twin) -> None:
+    def test_a_channel_that_did_not_change_need_not_be_named_new(self, saver: InMode) -> None:
         big = {"kept": values()["long"], "moved": 1}
         first = put(saver, config(), checkpoint(big))
         made = checkpoint({**big, "moved": 2})
         saver.put(first, made, {"source": "loop", "step": 1}, {"moved": 2})
         assert exact(saver.get(config())["channel_values"]) == exact({**big, "moved": 2})
 
-    def test_a_channel_may_be_emptied_and_filled_again(self, saver: Twin) -> None:
+    def test_a_channel_may_be_emptied_and_filled_again(self, saver: InMode) -> None:
         where: Any = config()
         for held in ({"a": 1, "b": values()["long"]}, {"a": 1}, {}, {"b": values()["long"]}):
             where = put(saver, where, checkpoint(held))
             assert exact(saver.get(config())["channel_values"]) == exact(held)
 
     @pytest.mark.parametrize("edit", ["item", "attribute", "nested", "append", "trim", "key", "type"])
-    def test_a_value_changed_in_place_is_noticed(self, saver: Twin, edit: str) -> None:
+    def test_a_value_changed_in_place_is_noticed(self, saver: InMode, edit: str) -> None:
         held = values()
         where = put(saver, config(), checkpoint(held))
         saver.get_tuple(where)
@@ -135,7 +145,7 @@ class SaverMethods(Suite):
         assert exact(saver.get(config())["channel_values"]) == exact(held)
 
     @pytest.mark.parametrize("kind", [int, float, str])
-    def test_versions_of_every_kind_go_up(self, saver: Twin, kind: type) -> None:
+    def test_versions_of_every_kind_go_up(self, saver: InMode, kind: type) -> None:
         start: Any = {int: 1, float: 1.5, str: "00000000000000000000000000000009.5"}[kind]
         steps = [start]
         for _ in range(3):
@@ -147,10 +157,10 @@ class SaverMethods(Suite):
             where = put(saver, where, checkpoint({"a": [step]}, version=step))
             assert exact(saver.get(where)["channel_versions"]) == exact({"a": step})
 
-    def test_the_first_version_is_the_same_everywhere(self, saver: Twin) -> None:
+    def test_the_first_version_is_the_same_everywhere(self, saver: InMode) -> None:
         assert saver.raw.get_next_version(None, None) == 1
 
-    def test_ids_of_threads_may_be_members_of_an_enum(self, saver: Twin) -> None:
+    def test_ids_of_threads_may_be_members_of_an_enum(self, saver: InMode) -> None:
         class Name(str, Enum):
             FIRST = "the first"
 
@@ -158,24 +168,23 @@ class SaverMethods(Suite):
         found = saver.get_tuple(config("the first")).config["configurable"]
         assert (found["thread_id"], type(found["thread_id"])) == ("the first", str)
 
-    def test_ids_of_threads_may_be_numbers(self, saver: Twin) -> None:
+    def test_ids_of_threads_may_be_numbers(self, saver: InMode) -> None:
         put(saver, {"configurable": {"thread_id": 7, "checkpoint_ns": ""}})
         assert saver.get_tuple(config("7")).config["configurable"]["thread_id"] == "7"
 
-    @pytest.mark.parametrize(
-        "wrong", [{}, {"thread_id": None}, {"thread_id": b"t"}, {"thread_id": "t", "checkpoint_id": 1}]
-    )
-    def test_a_config_that_names_nothing_is_refused(self, saver: Twin, wrong: Any) -> None:
-        with pytest.raises(ConfigError, match="configurable"):
-            saver.get_tuple({"configurable": wrong})
-        with pytest.raises(ConfigError, match="configurable"):
-            put(saver, {"configurable": wrong})
+    def test_a_config_that_names_nothing_is_refused(self, saver: InMode) -> None:
+        wrongs: list[Any] = [{}, {"thread_id": None}, {"thread_id": b"t"}, {"thread_id": "t", "checkpoint_id": 1}]
+        for wrong in wrongs:
+            with pytest.raises(ConfigError, match="configurable"):
+                saver.get_tuple({"configurable": wrong})
+            with pytest.raises(ConfigError, match="configurable"):
+                put(saver, {"configurable": wrong})
 
-    def test_writes_need_a_checkpoint_id(self, saver: Twin) -> None:
+    def test_writes_need_a_checkpoint_id(self, saver: InMode) -> None:
         with pytest.raises(ConfigError, match="checkpoint_id"):
             saver.put_writes(config(), [("a", 1)], "task")
 
-    def test_delete_thread_takes_every_namespace(self, saver: Twin) -> None:
+    def test_delete_thread_takes_every_namespace(self, saver: InMode) -> None:
         for ns in ("", "sub", "sub|deep:1"):
             saver.put_writes(chain(saver, 2, ns=ns)[-1], [("a", 1)], "task")
         [other] = chain(saver, 1, "u")
@@ -184,7 +193,7 @@ class SaverMethods(Suite):
         assert saver.get_tuple(config(ns="sub")) is None
         assert [item.config for item in saver.list(None)] == [other]
 
-    def test_copies_are_equal_and_then_go_on_apart(self, saver: Twin) -> None:
+    def test_copies_are_equal_and_then_go_on_apart(self, saver: InMode) -> None:
         configs = chain(saver, 3) + chain(saver, 1, ns="sub")
         saver.put_writes(configs[1], [("a", values()["long"])], "task", "path")
         put(saver, configs[2], checkpoint(values()))
@@ -198,7 +207,7 @@ class SaverMethods(Suite):
         assert len(saver.list(config_all("u"))) == len(before) + 1
         assert exact(saver.get(copied[0].config)["channel_values"]) == exact(values())
 
-    def test_metadata_that_names_the_thread_names_the_copy_in_a_copy(self, saver: Twin) -> None:
+    def test_metadata_that_names_the_thread_names_the_copy_in_a_copy(self, saver: InMode) -> None:
         put(saver, put(saver, config(), thread_id="t"), thread_id="another")
         saver.copy_thread("t", "u")
         for thread in ("t", "u"):
@@ -207,14 +216,14 @@ class SaverMethods(Suite):
             assert len(saver.list(None, filter={"thread_id": thread})) == 1
         assert len(saver.list(None, filter={"thread_id": "another"})) == 2
 
-    def test_a_copy_onto_a_thread_that_holds_something_is_refused(self, saver: Twin) -> None:
+    def test_a_copy_onto_a_thread_that_holds_something_is_refused(self, saver: InMode) -> None:
         chain(saver, 1)
         [held] = chain(saver, 1, "u")
         with pytest.raises(ThreadExists, match="'u'"):
             saver.copy_thread("t", "u")
         assert [item.config for item in saver.list(config("u"))] == [held]
 
-    def test_delete_for_runs_finds_them_in_all_threads(self, saver: Twin) -> None:
+    def test_delete_for_runs_finds_them_in_all_threads(self, saver: InMode) -> None:
         where: dict[str, Any] = {"t": config("t"), "u": config("u")}
         for thread, run in (("t", "1"), ("t", "2"), ("t", "1"), ("u", "1"), ("u", "3")):
             where[thread] = put(saver, where[thread], run_id=run)
@@ -225,7 +234,7 @@ class SaverMethods(Suite):
         saver.delete_for_runs(["2"])
         assert saver.list(config("t")) == []
 
-    def test_prune_keeps_the_last_of_each_namespace(self, saver: Twin) -> None:
+    def test_prune_keeps_the_last_of_each_namespace(self, saver: InMode) -> None:
         heads = [chain(saver, 3)[-1], chain(saver, 4, ns="sub")[-1]]
         [other, *_] = chain(saver, 2, "u")
         for head in heads:
@@ -239,38 +248,38 @@ class SaverMethods(Suite):
         put(saver, heads[0], checkpoint(values()))
         assert exact(saver.get(config())["channel_values"]) == exact(values())
 
-    def test_prune_gives_back_room(self, saver: Twin, memory: Any) -> None:
+    def test_prune_gives_back_room(self, saver: InMode, memory: Any) -> None:
         where: Any = config()
         for n in range(4):
             where = put(saver, where, checkpoint({"a": random.Random(n).randbytes(5000)}))
-        before = Twin(memory, saver.half).usage("t")
+        before = InMode(memory, saver.mode).usage("t")
         saver.prune(["t"])
-        after = Twin(memory, saver.half).usage("t")
+        after = InMode(memory, saver.mode).usage("t")
         assert (after.checkpoints, after.chunks) == (1, 1)
         assert after.payload_bytes < before.payload_bytes / 3
 
     @pytest.mark.parametrize("strategy", ["delete", "delete_all"])
-    def test_prune_may_delete(self, saver: Twin, strategy: str) -> None:
+    def test_prune_may_delete(self, saver: InMode, strategy: str) -> None:
         chain(saver, 2)
         chain(saver, 2, "u")
         saver.prune(["t"], strategy=strategy)
         assert saver.list(config_all("t")) == []
         assert len(saver.list(config_all("u"))) == 2
 
-    def test_an_unknown_strategy_is_refused(self, saver: Twin) -> None:
+    def test_an_unknown_strategy_is_refused(self, saver: InMode) -> None:
         chain(saver, 2)
         with pytest.raises(ConfigError, match="keep_latest"):
             saver.prune(["t"], strategy="everything")
         assert len(saver.list(config())) == 2
 
-    def test_an_allowlist_says_what_is_revived(self, saver: Twin) -> None:
+    def test_an_allowlist_says_what_is_revived(self, saver: InMode) -> None:
         put(saver, config(), checkpoint({"p": Point(1)}))
         assert saver.get(config())["channel_values"] == {"p": Point(1)}
-        bare = Twin(saver.raw.with_allowlist(()), saver.half)
+        bare = InMode(saver.raw.with_allowlist(()), saver.mode)
         with pytest.raises(TypeNotLoaded, match="Point"):
             bare.get_tuple(config())
         for allowed in ([Point], [(Point.__module__, "Point")]):
-            listed = Twin(saver.raw.with_allowlist(allowed), saver.half)
+            listed = InMode(saver.raw.with_allowlist(allowed), saver.mode)
             assert listed.get(config())["channel_values"] == {"p": Point(1)}
         assert saver.get(config())["channel_values"] == {"p": Point(1)}
 
@@ -278,7 +287,7 @@ class SaverMethods(Suite):
 class PendingWrites(Suite):
     """Pending writes: their order, what replaces and what stays."""
 
-    def written(self, saver: Twin, *calls: tuple[list[tuple[str, Any]], str, str]) -> list[tuple[str, str, Any]]:
+    def written(self, saver: InMode, *calls: tuple[list[tuple[str, Any]], str, str]) -> list[tuple[str, str, Any]]:
         """Put writes one call after another; return what comes back."""
         where = put(saver, config())
         for writes, task, path in calls:
@@ -287,40 +296,40 @@ class PendingWrites(Suite):
         assert saver.list(config())[0].pending_writes == found
         return list(found)
 
-    def test_the_order_is_path_task_position(self, saver: Twin) -> None:
+    def test_the_order_is_path_task_position(self, saver: InMode) -> None:
         places = [(path, f"{task}{path}") for path in ("b", "", "a") for task in "zyx"]
         calls = [([("x", (path, task, n)) for n in range(12)], task, path) for path, task in places]
         random.Random(0).shuffle(calls)
         expected = [(path, task, n) for path, task in sorted(places) for n in range(12)]
         assert [value for _, _, value in self.written(saver, *calls)] == expected
 
-    def test_paths_sort_as_text(self, saver: Twin) -> None:
+    def test_paths_sort_as_text(self, saver: InMode) -> None:
         paths = ["~__pregel_pull, 10", "~__pregel_pull, 9", "Z", "\xe9", "\0", "\ud800", "a" * 300]
         found = self.written(saver, *(([("x", path)], f"task {n}", path) for n, path in enumerate(paths)))
         assert [value for _, _, value in found] == sorted(paths)
 
-    def test_ordinary_writes_stay_as_first_put(self, saver: Twin) -> None:
+    def test_ordinary_writes_stay_as_first_put(self, saver: InMode) -> None:
         found = self.written(
             saver, ([("x", 1), ("y", 2)], "t1", ""), ([("x", "other"), ("y", "other"), ("z", 3)], "t1", "")
         )
         assert found == [("t1", "x", 1), ("t1", "y", 2), ("t1", "z", 3)]
 
     @pytest.mark.parametrize("channel", [ERROR, INTERRUPT, RESUME])
-    def test_special_writes_are_replaced(self, saver: Twin, channel: str) -> None:
+    def test_special_writes_are_replaced(self, saver: InMode, channel: str) -> None:
         found = self.written(saver, ([(channel, 1)], "t1", ""), ([(channel, 2)], "t1", ""), ([(channel, 3)], "t2", ""))
         assert found == [("t1", channel, 2), ("t2", channel, 3)]
 
-    def test_a_call_may_mix_both(self, saver: Twin) -> None:
+    def test_a_call_may_mix_both(self, saver: InMode) -> None:
         calls = [([("x", n), (INTERRUPT, n), ("y", n), (RESUME, n)], "t1", "") for n in range(3)]
         found = self.written(saver, *calls)
         assert sorted(found) == [("t1", INTERRUPT, 2), ("t1", RESUME, 2), ("t1", "x", 0), ("t1", "y", 0)]
         assert [channel for _, channel, _ in found][-2:] == ["x", "y"]
 
-    def test_values_come_back_type_for_type(self, saver: Twin) -> None:
+    def test_values_come_back_type_for_type(self, saver: InMode) -> None:
         found = self.written(saver, (list(values().items()), "t1", "p"), ([], "t2", ""))
         assert exact(found) == exact([("t1", name, value) for name, value in values().items()])
 
-    def test_writes_belong_to_one_checkpoint(self, saver: Twin) -> None:
+    def test_writes_belong_to_one_checkpoint(self, saver: InMode) -> None:
         first, second = chain(saver, 2)
         [sub] = chain(saver, 1, ns="sub")
         saver.put_writes(first, [("x", 1)], "t1")
@@ -329,7 +338,7 @@ class PendingWrites(Suite):
         assert saver.get_tuple(first).pending_writes == [("t1", "x", 1)]
         assert saver.get_tuple(sub).pending_writes == [("t1", "x", 2)]
 
-    def test_writes_may_come_before_their_checkpoint(self, saver: Twin) -> None:
+    def test_writes_may_come_before_their_checkpoint(self, saver: InMode) -> None:
         made = checkpoint()
         saver.put_writes(config(id=made["id"]), [("x", 1)], "t1")
         assert saver.get_tuple(config()) is None

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,29 +11,20 @@ from typing import Any
 
 import pytest
 
+from charm_checkpoint.contract import capabilities
 from charm_checkpoint.errors import ThreadConflict
 from charm_checkpoint.memory import Memory
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.testing.backend_checkpoints import writes
 from charm_checkpoint.testing.base import Suite
-from charm_checkpoint.testing.half import HALVES, Twin
+from charm_checkpoint.testing.call_modes import CALL_MODES, InMode
 from charm_checkpoint.testing.samples import checkpoint, config, exact, ids, new, values
 from charm_checkpoint.testing.saver_methods import chain, config_all, put
+from charm_checkpoint.testing.scenarios import be_killed_after_a_put
 
 THREADS = 16
 MANY = 1010
 """Checkpoints of one thread: more than any page, default limit or batch is likely to hold."""
-
-KILLED = """
-import os, signal, sys
-from charm_checkpoint import open_memory
-from charm_checkpoint.testing.samples import checkpoint, config, values, versions
-saver = open_memory(sys.argv[1]).get_langgraph_checkpointer()
-made = checkpoint(values(), id="last")
-where = saver.put(config(), made, {"source": "loop", "step": 1}, versions(made))
-saver.put_writes(where, list(values().items()), "task", "path")
-os.kill(os.getpid(), signal.SIGKILL)
-"""
 
 
 class Sharing(Suite):
@@ -79,7 +67,7 @@ class Sharing(Suite):
 
         assert asyncio.run(all_at_once()) == [[n, "one", "two", "three"] for n in range(THREADS)]
 
-    def test_of_writers_at_once_one_wins_each_turn(self, strict: Twin) -> None:
+    def test_of_writers_at_once_one_wins_each_turn(self, strict: InMode) -> None:
         saver = strict.raw
         won: list[Any] = []
         start = threading.Barrier(8)
@@ -101,7 +89,7 @@ class Sharing(Suite):
         for later, earlier in zip(found, found[1:], strict=False):
             assert later.parent_config == earlier.config
 
-    def test_writers_and_a_pruner_at_once_leave_all_readable(self, saver: Twin) -> None:
+    def test_writers_and_a_pruner_at_once_leave_all_readable(self, saver: InMode) -> None:
         raw = saver.raw
         stop = threading.Event()
 
@@ -122,7 +110,7 @@ class Sharing(Suite):
         pruner.join()
         assert saver.get(config())["channel_values"] == held
 
-    def test_a_paused_listing_blocks_nobody(self, saver: Twin) -> None:
+    def test_a_paused_listing_blocks_nobody(self, saver: InMode) -> None:
         configs = chain(saver, 3)
         raw = saver.raw
         stream = raw.list(config())
@@ -140,7 +128,7 @@ class Sharing(Suite):
 
         assert asyncio.run(pause()) == 3
 
-    def test_a_cancelled_call_leaves_the_store_usable(self, saver: Twin) -> None:
+    def test_a_cancelled_call_leaves_the_store_usable(self, saver: InMode) -> None:
         raw = saver.raw
         [where] = chain(saver, 1)
 
@@ -159,15 +147,15 @@ class Sharing(Suite):
 class Processes(Suite):
     """The store opened twice, and after a process was killed."""
 
-    def test_the_other_reads_exactly_what_one_put(self, saver: Twin, second: Memory) -> None:
-        other = Twin(second.get_langgraph_checkpointer(), saver.half.elsewhere())
+    def test_the_other_reads_exactly_what_one_put(self, saver: InMode, second: Memory) -> None:
+        other = InMode(second.get_langgraph_checkpointer(), saver.mode.elsewhere())
         where = put(saver, config(), checkpoint(values()), nested={"a": [None, 1.0]})
         saver.put_writes(where, list(values().items()), "task", "path")
         assert exact(other.get_tuple(config())) == exact(saver.get_tuple(where))
         assert exact(other.list(None)) == exact(saver.list(None))
 
-    def test_two_take_turns_without_a_conflict(self, saver: Twin, second: Memory) -> None:
-        other = Twin(second.get_langgraph_checkpointer(), saver.half.elsewhere())
+    def test_two_take_turns_without_a_conflict(self, saver: InMode, second: Memory) -> None:
+        other = InMode(second.get_langgraph_checkpointer(), saver.mode.elsewhere())
         held: list[Any] = []
         for turn in range(40):
             one = (saver, other)[turn % 2]
@@ -180,8 +168,8 @@ class Processes(Suite):
         assert [len(item.checkpoint["channel_values"]["log"]) for item in found] == list(range(40, 0, -1))
         assert not any("charm_conflict" in item.metadata for item in found)
 
-    def test_the_other_notices_a_sweep_and_a_delete(self, saver: Twin, second: Memory) -> None:
-        other = Twin(second.get_langgraph_checkpointer(), saver.half.elsewhere())
+    def test_the_other_notices_a_sweep_and_a_delete(self, saver: InMode, second: Memory) -> None:
+        other = InMode(second.get_langgraph_checkpointer(), saver.mode.elsewhere())
         held = {"log": [{"n": n} for n in range(500)]}
         first = put(saver, config(), checkpoint(held))
         emptied = put(other, first, checkpoint({"log": []}, version=2))
@@ -192,20 +180,18 @@ class Processes(Suite):
         fresh = put(saver.elsewhere(), config(), checkpoint(held))
         assert other.get(fresh)["channel_values"] == held
 
-    def test_messages_too(self, memory: Memory, second: Memory, half: Any) -> None:
-        stores = [Twin(memory, half), Twin(second, half)]
+    def test_messages_too(self, memory: Memory, second: Memory, mode: Any) -> None:
+        stores = [InMode(memory, mode), InMode(second, mode)]
         for n in range(10):
             stores[n % 2].append_messages("t", [{"n": n}])
         assert [message["n"] for message in stores[0].load_messages("t")] == list(range(10))
         assert stores[0].load_messages("t") == stores[1].load_messages("t")
 
     @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
-    def test_what_was_put_survives_sigkill(self, saver: Twin, memory: Memory, url: str) -> None:
-        if not memory.store.backend.abilities.durable:
+    def test_what_was_put_survives_sigkill(self, saver: InMode, memory: Memory, url: str) -> None:
+        if not capabilities(memory.store.backend).durable:
             pytest.skip("this store does not declare the ability `durable`")
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        done = subprocess.run([sys.executable, "-c", KILLED, url], env=env, timeout=60, capture_output=True, text=True)
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        be_killed_after_a_put(url)
         found = saver.get_tuple(config())
         assert found.checkpoint["id"] == "last"
         assert exact(found.checkpoint["channel_values"]) == exact(values())
@@ -238,9 +224,9 @@ class NoCaps(Suite):
             yield memory
 
     def test_all_are_listed_copied_pruned_and_deleted(self, long: Memory) -> None:
-        # Both halves, one after the other: over a network, the checkpoints take longer to store than the steps take.
-        halves = [make() for make in HALVES.values()]
-        savers = [Twin(long.get_langgraph_checkpointer(), half) for half in halves]
+        # Both modes, one after the other: over a network, the checkpoints take longer to store than the steps take.
+        call_modes = [make() for make in CALL_MODES.values()]
+        savers = [InMode(long.get_langgraph_checkpointer(), mode) for mode in call_modes]
         expected = [str(n) for n in range(MANY)][::-1]
         for saver in savers:
             self.manage(saver, expected)
@@ -249,10 +235,10 @@ class NoCaps(Suite):
             saver.delete_for_runs([f"r{run}"])
             for thread in ("t", "u"):
                 assert ids(saver.list(config_all(thread))) == [id for id in expected if int(id) % 3 > run]
-        for half in halves:
-            half.close()
+        for mode in call_modes:
+            mode.close()
 
-    def manage(self, saver: Twin, expected: list[str]) -> None:
+    def manage(self, saver: InMode, expected: list[str]) -> None:
         """List the long thread, and do to copies of it what can be done."""
         found = saver.list(config_all("t"))
         assert ids(found) == expected

@@ -16,7 +16,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.types import Command
 
 from charm_checkpoint import open_memory
-from charm_checkpoint.saver import CharmSaver
+from charm_checkpoint.saver.checkpointer import CharmSaver
 
 
 class Obedient(BaseChatModel):

@@ -20,7 +20,7 @@ LOADED = (charm.adapters.langgraph, langgraph.graph)
 
 def run(ack: Ack, folder: str, environment: dict[str, str], calls: list[Any], stay: bool) -> None:
     """Be a device with this working folder and home: load each project, call it, and tell the result."""
-    # The SDK tells its events on stdout, which is the nursery's to answer on.
+    # The SDK tells its events on stdout, which is the pool's to answer on.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.makedirs(folder, exist_ok=True)
     os.chdir(folder)

@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import empty_checkpoint
 
 from charm_checkpoint import open_memory
-from charm_checkpoint.saver import CharmSaver
+from charm_checkpoint.saver.checkpointer import CharmSaver
 
 Ack = Callable[[str], None]
 
@@ -102,10 +102,10 @@ def hold_lock(ack: Ack, path: str, seconds: float) -> None:
     """Hold the write lock of a SQLite file, or of a folder."""
     import sqlite3
 
-    from charm_checkpoint.backends.local_folder import locked
+    from charm_checkpoint.stores.files.folder import FolderLock
 
     if Path(path).is_dir():
-        with locked(Path(path), 1):
+        with FolderLock(Path(path), 1):
             ack("held")
             time.sleep(seconds)
         return

@@ -1,6 +1,0 @@
--- Return what INFO says of persistence and of memory; '' where it is forbidden.
-local function section(name)
-  local text = redis.pcall('INFO', name)
-  return type(text) == 'string' and text or ''
-end
-return section('persistence') .. section('memory')

@@ -1,0 +1,99 @@
+"""What was typed, and what is shown: text between the command and whatever stands for a terminal.
+
+A locale may lack the characters of an id, a stream may be closed: neither ends a command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from io import TextIOWrapper
+from typing import TextIO
+
+
+class OutputLost(Exception):
+    """What a command printed could not be written."""
+
+
+def prepare_streams() -> None:
+    """Let every line be written, argparse's and a question's too: escaped where the encoding has no such character."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def typed(text: str) -> str:
+    """Return what was meant by a word of the command line or the environment.
+
+    Where the locale's encoding is not the terminal's, Python smuggles the bytes in as lone surrogates; they are
+    UTF-8 nearly always, and text that is not keeps its surrogates.
+    """
+    try:
+        return os.fsencode(text).decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # surrogates that are no smuggled bytes
+        return text
+
+
+def echo(text: str) -> None:
+    """Print a line, with whatever a terminal could mistake for a command escaped."""
+    _write(sys.stdout, _shown(text) + "\n")
+
+
+def put(text: str) -> None:
+    """Print text of several lines as it is."""
+    _write(sys.stdout, text)
+
+
+def echo_error(text: str) -> None:
+    """Print an error on stderr, of more lines than one if it holds a traceback; nobody hears of it if that fails."""
+    try:
+        _write(sys.stderr, "\n".join(_shown(line) for line in f"charm-checkpoint: {text}".split("\n")) + "\n")
+    except (OutputLost, BrokenPipeError):
+        _swallow(sys.stderr)
+
+
+def agreed(question: str) -> bool:
+    """Ask for a yes; where nobody can be asked, that is a no."""
+    if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
+        return False
+    _write(sys.stdout, _shown(question) + " [y/N] ")
+    try:
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+    except (OSError, UnicodeError):  # the terminal went away, or what was typed is no text
+        return False
+
+
+def swallow_output() -> None:
+    """Let nothing more be written: the reader went away, as `head` does, and Python would fail again at exit."""
+    _swallow(sys.stdout)
+
+
+def finish() -> None:
+    """Let out what argparse printed, so that a failure is told now, and not by Python as it ends."""
+    _write(sys.stdout, "")
+
+
+def _swallow(stream: TextIO | None) -> None:
+    # A stream may not be there, or not be a file.
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        if stream is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is None or stream.closed:  # by whoever started the program
+        return
+    encoding = stream.encoding or "utf-8"
+    try:
+        if text:
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputLost(f"the output cannot be written: {error.strerror}") from None
+
+
+def _shown(line: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)

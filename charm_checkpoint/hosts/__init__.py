@@ -1,0 +1,1 @@
+"""Programs that bring their own way to name a store: Charm, LangGraph's server, PyInstaller."""

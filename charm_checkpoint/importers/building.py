@@ -1,0 +1,154 @@
+"""Objects from what LangGraph's serializer wrote of them: a module, a name and arguments.
+
+Those names come from data, so nothing is imported or called for their sake. What revives is one
+of the plain types below, or a data class that this process has loaded already; its constructor
+runs, since the serializer kept arguments and not state.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import decimal
+import ipaddress
+import pathlib
+import re
+import sys
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import pydantic
+
+from charm_checkpoint.errors import DataError, TypeNotLoaded
+from charm_checkpoint.values.serde.class_lookup import find_class
+from charm_checkpoint.values.serde.classes import MODEL, MODEL_V1, layout_of
+from charm_checkpoint.values.serde.dates import REAL
+from charm_checkpoint.values.serde.known_classes import SHORT_NAMES
+from charm_checkpoint.values.serde.values import DECODERS, ZONE
+
+_SHORT = {long: short for short, long in SHORT_NAMES.items()}
+
+# From pydantic 2.11 on, validation can be told that keys are field names, not aliases.
+_version = tuple(int(number) for number in pydantic.VERSION.split(".")[:2])
+_BY_NAME: dict[str, Any] = {"by_alias": False, "by_name": True} if _version >= (2, 11) else {}
+
+
+def build(module: Any, name: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+    """Return what a stored name makes of its arguments.
+
+    Raises `TypeNotLoaded` for a class that is not loaded or not one for data, and for one whose
+    constructor refuses what was stored.
+    """
+    make = _PLAIN.get((module, name)) or _maker(module, name)
+    try:
+        return make(*args, **(kwargs or {}))
+    except DataError:
+        raise
+    except Exception as error:
+        raise TypeNotLoaded(f"{module}:{name} does not accept what was stored of it: {error!r}") from error
+
+
+def call_method(module: Any, name: Any, method: Any, args: Sequence[Any]) -> Any:
+    """Return what a stored method name makes of its arguments: only a few are known; raises as `build` does."""
+    known = _METHODS.get((module, name, method))
+    if known is None:
+        raise TypeNotLoaded(f"the data asks to call {module}:{name}.{method}, which is not done")
+    try:
+        return known(*args)
+    except (ValueError, TypeError) as error:
+        raise TypeNotLoaded(f"{module}:{name}.{method} does not accept what was stored: {error!r}") from error
+
+
+def _maker(module: Any, name: Any) -> Callable[..., Any]:
+    spelled = f"{module}:{name}"
+    try:
+        cls: Any = find_class(_SHORT.get(spelled, spelled))
+    except ImportError as error:
+        raise TypeNotLoaded(f"{spelled} needs the package of {error.name}; install langgraph") from error
+    plan = layout_of(cls)
+    if plan is None:
+        raise TypeNotLoaded(
+            f"{spelled} is not a data class (pydantic model, dataclass, enum, named tuple) and not registered, so it "
+            "is not called with stored data. If it is a class of yours, call register_type(cls)."
+        )
+    if plan.was == MODEL:
+        return lambda **fields: _model(cls, fields)
+    if plan.was == MODEL_V1:
+        return lambda **fields: _model_v1(cls, fields)
+    return (lambda *args, **fields: _dataclass(cls, args, fields)) if dataclasses.is_dataclass(cls) else cls
+
+
+def _model(cls: Any, fields: dict[str, Any]) -> Any:
+    """Validate stored fields, which restores nested models; keep them as they are where they do not pass."""
+    try:
+        if any(field.alias or field.validation_alias for field in cls.model_fields.values()):
+            return cls.model_validate(fields, **_BY_NAME)
+        return cls(**fields)
+    except (ValueError, TypeError):
+        return cls.model_construct(**fields)
+
+
+def _model_v1(cls: Any, fields: dict[str, Any]) -> Any:
+    try:
+        return cls(**fields)
+    except (ValueError, TypeError):
+        return cls.construct(**fields)
+
+
+def _dataclass(cls: Any, args: Sequence[Any], fields: dict[str, Any]) -> Any:
+    later = {field.name for field in dataclasses.fields(cls) if not field.init} & fields.keys()
+    made = cls(*args, **{name: value for name, value in fields.items() if name not in later})
+    for name in later:
+        object.__setattr__(made, name, fields[name])
+    return made
+
+
+def _send(node: str, arg: Any, timeout: Any = None) -> Any:
+    send: Any = find_class("Send")
+    return send(node, arg) if timeout is None else send(node, arg, timeout=timeout)
+
+
+def _zone(key: str) -> Any:
+    return DECODERS[ZONE](key, cast(Any, None))
+
+
+def _path_class(name: str) -> type[pathlib.PurePath]:
+    """Return the class for a stored path; one of another system's paths cannot exist on this one."""
+    foreign = pathlib.PurePosixPath if sys.platform == "win32" else pathlib.PureWindowsPath
+    return foreign if foreign.__name__ == f"Pure{name}" else pathlib.Path
+
+
+def _pattern(pattern: Any, flags: int = 0) -> re.Pattern[Any]:
+    return re.compile(pattern, flags & ~re.DEBUG)
+
+
+_PLAIN: dict[tuple[Any, Any], Callable[..., Any]] = {
+    ("builtins", "set"): set,
+    ("builtins", "frozenset"): frozenset,
+    ("collections", "deque"): deque,
+    ("decimal", "Decimal"): decimal.Decimal,
+    ("uuid", "UUID"): uuid.UUID,
+    ("zoneinfo", "ZoneInfo"): _zone,
+    ("re", "compile"): _pattern,
+    ("pydantic.types", "SecretStr"): pydantic.SecretStr,
+    ("pydantic.types", "SecretBytes"): pydantic.SecretBytes,
+    ("langgraph.types", "Send"): _send,
+    **{("datetime", cls.__name__): cls for cls in (REAL.date, REAL.time, REAL.timedelta, REAL.timezone)},
+    **{
+        ("ipaddress", f"IPv{version}{kind}"): getattr(ipaddress, f"IPv{version}{kind}")
+        for version in (4, 6)
+        for kind in ("Address", "Interface", "Network")
+    },
+    **{
+        (module, name): _path_class(name)
+        for module in ("pathlib", "pathlib._local")
+        for name in ("Path", "PosixPath", "WindowsPath")
+    },
+}
+
+_METHODS: dict[tuple[Any, Any, Any], Callable[..., Any]] = {
+    ("datetime", "datetime", "fromisoformat"): REAL.datetime.fromisoformat,
+    ("builtins", "bytes", "fromhex"): bytes.fromhex,
+    ("builtins", "bytearray", "fromhex"): bytearray.fromhex,
+}

@@ -1,0 +1,67 @@
+"""Opening a store by its URL and options, as every way to open one does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from charm_checkpoint.config import registry
+from charm_checkpoint.config.foreign_options import adopt
+from charm_checkpoint.config.former_options import present_options
+from charm_checkpoint.config.login_hints import login_hint
+from charm_checkpoint.config.options import Option, boolean, choice, expand, merge, parse_url, read_options, size
+from charm_checkpoint.config.tracebacks import unseen
+from charm_checkpoint.config.url import Location, as_url
+from charm_checkpoint.errors import ConfigError
+from charm_checkpoint.runtime.cache import LIMIT
+from charm_checkpoint.store import Store
+
+OPTIONS = (
+    Option(
+        "on_conflict",
+        choice("allow", "warn", "raise"),
+        "warn",
+        "what becomes of a checkpoint whose parent is no longer the head: see CharmSaver",
+    ),
+    Option("auto_setup", boolean, True, "create or migrate the schema at first use"),
+    Option(
+        "cache_size", size, LIMIT, "memory for all that is remembered of what was read and written", former=("cache",)
+    ),
+)
+"""Options that every store has."""
+
+
+class Opened(NamedTuple):
+    """A store that connects to nothing yet, where it is, and a value for each option of it."""
+
+    store: Store
+    location: Location
+    settings: Mapping[str, Any]
+
+
+@unseen
+def opened(config: Mapping[str, Any], options: Mapping[str, Any], default_url: str = "") -> Opened:
+    """Open the store of a config, in which ``${NAME}`` is expanded, and of options, which win over it.
+
+    Raises `ConfigError` for a URL or an option it does not know.
+    """
+    given, options = expand(config), dict(options)
+    template, in_config = config.get("url"), given.pop("url", None)
+    url = options.pop("url", None) or in_config or default_url
+    location = parse_url(as_url(url))
+    kind = registry.resolve(location.scheme)
+    schema, whose = (*kind.options, *OPTIONS), f"{location.scheme} store"
+    given = present_options(merge(location.query, given, options), merge(options), schema, whose)
+    settings = read_options(schema, adopt(kind.foreign, given, schema, whose), whose)
+    store = _store_of(kind, kind.open_store(location, settings))
+    store.login_hint = login_hint(location, template if url is in_config else "")
+    store.auto_setup(settings["auto_setup"])
+    store.budget.limit = settings["cache_size"]
+    return Opened(store, location, settings)
+
+
+def _store_of(kind: registry.StoreType, opened: object) -> Store:
+    if isinstance(opened, Store):
+        return opened
+    opener = registry.path_of(kind.open_store)
+    raise ConfigError(f"{opener}, which opens {kind.scheme}://, returned {type(opened).__name__} and no Store")

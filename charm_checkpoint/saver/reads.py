@@ -1,0 +1,174 @@
+"""Reading checkpoints, as plans: one, a listing's page, and the writes that delta channels are rebuilt from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory, PendingWrite
+
+from charm_checkpoint.contract import Backend, CheckpointRow, Query, StoredCheckpoint
+from charm_checkpoint.errors import DataError, StoreCorrupt, TypeNotLoaded, name_place, placing
+from charm_checkpoint.plan import Plan
+from charm_checkpoint.saver.filters import Filter
+from charm_checkpoint.saver.history import walk
+from charm_checkpoint.saver.pending_writes import decode_writes
+from charm_checkpoint.saver.records import (
+    CheckpointRef,
+    Record,
+    config_of,
+    decode_row,
+    inline_values,
+)
+from charm_checkpoint.values.chunk_reader import ChunkReader, retry_if_swept
+from charm_checkpoint.values.decoder import DecodedChunk, Decoder, split
+from charm_checkpoint.values.encoder import EncodedValue
+from charm_checkpoint.values.known_chunks import KnownChunks
+from charm_checkpoint.values.offload import decoding
+from charm_checkpoint.values.packing import unpacked_size
+from charm_checkpoint.values.serde import Serializer
+
+log = logging.getLogger("charm_checkpoint")
+
+
+class Reads:
+    """The plans of one saver that read; what they meet is remembered in ``known``."""
+
+    def __init__(self, backend: Backend, serde: Serializer, reader: ChunkReader, known: KnownChunks) -> None:
+        self._backend = backend
+        self._serde = serde
+        self._reader = reader
+        self._known = known
+
+    def get_tuple(self, ref: CheckpointRef) -> Plan[tuple[StoredCheckpoint, CheckpointTuple | None]]:
+        """Find a checkpoint, and build its tuple if it is there."""
+        return retry_if_swept(partial(self._get_tuple, ref))
+
+    def _get_tuple(self, ref: CheckpointRef) -> Plan[tuple[StoredCheckpoint, CheckpointTuple | None]]:
+        found = yield from self._backend.find(*ref, known=self._reader.known(ref.thread, ref.ns))
+        if found.row is None:
+            return found, None
+        return found, (yield from self._read(found, found.row, None))
+
+    def _read(self, found: StoredCheckpoint, row: CheckpointRow, filter: Filter | None) -> Plan[CheckpointTuple | None]:
+        """Build the tuple of a checkpoint, or with a filter that of a match; what is damaged is named."""
+        try:
+            record = decode_row(self._serde, row)
+            if filter and not filter.matches(record.metadata):
+                return None
+            return (yield from self._decoded(found, row, record, remember=filter is None))
+        except (StoreCorrupt, TypeNotLoaded) as error:
+            name_place(error, *_at(row))
+            raise
+
+    def _decoded(
+        self, found: StoredCheckpoint, row: CheckpointRow, record: Record, remember: bool = True
+    ) -> Plan[CheckpointTuple]:
+        """Build the tuple of a checkpoint, and remember where its values are."""
+        inline = inline_values(self._serde, record)
+        if not row.roots:
+            record.checkpoint["channel_values"] = inline
+        else:
+            chunks = yield from self._reader.gather(row.thread, split(row.roots), found.chunks)
+            fill = partial(self._fill, found, row, record, inline, chunks, remember)
+            yield from decoding(fill, sum([len(chunk.body) for chunk in chunks.values()]))
+            if remember:
+                self._reader.note(row.thread, row.ns, split(row.roots), chunks)
+        read = partial(decode_writes, self._serde.loads, found.writes)
+        writes = yield from decoding(read, sum(map(unpacked_size, found.writes)))
+        return _tuple_of(row, record, writes)
+
+    def _fill(
+        self,
+        found: StoredCheckpoint,
+        row: CheckpointRow,
+        record: Record,
+        inline: dict[str, Any],
+        chunks: dict[bytes, DecodedChunk],
+        remember: bool,
+    ) -> None:
+        """Set a checkpoint's values, in the order they were put in."""
+        values, versions = record.checkpoint["channel_values"], record.checkpoint["channel_versions"]
+        decoder = Decoder(self._serde, chunks)
+        channels = {}
+        for name, location in record.locations.items():
+            if type(location) is not bytes:
+                values[name] = inline[name]
+            else:
+                values[name] = _value(decoder, name, location)
+                channels[name] = (versions.get(name), location)
+        if remember:
+            self._known.keep(row.thread, found.state, (row.ns, row.id), chunks, channels)
+
+    def page(self, query: Query, filter: Filter, after: Any, size: int) -> Plan[tuple[list[CheckpointTuple], Any]]:
+        """Return the matches in one page of a listing, and where to go on."""
+        return retry_if_swept(partial(self._matches, query, filter, after, size))
+
+    def _matches(self, query: Query, filter: Filter, after: Any, size: int) -> Plan[tuple[list[CheckpointTuple], Any]]:
+        known = () if query.thread is None else self._reader.known(query.thread, query.ns or "")
+        page = yield from self._backend.page(query, after, size, known=known)
+        tuples = []
+        for found in page.items:
+            assert found.row is not None
+            match = yield from self._read(found, found.row, filter)
+            if match is not None:
+                tuples.append(match)
+        return tuples, page.next
+
+    def history(self, ref: CheckpointRef, channels: Sequence[str]) -> Plan[dict[str, DeltaChannelHistory]]:
+        """Return each channel's writes since its nearest stored value, and that value."""
+        return retry_if_swept(partial(self._history, ref, channels))
+
+    def _history(self, ref: CheckpointRef, channels: Sequence[str]) -> Plan[dict[str, DeltaChannelHistory]]:
+        writes: dict[str, list[PendingWrite]] = {name: [] for name in channels}
+        seeds: dict[str, tuple[StoredCheckpoint, Record]] = {}
+
+        def visit(found: StoredCheckpoint) -> bool:
+            assert found.row is not None
+            with placing(*_at(found.row)):
+                written = decode_writes(self._serde.loads, found.writes)
+                record = decode_row(self._serde, found.row)
+            for write in reversed(written):
+                if write[1] in writes and write[1] not in seeds:
+                    writes[write[1]].append(write)
+            seeds.update({name: (found, record) for name in writes if name in record.locations and name not in seeds})
+            return len(seeds) < len(writes)
+
+        yield from walk(self._backend, *ref, visit)
+        history: dict[str, DeltaChannelHistory] = {name: {"writes": found[::-1]} for name, found in writes.items()}
+        for name, (found, record) in seeds.items():
+            assert found.row is not None
+            with placing(*_at(found.row)):
+                history[name]["seed"] = yield from self._seed(ref.thread, found, record, name)
+        return history
+
+    def _seed(self, thread: str, found: StoredCheckpoint, record: Record, name: str) -> Plan[Any]:
+        location = record.locations[name]
+        if type(location) is not bytes:
+            return inline_values(self._serde, record)[name]
+        chunks = yield from self._reader.gather(thread, [location], found.chunks)
+        read = partial(_value, Decoder(self._serde, chunks), name, location)
+        return (yield from decoding(read, sum([len(chunk.body) for chunk in chunks.values()])))
+
+
+def _at(row: CheckpointRow) -> CheckpointRef:
+    return CheckpointRef(row.thread, row.ns, row.id)
+
+
+def _tuple_of(row: CheckpointRow, record: Record, writes: list[PendingWrite]) -> CheckpointTuple:
+    return CheckpointTuple(
+        config_of(row.thread, row.ns, row.id),
+        record.checkpoint,  # type: ignore[arg-type]
+        record.metadata,  # type: ignore[arg-type]
+        config_of(row.thread, row.ns, row.parent) if row.parent else None,
+        writes,
+    )
+
+
+def _value(decoder: Decoder, name: str, ref: bytes) -> Any:
+    try:
+        return decoder.value(EncodedValue(None, ref))
+    except DataError as error:
+        raise error.at("channel_values", name) from error.__cause__

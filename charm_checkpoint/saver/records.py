@@ -1,0 +1,356 @@
+"""LangGraph's checkpoints and configs, to and from the records a store keeps; pure. For writes see pending_writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+from uuid import UUID
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    EXCLUDED_METADATA_KEYS,
+    CheckpointMetadata,
+)
+
+from charm_checkpoint.contract import CheckpointRow
+from charm_checkpoint.errors import ConfigError, DataError, NewerFormat, StoreCorrupt, TypeNotLoaded
+from charm_checkpoint.values.decoder import split
+from charm_checkpoint.values.encoder import EncodedValue
+from charm_checkpoint.values.json_values import ATOMS, simplified
+from charm_checkpoint.values.packing import pack, unpack
+from charm_checkpoint.values.serde import Serializer
+
+CONFLICT_KEY = "charm_conflict"
+"""Metadata key of a checkpoint that was kept as a branch: the id of the head it did not follow."""
+
+THREAD_KEY = "thread_id"
+"""Metadata key under which LangGraph's server names the checkpoint's own thread."""
+
+NOT_TAGGED = frozenset((CONFLICT_KEY, THREAD_KEY))
+"""Metadata that a body does not hold, since it may change: it has no tags."""
+
+_TEXT = frozenset({str})
+_FIELDS = ("v", "ts", "channel_versions", "versions_seen")
+_PARTS = (*_FIELDS, "checkpoint", "metadata", "channels", "own")
+_SET_APART = frozenset((*_FIELDS, "id", "channel_values"))
+
+
+class CheckpointRef(NamedTuple):
+    """The thread, namespace and checkpoint that a config names."""
+
+    thread: str
+    ns: str
+    id: str | None
+
+
+def checkpoint_ref(config: RunnableConfig) -> CheckpointRef:
+    """Read a config's ``configurable``; raises `ConfigError` naming the key that is wrong."""
+    configurable = config.get("configurable") or {}
+    get = configurable.get
+    thread, ns, id = get("thread_id"), get("checkpoint_ns"), get("checkpoint_id")
+    if type(thread) is str and (ns is None or type(ns) is str) and (id is None or type(id) is str):
+        return CheckpointRef(thread, ns or "", id or None)
+    if type(thread) in (int, UUID):
+        thread = str(thread)
+    if not isinstance(thread, str):
+        raise ConfigError(
+            f"configurable.thread_id must be text, not {type(thread).__name__}; "
+            'pass {"configurable": {"thread_id": "..."}}.'
+        )
+    return CheckpointRef(
+        _plain(thread), _text(configurable, "checkpoint_ns") or "", _text(configurable, "checkpoint_id")
+    )
+
+
+def names(given: Iterable[Any], kind: str) -> list[str]:
+    """Return the names in a list of threads or runs, as text; raises `ConfigError` before any of them is used.
+
+    ``kind`` is what the list holds, for errors. One name is refused: iterated over, it would be its letters.
+    """
+    if isinstance(given, (str, bytes, int, UUID)):
+        raise ConfigError(f"a list of {kind}s is expected, not one {type(given).__name__}: put it into a list")
+    if given is None or not isinstance(given, Iterable):
+        raise ConfigError(f"a list of {kind}s is expected, not {type(given).__name__}")
+    return [_name(name, kind) for name in given]
+
+
+def _name(given: Any, kind: str) -> str:
+    if type(given) in (int, UUID):
+        return str(given)
+    if not isinstance(given, str):
+        raise ConfigError(f"{kind} must be text, not {type(given).__name__}")
+    return _plain(given)
+
+
+def limited(limit: Any) -> int | None:
+    """Return how many a listing is to have at most, None for all; raises `ConfigError` for what is no such number."""
+    if limit is None or (isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0):
+        return limit
+    said = limit if type(limit) is int else type(limit).__name__
+    raise ConfigError(f"limit is a whole number, 0 or more, or None for all, not {said}")
+
+
+def run_of(metadata: Mapping[str, Any]) -> str | None:
+    """Return the id of the run that a checkpoint's metadata names, as `names` has it."""
+    run = metadata.get("run_id")
+    return str(run) if type(run) is int else run if isinstance(run, str) else None
+
+
+class Named(NamedTuple):
+    """The thread, namespace and checkpoint that a config of a listing names; None is any."""
+
+    thread: str | None
+    ns: str | None
+    id: str | None
+
+
+def named(config: RunnableConfig | None) -> Named:
+    """Read as much of a config's ``configurable`` as there is; raises `ConfigError` as `checkpoint_ref` does."""
+    configurable = (config or {}).get("configurable") or {}
+    ns = None if configurable.get("checkpoint_ns") is None else _text(configurable, "checkpoint_ns") or ""
+    thread = checkpoint_ref(config).thread if config and "thread_id" in configurable else None
+    return Named(thread, ns, _text(configurable, "checkpoint_id"))
+
+
+def _plain(text: str) -> str:
+    """Return the text of a subclass, such as an enum's member, as nothing but text."""
+    return str.__str__(text)
+
+
+def _text(configurable: Mapping[str, Any], key: str) -> str | None:
+    value = configurable.get(key)
+    if value is None or isinstance(value, str):
+        return _plain(value) if value else None
+    raise ConfigError(f"configurable.{key} must be text, not {type(value).__name__}.")
+
+
+def config_of(thread: str, ns: str, id: str) -> RunnableConfig:
+    """Return the config that names one checkpoint."""
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": id}}
+
+
+REQUEST_KEYS = frozenset(
+    {"langgraph_request_id", "langgraph_auth_user", "langgraph_auth_user_id", "langgraph_auth_permissions"}
+)
+"""Configurable keys that the savers of LangGraph's server do not keep either."""
+
+
+def merged_metadata(config: RunnableConfig, metadata: CheckpointMetadata) -> dict[str, Any]:
+    """Add the config's own metadata and plain configurable values, as LangGraph's savers do.
+
+    The rules are those of ``langgraph.checkpoint.base.get_checkpoint_metadata``, except that
+    text is kept whole, where that function drops NULs, that what LangGraph's server says of
+    one request, its user among it, is left out, and that everything is plain JSON, which is read
+    without any class. Raises `NotSerializable` with a path that starts at the metadata.
+    """
+    merged: dict[str, Any] = {}
+    for key, value in list(metadata.items()):  # another thread may change it
+        merged[plain_name(key)] = value if type(value) in ATOMS else _simplified(key, value)
+    for source in (config.get("metadata"), config.get("configurable")):
+        for key, value in list((source or {}).items()):
+            key = plain_name(key)
+            if key in merged or key in EXCLUDED_METADATA_KEYS or key in REQUEST_KEYS or key.startswith("__"):
+                continue
+            if issubclass(type(value), (str, int, float)):  # a proxy is not asked what it stands for
+                merged[key] = simplified(value)
+    merged.pop(CONFLICT_KEY, None)
+    return merged
+
+
+def _simplified(key: str, value: Any) -> Any:
+    try:
+        return simplified(value)
+    except DataError as error:
+        raise error.at("metadata", key) from error.__cause__
+
+
+def plain_name(key: Any) -> str:
+    """Return a key or channel's name as nothing but text, whatever class it is of."""
+    return key if type(key) is str else _plain(key) if isinstance(key, str) else str(key)
+
+
+# --------------------------------------------------------------------------- checkpoints
+
+
+ValueLocation: TypeAlias = "bytes | list[Any] | None"
+"""Where a value is: in the chunk of this address; here, as the only member; or in `Record.inline`."""
+
+
+class Record(NamedTuple):
+    """A checkpoint's record, decoded but for its values, which ``locations`` locates by channel.
+
+    ``inline`` holds those whose location is None, in the order of their channels.
+    """
+
+    checkpoint: dict[str, Any]
+    metadata: dict[str, Any]
+    locations: dict[str, ValueLocation]
+    inline: bytes
+
+
+def encode_record(
+    serde: Serializer,
+    thread: str,
+    checkpoint: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    encoded: Mapping[str, EncodedValue | None],
+) -> tuple[bytes, bytes]:
+    """Return a checkpoint's body and roots; ``encoded`` says where each value went, None for a small plain one.
+
+    Values other than plain ones stand apart from the rest, so that this can be read where the
+    classes of the state are not loaded. A thread's own name in its metadata is not written down,
+    so that in a copy it is the copy's. Raises `NotSerializable` with a path that starts at the checkpoint or
+    the metadata.
+    """
+    values = checkpoint["channel_values"]
+    locations: dict[str, Any] = {}
+    roots: list[bytes] = []
+    apart: list[bytes] = []
+    for name, value in encoded.items():
+        text = plain_name(name)
+        if value is None:
+            locations[text] = [values[name]]
+        elif value.ref is not None:
+            locations[text] = len(roots)
+            roots.append(value.ref)
+        else:
+            locations[text] = None
+            apart.append(value.inline or b"")
+    parts = [checkpoint["v"], checkpoint["ts"], *_outline(checkpoint), metadata, locations]
+    if metadata.get(THREAD_KEY) == thread:
+        parts[-2:] = [{key: value for key, value in metadata.items() if key != THREAD_KEY}, locations, True]
+    try:
+        header = serde.dumps(parts)
+    except DataError as error:
+        raise _named(error) from error.__cause__
+    inline = serde.gathered(apart) if apart else b""
+    return pack(b"".join((len(header).to_bytes(4, "big"), header, inline))), b"".join(roots)
+
+
+def _outline(checkpoint: Mapping[str, Any]) -> list[Any]:
+    """Return versions, versions seen and the rest of a checkpoint, with channels named in nothing but text.
+
+    A node that returns ``{Key.A: 1}``, of an enum of texts, has LangGraph name a channel by the enum's member.
+    """
+    seen = {plain_name(node): _plain_names(versions) for node, versions in checkpoint["versions_seen"].items()}
+    rest = {key: value for key, value in checkpoint.items() if key not in _SET_APART}
+    updated = rest.get("updated_channels")
+    if updated is not None:
+        rest["updated_channels"] = list(map(plain_name, updated))
+    return [_plain_names(checkpoint["channel_versions"]), seen, rest]
+
+
+def _plain_names(versions: Mapping[str, Any]) -> Mapping[str, Any]:
+    if _TEXT.issuperset(map(type, versions)):
+        return versions
+    return {plain_name(name): version for name, version in versions.items()}
+
+
+def decode_record(serde: Serializer, thread: str, id: str, body: bytes, roots: bytes, outline: bool = False) -> Record:
+    """Undo `encode_record`; in outline, nothing but the values' locations and the metadata need be readable.
+
+    Metadata that an earlier version stored with its classes is plain where these are not loaded.
+    """
+    payload = unpack(body)
+    read = FORMS.get(max(payload[0], FIRST) if payload else FIRST)
+    if read is None:
+        raise NewerFormat.of("A checkpoint's record begins with", payload[:1])
+    return read(serde, (thread, id), payload, roots, outline)
+
+
+def _first_form(serde: Serializer, names: tuple[str, str], payload: bytes, roots: bytes, outline: bool) -> Record:
+    end = 4 + int.from_bytes(payload[:4], "big")
+    header = payload[4:end]
+    try:
+        parts = serde.loads(header)
+    except TypeNotLoaded as error:
+        if error.path[:1] == (_PARTS.index("checkpoint"),) and not outline:
+            raise _named(error) from error.__cause__
+        parts = serde.loads_plain(header)
+    try:
+        return _record(*names, roots, parts, payload[end:])
+    except NO_SHAPE as error:
+        raise StoreCorrupt(f"{_OTHER_SHAPE}: {error}") from error
+
+
+FIRST = 0x7F
+"""The form of records whose first byte is at most this: it is a length's. Above it, the byte itself is the form."""
+
+FORMS: dict[int, Callable[[Serializer, tuple[str, str], bytes, bytes, bool], Record]] = {FIRST: _first_form}
+"""How to read a record of each form."""
+
+
+def decode_row(serde: Serializer, row: CheckpointRow, outline: bool = False) -> Record:
+    """Return the record of a stored checkpoint, in whose metadata stands what it was in conflict with."""
+    record = decode_record(serde, row.thread, row.id, row.body, row.roots, outline)
+    if row.conflict is not None:
+        record.metadata[CONFLICT_KEY] = row.conflict
+    return record
+
+
+def _record(thread: str, id: str, roots: bytes, parts: Any, inline: bytes) -> Record:
+    v, ts, versions, seen, rest, metadata, numbers, *own = parts
+    if len(own) > 1:
+        raise NewerFormat.of("A checkpoint's record has as many parts as", len(parts))
+    _ = versions.get, seen.get, rest.get, metadata.get  # or they are no dicts
+    if own:
+        metadata[THREAD_KEY] = thread
+    locations: dict[str, ValueLocation] = numbers
+    if roots:
+        addresses = split(roots)
+        locations = {
+            name: addresses[location] if type(location) is int else location for name, location in numbers.items()
+        }
+    elif not _WITHOUT_CHUNK.issuperset(map(type, numbers.values())):
+        raise IndexError("its chunks are not named")
+    checkpoint = {
+        "v": v, "id": id, "ts": ts, "channel_values": {}, "channel_versions": versions, "versions_seen": seen, **rest
+    }  # fmt: skip
+    return Record(checkpoint, metadata, locations, inline)
+
+
+_OTHER_SHAPE = "The body or the roots of a checkpoint have another shape than they should"
+NO_SHAPE = (AttributeError, LookupError, TypeError, ValueError)
+"""What comes of taking something for what it is not."""
+_WITHOUT_CHUNK = frozenset((type(None), list))
+"""Types of locations in a record that names no chunk."""
+
+
+def inline_values(serde: Serializer, record: Record) -> dict[str, Any]:
+    """Return the values that are in a record itself, by channel."""
+    try:
+        return _inline_values(serde, record)
+    except DataError:
+        raise
+    except NO_SHAPE as error:
+        raise StoreCorrupt(f"{_OTHER_SHAPE}: {error}") from error
+
+
+def _inline_values(serde: Serializer, record: Record) -> dict[str, Any]:
+    names = [name for name, location in record.locations.items() if location is None]
+    if not names:
+        return {name: location[0] for name, location in record.locations.items() if type(location) is list}
+    try:
+        loaded = dict(zip(names, serde.loads(record.inline), strict=True))
+    except DataError as error:
+        raise _in_channel(error, names) from error.__cause__
+    return {
+        name: location[0] if type(location) is list else loaded[name]
+        for name, location in record.locations.items()
+        if type(location) is not bytes
+    }
+
+
+def _in_channel(error: DataError, names: Sequence[str]) -> DataError:
+    """Turn a path into a list of inline values into one that starts at the channel."""
+    number, *steps = error.path or (0,)
+    error.path = ("channel_values", names[int(number)], *steps)
+    return error
+
+
+def _named(error: DataError) -> DataError:
+    """Turn a path into a record's parts into one a user knows."""
+    number, *steps = error.path or (0,)
+    name = _PARTS[int(number)]
+    error.path = tuple(steps) if name == "checkpoint" else (name, *steps)
+    return error

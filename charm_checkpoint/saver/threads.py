@@ -1,0 +1,275 @@
+"""Threads as a listing shows them: what a thread's notes say, and the listing itself.
+
+A note is what the saver puts on a thread's own record when it stores something, so that a listing
+reads no value and needs no class of the program (see `Backend.threads`). One comes with each
+checkpoint of the root graph, another with writes that say that a task waits or failed. Each names
+its checkpoint, so the two may come in any order: the latter counts while its checkpoint is the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import islice
+from typing import Any, Literal, NamedTuple, TypeAlias
+from zlib import crc32
+
+import ormsgpack
+from langchain_core.messages import BaseMessage
+from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, TASKS
+
+from charm_checkpoint.contract import Backend, ThreadPage, ThreadRow
+from charm_checkpoint.plan import Plan
+
+Status: TypeAlias = Literal["done", "unfinished", "waits", "failed"]
+
+TITLE = 80
+"""Characters of a title."""
+PAGE = 200
+"""Threads read at first: many a caller wants no more than those changed last."""
+FURTHER = 16
+"""How many times as many are read from then on: the SQL stores look at every thread to find the next page."""
+
+_STATUS: tuple[Status, ...] = ("done", "unfinished", "waits", "failed")
+_DONE, _UNFINISHED, _WAITS, _FAILED = range(4)
+_SOURCES = ("loop", "input", "update", "fork")
+_NEVER = 253402300800
+"""The second at which the year 9999 is over: the time of no change."""
+_START, _MESSAGES, _BRANCH, _JOIN = "__start__", "messages", "branch:to:", "join:"
+_STEPS = 1 << 31
+_LOOKED_AT = 8
+"""Messages, and channels, among which the first human one is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadInfo:
+    """One thread in a listing.
+
+    ``status`` tells of the last checkpoint of the root graph: ``waits`` for the answer to an
+    interrupt, ``failed`` in a node, ``unfinished`` where nodes are still to run (a run is at it, was
+    ended, or stopped at a breakpoint), ``done``. It is None, as ``title``, ``step`` and ``source`` are,
+    where nothing was noted: before this was kept, or in a thread of messages only. ``title`` is how the
+    first human message begins. ``updated_at`` is when it changed last, in UTC, a minute behind at most.
+
+    ``damage`` says what is wrong with a thread that cannot be read; ``thread_id`` is None if that is
+    not even its name.
+    """
+
+    thread_id: str | None
+    title: str | None = None
+    status: Status | None = None
+    updated_at: datetime | None = None
+    checkpoints: int = 0
+    has_messages: bool = False
+    checkpoint_id: str | None = None
+    step: int | None = None
+    source: str | None = None
+    damage: str | None = None
+
+
+# ------------------------------------------------------------------------------ writing
+
+
+class Noted(NamedTuple):
+    """What a checkpoint brings for its thread's record."""
+
+    title: bytes | None = None
+    note: bytes | None = None
+
+
+def noted(ns: str, checkpoint: Mapping[str, Any], metadata: Mapping[str, Any], titled: bool = False) -> Noted:
+    """Return what a checkpoint tells of its thread: nothing if it is not the root graph's.
+
+    ``titled`` says that the thread is known to have a title.
+    """
+    if ns:
+        return Noted()
+    values = checkpoint["channel_values"]
+    step, source = metadata.get("step"), metadata.get("source")
+    note = (
+        _UNFINISHED if _goes_on(values) else _DONE,
+        _mark(checkpoint["id"]),
+        step if type(step) is int and -_STEPS < step < _STEPS else None,
+        source if source in _SOURCES else None,
+    )
+    return Noted(None if titled else _title(values), ormsgpack.packb(note))
+
+
+def note_of_writes(ns: str, id: str | None, channels: Sequence[str]) -> bytes | None:
+    """Return what a task's writes to these channels tell of its thread, if they do."""
+    if ns or id is None:
+        return None
+    status = _FAILED if ERROR in channels else _WAITS if INTERRUPT in channels else None
+    return None if status is None else ormsgpack.packb([status, _mark(id)])
+
+
+def _mark(id: str) -> int:
+    """Return what stands for a checkpoint in a note: its id may be long."""
+    return crc32(id.encode("utf-8", "surrogatepass"))
+
+
+def _goes_on(values: Mapping[str, Any]) -> bool:
+    """Tell whether a channel's value starts a node, by the names that LangGraph gives channels that do."""
+    for name in values:
+        if name[:1] not in "_bj":
+            continue
+        if name == _START or name.startswith(_BRANCH):
+            return True
+        value = values[name]
+        if (name == TASKS and type(value) is list and value) or (name.startswith(_JOIN) and _is_full(name, value)):
+            return True
+    return False
+
+
+def _is_full(name: str, value: Any) -> bool:
+    """Tell whether all have come that ``join:a+b:c`` waits for."""
+    waits_for = name[len(_JOIN) :].rpartition(":")[0]
+    come = value[0] if type(value) is tuple and value else value  # a deferred one is a pair
+    return type(come) in (set, frozenset, list) and sum(map(len, come)) + len(come) - 1 == len(waits_for)
+
+
+_TOLD_APART = frozenset((type(None), bool, int, float, str, bytes, dict, tuple))
+"""Types of channels' values that are no messages."""
+
+
+def _title(values: Mapping[str, Any]) -> bytes | None:
+    start = values.get(_START)
+    for state in (values, start) if type(start) is dict else (values,):
+        for value in (state.get(_MESSAGES), *islice(list(state.values()), _LOOKED_AT)):
+            if type(value) in _TOLD_APART:
+                continue
+            for message in _few(value):
+                text = _human_text(message)
+                if text:
+                    return text.encode("utf-8", "replace")
+    return None
+
+
+def _few(value: Any) -> Sequence[Any]:
+    if type(value) is list:
+        return value[:_LOOKED_AT]
+    return [value] if issubclass(type(value), BaseMessage) else ()
+
+
+def _human_text(message: Any) -> str | None:
+    """Return how a human message begins; no code of the message's own class is run."""
+    kind = type(message)
+    if issubclass(kind, BaseMessage):
+        held = vars(message)
+        return _beginning(held.get("content")) if held.get("type") == "human" else None
+    if kind is dict:
+        human = message.get("role") in _HUMAN or message.get("type") == "human"
+        return _beginning(message.get("content")) if human else None
+    if kind is tuple and len(message) == 2 and type(message[0]) is str and message[0] in _HUMAN:
+        return _beginning(message[1])
+    return None
+
+
+_HUMAN = ("user", "human")
+
+
+def _beginning(content: Any) -> str | None:
+    if type(content) is list:
+        texts = [part.get("text") if type(part) is dict else part for part in content[:_LOOKED_AT]]
+        content = next((text for text in texts if type(text) is str), None)
+    if type(content) is not str:
+        return None
+    words = " ".join(content[: 8 * TITLE].split())
+    return words if len(words) <= TITLE else words[: TITLE - 1].rstrip() + "\u2026"
+
+
+# ------------------------------------------------------------------------------ reading
+
+
+def info(row: ThreadRow) -> ThreadInfo:
+    """Return a thread as a user sees it."""
+    status, step, source = _read(row)
+    return ThreadInfo(
+        row.thread,
+        None if row.title is None else row.title.decode("utf-8", "replace"),
+        None if status is None else _STATUS[status],
+        _time(row.touched_at),
+        row.checkpoints,
+        row.has_messages,
+        row.head,
+        step,
+        source,
+        row.damage,
+    )
+
+
+def _time(at: int) -> datetime | None:
+    """Return the time of a second; None if nobody knows it, or it is damaged."""
+    return datetime.fromtimestamp(at, timezone.utc) if 0 < at < _NEVER else None
+
+
+def _read(row: ThreadRow) -> tuple[int | None, int | None, str | None]:
+    """Return status, step and source: of notes that are not the head's, nothing."""
+    status, step, source = (*_unpacked(row.note, row.head), None, None, None)[:3]
+    for later in _unpacked(row.writes_note, row.head)[:1]:
+        status = later
+    return status, step, source
+
+
+def _unpacked(note: bytes | None, head: str | None) -> Sequence[Any]:
+    """Return what a note says of the head, none if it is another checkpoint's, or no note."""
+    if note is None or head is None:
+        return ()
+    try:
+        status, about, *rest = ormsgpack.unpackb(note)
+    except (ValueError, TypeError):  # damaged: the thread is shown without
+        return ()
+    # A status that is not known is a newer version's, and so may the rest be.
+    return (status, *rest) if about == _mark(head) and status in range(len(_STATUS)) else ()
+
+
+class ThreadListing:
+    """A listing under way, a page at a time: nothing is held open between pages.
+
+    Where threads that changed last come first, one that changes meanwhile moves to the front, where the
+    listing is past. So after several pages it looks there again, for those that changed since it began.
+    """
+
+    def __init__(self, backend: Backend, limit: int | None) -> None:
+        self._backend = backend
+        self._left = limit
+        self._after: Any = None
+        self._began: int | None = None
+        self._seen: set[str] = set()
+        self._again = False
+        self.more = limit is None or limit > 0
+
+    def next_page(self) -> Plan[ThreadPage]:
+        """Return the plan of the next page."""
+        size = PAGE if self._after is None else FURTHER * PAGE
+        return self._backend.threads(self._after, size if self._left is None else min(size, self._left))
+
+    def take(self, page: ThreadPage) -> Iterator[ThreadInfo]:
+        """Return what is new in a page; ``more`` is False after the last."""
+        several = self._after is not None
+        if self._began is None and page.items:
+            self._began = max([row.touched_at for row in page.items if row.touched_at < _NEVER], default=0)
+        self._after = page.next
+        items = page.items
+        if self._again:
+            items = [row for row in items if row.touched_at >= (self._began or 0)]
+            if len(items) < len(page.items):
+                self._after = None
+        fresh = [row for row in items if self._is_fresh(row)][: self._left]
+        if self._left is not None:
+            self._left -= len(fresh)
+        if self._after is None:
+            self.more = several and not self._again
+            self._again = True
+        if self._left == 0:
+            self.more = False
+        return map(info, fresh)
+
+    def _is_fresh(self, row: ThreadRow) -> bool:
+        if row.thread is None:
+            return not self._again
+        if row.thread in self._seen:
+            return False
+        self._seen.add(row.thread)
+        return True

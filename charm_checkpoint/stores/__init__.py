@@ -1,0 +1,1 @@
+"""The stores: a room each, or a module."""

@@ -1,0 +1,1 @@
+"""Local files: a folder that may be synced, mounted or in git."""

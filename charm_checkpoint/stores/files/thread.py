@@ -1,0 +1,398 @@
+"""The folders of threads: each one's log, read and written, and which there are.
+
+    log    the frames of log.py, see contents.py
+    new    a log about to take the place of that one
+
+A write is one frame at the end of the log, and one sync; the first one, and what removes
+something, is a whole new log put in the old one's place. Writers of one host take turns by the
+folder's lock, readers need none: they read up to the last whole frame. What the log comes to is
+kept in memory, and only what was added since is read again.
+
+A folder that is synced between hosts can be written on two at once, which no lock prevents. Then
+the syncing tool leaves a copy beside the log (``log.sync-conflict-…``, ``log (conflicted copy)``),
+or both hosts' frames follow the same one, or this host's own frames are gone: each is told by a
+`ThreadConflict`, and nothing is merged.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, Generic, TypeVar
+
+from charm_checkpoint.errors import StoreCorrupt, StoreUnavailable, ThreadConflict
+from charm_checkpoint.runtime.cache import Budget, Cache
+from charm_checkpoint.runtime.clock import monotonic
+from charm_checkpoint.runtime.leases import Inside, Lease, Leases
+from charm_checkpoint.runtime.lifecycle import PerProcess
+from charm_checkpoint.stores.files.contents import FORMAT, Contents
+from charm_checkpoint.stores.files.folder import (
+    Disk,
+    FolderLock,
+    FolderWatch,
+    Version,
+    is_named,
+    is_settled,
+    moved,
+    raise_if_lost,
+    version_of,
+)
+from charm_checkpoint.stores.files.log import Entry, Scan, Tail, encode
+from charm_checkpoint.stores.shared.names import CHECKPOINTS, MESSAGES, identity
+
+log = logging.getLogger("charm_checkpoint")
+
+T = TypeVar("T")
+
+LOG, NEW = "log", "new"
+FOLDER = 2500
+"""Bytes of memory that a thread takes beside its contents."""
+_NAME = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass
+class LogWrite(Generic[T]):
+    """What a call writes, and its ``reply``: ``entries`` behind what is in the log, or behind ``instead`` in a new one.
+
+    Several entries need an ``instead``: only a new log is there whole or not at all.
+    """
+
+    reply: T
+    entries: Iterable[Entry] = ()
+    instead: Contents | None = None
+
+    @property
+    def is_nothing(self) -> bool:
+        """Tell whether nothing is written."""
+        return not self.entries and self.instead is None
+
+
+Decide = Callable[[Contents], LogWrite[T]]
+
+
+@dataclass
+class _NewLog:
+    """A log that was written to take the place of another: what it comes to, and its inode."""
+
+    contents: Contents
+    inode: int = 0
+
+
+class ThreadFolder:
+    """A thread's folder, which need not be there, as this process knows it; any thread may use it."""
+
+    def __init__(self, folder: Path, disk: Disk, timeout: float) -> None:
+        self.folder = folder
+        self._path = str(folder)
+        self._log = folder / LOG
+        self._disk = disk
+        self._timeout = timeout
+        self._turns = Leases()
+        self._lock = threading.RLock()
+        self._inside = Inside(folder)
+        self._contents = Contents()
+        self._version: Version | None = None
+        self._is_behind = False
+        self._warned = False
+
+    @property
+    def weight(self) -> int:
+        """Return about how many bytes of memory this takes."""
+        return FOLDER + self._contents.weight
+
+    def was_read(self) -> bool:
+        """Tell whether something of it is known here."""
+        return self._version is not None
+
+    # ------------------------------------------------------------------ reading
+
+    def read(self, view: Callable[[Contents], T]) -> T:
+        """Return what ``view`` makes of the contents; it must not keep them."""
+        with self._lock, self._inside, self._opened() as file:
+            self._refresh(file)
+            self._refuse_broken()
+            return view(self._contents)
+
+    def survey(self, view: Callable[[Contents, str | None], T]) -> T:
+        """Return what ``view`` makes of the contents as far as they are sound, and of what is wrong with the rest."""
+        with self._lock, self._inside, self._opened() as file:
+            self._refresh(file)
+            return view(self._contents, self._damage())
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Contents]:
+        """Lend a copy of the contents that stays as it is."""
+        with ExitStack() as stack:
+            with self._lock, self._inside:
+                file = stack.enter_context(self._opened())
+                self._refresh(file)
+                self._refuse_broken()
+                copy = self._contents.copy()
+            yield copy
+
+    def _opened(self) -> AbstractContextManager[BinaryIO | None]:
+        """Open the log, None if there is none; under the lock, so that no older version comes after a newer one."""
+        try:
+            return open(self._log, "rb")
+        except FileNotFoundError:
+            return nullcontext()
+
+    def _refresh(self, file: BinaryIO | None) -> None:
+        """Make the contents those of the file, reading what is new."""
+        version, known = None if file is None else version_of(file), self._contents
+        known.file = file
+        if file is not None and version is not None:
+            if version == self._version and (known.end == version.size or is_settled(version)):
+                return
+            if self._version is not None and version.inode == self._version.inode and version.size > known.end:
+                self._version = None  # an error in between leaves half of it taken in
+                if self._scan(file, known) == "whole":
+                    self._version = version
+                    return
+        contents = Contents(file=file)
+        if file is not None:
+            self._scan(file, contents)
+            self._warn(contents)
+        self._is_behind = contents.lacks(known)
+        self._contents, self._version = contents, version
+
+    def _scan(self, file: BinaryIO, contents: Contents) -> Tail:
+        scan = Scan(file, contents.end, contents.digest)
+        for frame in scan:
+            contents.apply(frame)
+        contents.tail = scan.tail
+        return scan.tail
+
+    def _damage(self) -> str | None:
+        if self._contents.tail != "damaged":
+            return None
+        return (
+            f"{self._log} is damaged at byte {self._contents.end}: what is there is no record, and there are sound "
+            "ones behind it. Put back a copy of the file, or delete the thread."
+        )
+
+    def _refuse_broken(self) -> None:
+        damage = self._damage()
+        if damage is not None:
+            raise StoreCorrupt(damage)
+        if self._is_behind:
+            self._is_behind = False
+            raise ThreadConflict(
+                f"{self._log} was replaced by a version that lacks what was stored here: the folder was written to "
+                "on another host, or put back to an older state. Nothing was merged; from now on that version counts."
+            )
+
+    # ------------------------------------------------------------------ writing
+
+    def change(self, decide: Decide[T], *, regardless: bool = False) -> T:
+        """Write what ``decide`` makes of the contents, as one step, while nobody else writes; return its reply.
+
+        Raises `ThreadConflict` when the thread was written to on two hosts, `StoreCorrupt` when its
+        log is damaged, unless ``regardless``.
+        """
+        if not (os.path.isdir(self._path) or self.folder.is_dir()):  # the latter says why it cannot be looked at
+            change = decide(Contents())
+            if change.is_nothing:
+                return change.reply
+            self._disk.make_folder(self.folder)
+        deadline = monotonic() + self._timeout
+        lease = Lease(sys._getframe())
+        try:
+            if not self._turns.take(lease, self._timeout):
+                raise StoreUnavailable(f"{self.folder} {self._turns.why_not(lease, self._timeout)}.")
+            with FolderLock(self.folder, max(0.0, deadline - monotonic())) as lock:
+                return self._change(lock, decide, regardless)
+        finally:
+            self._turns.give(lease)
+
+    def _change(self, lock: FolderLock, decide: Decide[T], regardless: bool) -> T:
+        strays = self._tidy()
+        with self._lock, self._inside:
+            with self._opened() as file:
+                self._refresh(file)
+                if not regardless:
+                    self._refuse_broken()
+                    self._refuse_conflict(strays)
+                self._is_behind = False
+                change = decide(self._contents)
+                if change.entries and change.instead is None and self._contents.format < FORMAT:
+                    change.instead = self._contents.copy()
+                written = change.instead and self._write(lock, change.instead, change.entries)
+            if written:
+                self._replace(lock, written, strays)
+            elif change.entries:
+                [entry] = change.entries  # of several, a crash could leave some
+                self._append(lock, entry)
+        return change.reply
+
+    def _append(self, lock: FolderLock, entry: Entry) -> None:
+        contents, read = self._contents, self._version
+        data, frame = encode(entry, contents.end, contents.digest)
+        if contents.tail == "torn":
+            log.warning("%s: what a killed process left unfinished behind byte %d is cut off", self._log, contents.end)
+        with open(self._log, "r+b", buffering=0) as file:
+            # What was opened by its name is the log that was read, in the folder whose lock is held.
+            if read is None or version_of(file).inode != read.inode or not lock.is_named():
+                raise moved(self._log)
+            self._version = None  # an interrupt in between leaves half of it taken in
+            self._disk.append(file, data, contents.end)
+            contents.apply(frame)
+            contents.tail = "whole"
+            self._version = version_of(file)
+            if not is_named(self._log, self._version):
+                raise moved(self._log)
+
+    def _write(self, lock: FolderLock, keep: Contents, more: Iterable[Entry]) -> _NewLog:
+        """Write a new log, and return what it comes to."""
+        written = _NewLog(Contents())
+
+        def fill(file: BinaryIO) -> None:
+            for entry in itertools.chain([keep.start()], keep.entries(), more):
+                data, frame = encode(entry, written.contents.end, written.contents.digest)
+                file.write(data)
+                written.contents.apply(frame)
+            written.inode = version_of(file).inode
+
+        self._disk.write(lock, self.folder / NEW, self._log, fill)
+        return written
+
+    def _replace(self, lock: FolderLock, written: _NewLog, strays: Sequence[Path]) -> None:
+        """Put the new log in the old one's place, and in that of copies that a syncing tool left."""
+        self._disk.replace(lock, self.folder / NEW, self._log)
+        with self._opened() as file:
+            if file is None or not self._is_it(file, written):
+                raise moved(self._log)
+            self._contents, self._version = written.contents, version_of(file)
+        for stray in strays:
+            self._disk.remove(stray)
+
+    def _is_it(self, file: BinaryIO, written: _NewLog) -> bool:
+        """Tell whether a file is the log that was written; where names are all there is, its number may be another."""
+        if version_of(file).inode == written.inode:
+            return True
+        found = Contents()
+        self._scan(file, found)
+        return found.digest == written.contents.digest
+
+    # ------------------------------------------------------------------ other hosts
+
+    def _tidy(self) -> list[Path]:
+        """Remove what killed processes left; return the copies that a syncing tool left."""
+        names = os.listdir(self._path)
+        if NEW in names:
+            (self.folder / NEW).unlink()
+        return self._strays(names)
+
+    def _strays(self, names: Iterable[str]) -> list[Path]:
+        return [self.folder / name for name in sorted(names) if name.startswith(LOG) and name != LOG]
+
+    def _refuse_conflict(self, strays: Sequence[Path]) -> None:
+        if strays or self._contents.tail == "forked":
+            raise ThreadConflict(self._conflict(self._contents, strays))
+
+    def _warn(self, contents: Contents) -> None:
+        """Say once of a thread that it was written to on two hosts: reading goes on."""
+        strays = self._strays(os.listdir(self._path))
+        if (strays or contents.tail == "forked") and not self._warned:
+            self._warned = True
+            log.warning("%s", self._conflict(contents, strays))
+
+    def _conflict(self, contents: Contents, strays: Sequence[Path]) -> str:
+        how = f"{strays[0].name} lies beside it" if strays else f"from byte {contents.end} on, it goes on in two ways"
+        return (
+            f"Thread {contents.thread!r} was written to on two hosts at once: {self._log}, and {how}. It can be read, "
+            "copied and deleted, but not written to. Leave the file you want under the name 'log' and remove the "
+            "other, or copy the thread and delete it."
+        )
+
+
+class Threads:
+    """The threads in a folder, each by the name of its own folder: see `name_of`."""
+
+    def __init__(
+        self, folder: Path, host: bytes, disk: Disk, timeout: float, budget: Budget, above: FolderWatch
+    ) -> None:
+        self.folder = folder
+        self.host = host
+        self._disk = disk
+        self._timeout = timeout
+        self.watch = FolderWatch(folder, above)
+        # What was read is read again in a forked child: a lock on it may be held by a thread that is not there.
+        self._known: PerProcess[Cache[str, ThreadFolder]] = PerProcess(partial(Cache, budget, _weight, any_weight=True))
+
+    def make(self) -> None:
+        """Make the folder, and those above it."""
+        self._disk.make_folder(self.folder)
+        self.watch.note()
+
+    def look(self, name: str, view: Callable[[Contents], T]) -> T:
+        """Return what ``view`` makes of the contents of a thread given by its folder's name."""
+        return self._with(name, lambda thread: thread.read(view))
+
+    def is_known(self, name: str) -> bool:
+        """Tell whether something of a thread is remembered."""
+        return self._known.thing.get(name) is not None
+
+    def survey(self, name: str, view: Callable[[Contents, str | None], T]) -> T:
+        """Return what ``view`` makes of a thread's contents, damaged or not; see `ThreadFolder.survey`."""
+        return self._with(name, lambda thread: thread.survey(view))
+
+    def change(self, name: str, decide: Decide[T], *, regardless: bool = False) -> T:
+        """Change a thread; see `ThreadFolder.change`."""
+        return self._with(name, lambda thread: thread.change(decide, regardless=regardless))
+
+    def snapshot(self, name: str) -> AbstractContextManager[Contents]:
+        """Lend a copy of a thread's contents."""
+        return self._with(name, lambda thread: thread.snapshot())
+
+    def _with(self, name: str, use: Callable[[ThreadFolder], T]) -> T:
+        thread = self._known.thing.get(name) or ThreadFolder(self.folder / name, self._disk, self._timeout)
+        if self.watch.is_lost() and not thread.was_read():  # one that was read finds out what it lacks
+            raise self.watch.lost()
+        before = thread.weight
+        try:
+            return use(thread)
+        finally:
+            self.watch.note()
+            self._known.thing.put(name, thread, before)
+
+    def names(self) -> list[str]:
+        """Return the names of all threads' folders, those last changed first."""
+        return [name for _, name in sorted(self.changed(), reverse=True)]
+
+    def changed(self) -> list[tuple[int, str]]:
+        """Return for each thread's folder when it changed, in nanoseconds since 1970, and its name."""
+        raise_if_lost(self.watch)
+        try:
+            entries = [entry for entry in os.scandir(self.folder) if _NAME.fullmatch(entry.name)]
+        except FileNotFoundError:
+            return []
+        return list(map(self._changed, entries))
+
+    def _changed(self, entry: os.DirEntry[str]) -> tuple[int, str]:
+        try:
+            return os.stat(os.path.join(entry.path, LOG)).st_mtime_ns, entry.name
+        except OSError:  # as of what is no folder: whoever reads it is told
+            return 0, entry.name
+
+    def names_of(self, thread: str) -> list[str]:
+        """Return the names of the folders that a thread may have."""
+        return [name_of(kind, thread) for kind in (CHECKPOINTS, MESSAGES)]
+
+
+def _weight(name: str, thread: ThreadFolder) -> int:
+    return thread.weight
+
+
+def name_of(kind: int, thread: str) -> str:
+    """Return the name of a thread's folder, which tells nothing of the thread's own."""
+    return identity(b"", kind, thread).hex()

@@ -1,0 +1,1 @@
+"""Postgres, by psycopg."""

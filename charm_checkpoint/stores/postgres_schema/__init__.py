@@ -1,0 +1,1 @@
+"""What Postgres and Supabase share: the schema, its functions, and the backend that calls them."""

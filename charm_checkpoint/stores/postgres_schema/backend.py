@@ -1,0 +1,300 @@
+"""The backend of Postgres and Supabase: each of its methods is one call of a function there.
+
+The functions are in sql/functions.sql. One call is one statement, one transaction and one
+round trip, by whichever road it goes.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from charm_checkpoint.contract import (
+    NESTED,
+    TAG_SIZE,
+    Capabilities,
+    Chunk,
+    MessagesRow,
+    NewCheckpoint,
+    NewMessages,
+    NewWrites,
+    Page,
+    Query,
+    StoredCheckpoint,
+    ThreadPage,
+    ThreadState,
+    Usage,
+    Waiting,
+    WriteResult,
+)
+from charm_checkpoint.plan import Plan
+from charm_checkpoint.stores.postgres_schema.schema import migrations
+from charm_checkpoint.stores.shared.migrations import pending
+from charm_checkpoint.stores.shared.names import (
+    CHECKPOINTS,
+    MESSAGES,
+    RECENT,
+    checkpoint_keys,
+    checkpoint_row,
+    checkpoint_texts,
+    id_bytes,
+    id_text,
+    identity,
+    text_bytes,
+    thread_row,
+)
+
+ROOM = 8 << 20
+"""Bytes of chunks sent along with one reply; what does not fit is asked for."""
+
+BATCH = 4096
+"""Addresses asked for in one call."""
+
+_identity = lru_cache(RECENT)(identity)
+
+
+class Call(NamedTuple):
+    """A function to call; the reply is its rows, each as a tuple.
+
+    ``again`` tells that the same call may be made twice, so that it can be retried after a
+    connection broke and nobody knows whether it was done.
+    """
+
+    function: str
+    args: tuple[Any, ...]
+    again: bool = True
+
+
+LENGTHY = frozenset({"remove", "runs", "usage", "threads"})
+"""Functions that may have much to do, and are seldom called."""
+
+TELLING = frozenset({"put", "put_writes"})
+"""Functions that are told, last, whether the same call may have been done already."""
+
+
+def repeated(operation: Any) -> Any:
+    """Return an operation as it is tried again, when nobody knows whether it was done."""
+    if isinstance(operation, Call) and operation.function in TELLING:
+        return operation._replace(args=(*operation.args[:-1], True))
+    return operation
+
+
+class Version(NamedTuple):
+    """Asks for the schema's version; the reply is a number, 0 where there is none."""
+
+
+class Install(NamedTuple):
+    """Creates or migrates the schema."""
+
+
+def is_once(operation: Any) -> bool:
+    """Tell whether to try on a connection that is known to work: it cannot, or not well, be made again."""
+    if isinstance(operation, Call):
+        return not operation.again or operation.function in LENGTHY
+    return isinstance(operation, Install)
+
+
+class PostgresBackend:
+    """The backend, for one tenant."""
+
+    def __init__(self, tenant: str = "") -> None:
+        self._tenant = text_bytes(tenant)
+        self.capabilities = Capabilities(durable=True, processes=True)
+
+    def _identity(self, thread: str, kind: int = CHECKPOINTS) -> bytes:
+        return _identity(self._tenant, kind, thread)
+
+    def _names(self, thread: str, kind: int = CHECKPOINTS) -> tuple[bytes, bytes, bytes]:
+        return self._tenant, self._identity(thread, kind), text_bytes(thread)
+
+    # ------------------------------------------------------------------- setup
+
+    def is_current(self) -> Plan[bool]:
+        """Tell whether the schema is up to date; see `Backend.is_current`."""
+        version = yield Version()
+        return not pending(migrations(), version)
+
+    def setup(self) -> Plan[None]:
+        """Create or migrate the schema; see `Backend.setup`."""
+        if not (yield from self.is_current()):
+            yield Install()
+
+    # ------------------------------------------------------------- checkpoints
+
+    def put(self, new: NewCheckpoint) -> Plan[WriteResult]:
+        """Commit a checkpoint; see `Backend.put`."""
+        [[outcome, *state, head, branched]] = yield Call(
+            "put",
+            (
+                *self._names(new.thread), text_bytes(new.ns), id_bytes(new.id), id_bytes(new.parent),
+                new.body, new.roots, _tags(new.tags), text_bytes(new.run), *_columns(new.chunks),
+                new.base_sweeps, new.seen_deletes, new.on_conflict, new.title, new.note, False,
+            ),
+        )  # fmt: skip
+        return WriteResult(outcome, ThreadState(*state), id_text(head), branched)
+
+    def put_writes(self, new: NewWrites) -> Plan[WriteResult]:
+        """Append pending writes; see `Backend.put_writes`."""
+        place = (*self._names(new.thread), text_bytes(new.ns), id_bytes(new.id))
+        args = (*place, new.body, new.seen_deletes, new.note, False)
+        [[outcome, *state]] = yield Call("put_writes", args)
+        return WriteResult(outcome, ThreadState(*state))
+
+    def find(self, thread: str, ns: str, id: str | None, known: Collection[bytes] = ()) -> Plan[StoredCheckpoint]:
+        """Return one checkpoint; see `Backend.find`."""
+        place = (self._tenant, self._identity(thread), text_bytes(ns), id_bytes(id))
+        [[*state, head, key, found, parent, conflict, roots, body, writes, addresses, refs, data]] = yield Call(
+            "find", (*place, list(known), ROOM)
+        )
+        row = None if key is None else checkpoint_row(thread, ns, (key, found, parent, conflict, roots, body))
+        return StoredCheckpoint(_state(state), id_text(head), row, writes or (), _chunks(addresses, refs, data))
+
+    def ancestors(self, thread: str, ns: str, id: str, size: int) -> Plan[Sequence[StoredCheckpoint]]:
+        """Return a checkpoint and its ancestors; see `Backend.ancestors`."""
+        place = (self._tenant, self._identity(thread), text_bytes(ns), id_bytes(id))
+        rows = yield Call("ancestors", (*place, size))
+        return [
+            StoredCheckpoint(ThreadState(*state), None, checkpoint_row(thread, ns, row), writes or ())
+            for *state, writes, row in ((*row[:3], row[9], row[3:9]) for row in rows)
+        ]
+
+    def page(
+        self, query: Query, after: Any, size: int, writes: bool = True, known: Collection[bytes] = ()
+    ) -> Plan[Page]:
+        """Return matches, latest commit first; see `Backend.page`."""
+        before_thread = query.before_thread or query.thread
+        rows = yield Call(
+            "page",
+            (
+                self._tenant,
+                None if query.thread is None else self._identity(query.thread),
+                text_bytes(query.ns), id_bytes(query.id), id_bytes(query.before),
+                None if before_thread is None else self._identity(before_thread),
+                _wanted(query), after, size + 1, writes, list(known), ROOM,
+            ),
+        )  # fmt: skip
+        chunks = _chunks(*rows[0][12:]) if rows else {}
+        items = [
+            StoredCheckpoint(
+                ThreadState(*state),
+                None,
+                checkpoint_row(*checkpoint_texts(name, ns), row),
+                rest[0] or (),
+                chunks,
+            )
+            for name, ns, state, row, rest in ((row[0], row[1], row[2:5], row[5:11], row[11:]) for row in rows[:size])
+        ]
+        return Page(items, rows[size - 1][5] if len(rows) > size else None)
+
+    def threads(self, after: Any, size: int) -> Plan[ThreadPage]:
+        """Return threads, those changed last first; see `Backend.threads`."""
+        rows = yield Call("threads", (self._tenant, *(after or (None, None)), size + 1))
+        items = [
+            thread_row(name, at, checkpoints, has_messages, head, notes)
+            for name, at, checkpoints, has_messages, head, *notes, holds in rows[:size]
+            if holds
+        ]
+        return ThreadPage(items, (rows[size - 1][1], rows[size - 1][0]) if len(rows) > size else None)
+
+    def chunks(self, thread: str, addresses: Collection[bytes], messages: bool = False) -> Plan[dict[bytes, Chunk]]:
+        """Return chunks; see `Backend.chunks`."""
+        name = self._identity(thread, MESSAGES if messages else CHECKPOINTS)
+        have: dict[bytes, Chunk] = {}
+        waiting = list(dict.fromkeys(addresses))
+        while waiting:
+            batch, waiting = waiting[:BATCH], waiting[BATCH:]
+            [[found, *columns]] = yield Call("chunks", (self._tenant, name, batch, ROOM))
+            sent = _chunks(*columns)
+            have.update(sent)
+            if len(sent) < (found or 0):
+                waiting += [address for address in batch if address not in sent]
+        return have
+
+    # ---------------------------------------------------------------- removing
+
+    def remove(self, thread: str, doomed: Collection[tuple[str, str]], expect: int | None) -> Plan[WriteResult]:
+        """Remove checkpoints; see `Backend.remove`."""
+        spaces, ids = [text_bytes(ns) for ns, _ in doomed], [id_bytes(id) for _, id in doomed]
+        args = (self._tenant, self._identity(thread), spaces, ids, expect)
+        # Done twice with nothing expected, it would count one sweep too many: that harms nobody.
+        [[outcome, *state]] = yield Call("remove", args)
+        return WriteResult(outcome, _state(state))
+
+    def runs(self, run_ids: Collection[str]) -> Plan[Sequence[tuple[str, str, str]]]:
+        """Return the checkpoints of runs; see `Backend.runs`."""
+        rows = yield Call("runs", (self._tenant, [text_bytes(run) for run in run_ids]))
+        return checkpoint_keys(rows)
+
+    def delete_thread(self, thread: str) -> Plan[ThreadState]:
+        """Remove a thread's checkpoints; see `Backend.delete_thread`."""
+        [state] = yield Call("delete_thread", (self._tenant, self._identity(thread)))
+        return _state(state)
+
+    def copy_thread(self, source: str, target: str) -> Plan[WriteResult]:
+        """Copy a thread; see `Backend.copy_thread`."""
+        args = (self._tenant, self._identity(source), self._identity(target), text_bytes(target))
+        [[outcome, *state]] = yield Call("copy_thread", args, again=False)
+        return WriteResult(outcome, _state(state))
+
+    # ---------------------------------------------------------------- messages
+
+    def messages(self, thread: str, known: Collection[bytes] = ()) -> Plan[MessagesRow]:
+        """Return a message list; see `Backend.messages`."""
+        args = (self._tenant, self._identity(thread, MESSAGES), list(known), ROOM)
+        [[*state, body, roots, revision, addresses, refs, data, batches]] = yield Call("message_list", args)
+        chunks = _chunks(addresses, refs, data)
+        return MessagesRow(_state(state), body, roots or b"", revision or 0, chunks, batches or ())
+
+    def put_messages(self, new: NewMessages) -> Plan[WriteResult]:
+        """Replace a message list; see `Backend.put_messages`."""
+        token = os.urandom(8)
+        [[outcome, *state]] = yield Call(
+            "put_messages",
+            (
+                *self._names(new.thread, MESSAGES), new.body, new.roots, *_columns(new.chunks),
+                new.base_sweeps, new.expect, new.sweep or new.body is None, token,
+                None if new.body is None else new.taken,
+            ),
+        )  # fmt: skip
+        return WriteResult(outcome, ThreadState(*state))
+
+    def append_messages(self, thread: str, body: bytes) -> Plan[Waiting]:
+        """Put a batch behind a message list; see `Backend.append_messages`."""
+        [waiting] = yield Call("append_messages", (*self._names(thread, MESSAGES), body, os.urandom(8)))
+        return Waiting(*waiting)
+
+    # -------------------------------------------------------------------- size
+
+    def usage(self, thread: str | None) -> Plan[Usage]:
+        """Count what is stored; see `Backend.usage`."""
+        names = None if thread is None else [self._identity(thread, kind) for kind in (CHECKPOINTS, MESSAGES)]
+        [counts] = yield Call("usage", (self._tenant, names))
+        return Usage(*counts)
+
+
+def _wanted(query: Query) -> list[int]:
+    """Write a query's tags, and behind the mark of those of nested values the ones of these."""
+    return _tags(b"".join((*query.tags, NESTED, *query.nested) if query.nested else query.tags))
+
+
+def _tags(tags: bytes) -> list[int]:
+    return list(struct.unpack(f">{len(tags) // TAG_SIZE}i", tags))
+
+
+def _columns(chunks: Sequence[Chunk]) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    return [chunk.address for chunk in chunks], [chunk.refs for chunk in chunks], [chunk.data for chunk in chunks]
+
+
+def _chunks(
+    addresses: Sequence[bytes] | None, refs: Sequence[bytes] | None, data: Sequence[bytes] | None
+) -> dict[bytes, Chunk]:
+    columns = zip(addresses or (), refs or (), data or (), strict=True)
+    return {address: Chunk(address, named, body) for address, named, body in columns}
+
+
+def _state(state: Sequence[int | None]) -> ThreadState:
+    """Return a thread's state; one never heard of has no row, and NULLs here."""
+    return ThreadState(*(number or 0 for number in state))

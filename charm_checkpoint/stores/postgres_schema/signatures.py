@@ -1,0 +1,56 @@
+"""The functions of sql/functions.sql as their callers see them: what goes in and comes out."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+
+class Signature(NamedTuple):
+    """Types of a function's parameters, and the columns of its rows with their types."""
+
+    takes: tuple[str, ...]
+    gives: dict[str, str]
+
+
+def _columns(text: str) -> dict[str, str]:
+    return {name: _TYPES[kind] for name, _, kind in (part.partition(":") for part in text.split())}
+
+
+def _function(takes: str, gives: str) -> Signature:
+    return Signature(tuple(_TYPES[kind] for kind in takes.split()), _columns(gives))
+
+
+_TYPES = {
+    "b": "bytea", "b[]": "bytea[]", "i": "bigint", "n[]": "integer[]", "t": "text", "?": "boolean",
+}  # fmt: skip
+_STATE = "deletes:i sweeps:i seq:i"
+_ROW = "key:i id:b parent:b conflict:b roots:b body:b"
+_CHUNKS = "addresses:b[] refs:b[] data:b[]"
+
+FUNCTIONS = {
+    "put": _function("b b b b b b b b n[] b b[] b[] b[] i i t b b ?", f"outcome:t {_STATE} head:b branched:?"),
+    "put_writes": _function("b b b b b b i b ?", f"outcome:t {_STATE}"),
+    "find": _function("b b b b b[] i", f"{_STATE} head:b {_ROW} writes:b[] {_CHUNKS}"),
+    "ancestors": _function("b b b b i", f"{_STATE} {_ROW} writes:b[]"),
+    "page": _function("b b b b b b n[] i i ? b[] i", f"name:b ns:b {_STATE} {_ROW} writes:b[] {_CHUNKS}"),
+    "chunks": _function("b b b[] i", f"found:i {_CHUNKS}"),
+    "remove": _function("b b b[] b[] i", f"outcome:t {_STATE}"),
+    "runs": _function("b b[]", "name:b ns:b id:b"),
+    "delete_thread": _function("b b", _STATE),
+    "copy_thread": _function("b b b b", f"outcome:t {_STATE}"),
+    "message_list": _function("b b b[] i", f"{_STATE} body:b roots:b revision:i {_CHUNKS} batches:b[]"),
+    "put_messages": _function("b b b b b b[] b[] b[] i i ? b i", f"outcome:t {_STATE}"),
+    "append_messages": _function("b b b b b", "batches:i size:i"),
+    "threads": _function(
+        "b i b i", "name:b at:i checkpoints:i has_messages:? head:b title:b note:b writes_note:b holds:?"
+    ),
+    "usage": _function("b b[]", "threads:i checkpoints:i writes:i chunks:i bytes:i"),
+}
+
+
+@cache
+def statement(schema: str, function: str) -> bytes:
+    """Return the statement that calls a function, with ``$1`` and so on for its parameters."""
+    marks = ", ".join(f"${place}::{kind}" for place, kind in enumerate(FUNCTIONS[function].takes, 1))
+    return f'SELECT * FROM "{schema}".{function}({marks})'.encode()

@@ -1,0 +1,303 @@
+"""The plans of the Redis store for one thread: each method is one script call.
+
+What concerns many threads is in threads.py. A call that sends more than a few MB sends its chunks
+ahead, to a key that expires, and takes them from there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from charm_checkpoint.contract import (
+    Chunk,
+    MessagesRow,
+    NewCheckpoint,
+    NewMessages,
+    NewWrites,
+    StoredCheckpoint,
+    ThreadState,
+    Waiting,
+    WriteResult,
+)
+from charm_checkpoint.errors import DataError, SchemaMismatch, StoreCorrupt, StoreUnavailable
+from charm_checkpoint.plan import Plan
+from charm_checkpoint.stores.redis.rows import (
+    LARGEST,
+    Arg,
+    Call,
+    Command,
+    optional,
+    packed_chunks,
+    packed_row,
+    read_chunks,
+    read_row,
+    run_bytes,
+)
+from charm_checkpoint.stores.redis.threads import RedisThreads
+from charm_checkpoint.stores.shared.names import id_bytes, id_text, text_bytes
+from charm_checkpoint.values.packing import pack
+from charm_checkpoint.values.serde import Serializer
+
+log = logging.getLogger("charm_checkpoint")
+
+AHEAD = 4 << 20
+"""Bytes of chunks in one request; what is more is sent ahead."""
+MESSAGES_KEY = 5
+"""Which of a thread's keys holds its message list."""
+VERSION = 2
+"""The layout of what is stored: 2 has batches of messages."""
+ATTEMPTS = 3
+"""How often chunks are sent ahead again because they expired or came twice."""
+
+
+class RedisBackend(RedisThreads):
+    """The backend, for one prefix and tenant. ``where`` is the server as a log may show it."""
+
+    where = "Redis"
+    _told = False
+    _marked = 0
+
+    # ------------------------------------------------------------------- setup
+
+    def is_current(self) -> Plan[bool]:
+        """Say yes, unless the layout is a newer one. Tells, once, what the server's settings may lose.
+
+        What is stored is marked with its version when something is stored that older ones do not know.
+        """
+        if not self._told:
+            keys = (self._names.listings()[0], self._names.version())
+            info, version = yield Call("inspect", keys, (b"",))
+            self._marked = _version(version)
+            if self._marked > VERSION:
+                raise SchemaMismatch(
+                    f"What {self.where} holds has the layout of version {self._marked}; this charm_checkpoint knows up "
+                    f"to {VERSION}. Upgrade charm_checkpoint on this machine: pip install -U charm-checkpoint."
+                )
+            self._told = True
+            warn_durability(self.where, info.decode("utf-8", "replace"), expiring=self._ttl is not None)
+        return True
+
+    def setup(self) -> Plan[None]:
+        """Do nothing: there is no schema."""
+        yield from self.is_current()
+
+    # ------------------------------------------------------------- checkpoints
+
+    def put(self, new: NewCheckpoint) -> Plan[WriteResult]:
+        """Commit a checkpoint; see `Backend.put`."""
+        _check_size(new.body, "checkpoint's record")
+        tag, run = self._names.tag(new.thread), run_bytes(new.run)
+        token, entered = yield from self._enter_run(tag, run)
+        args: list[Arg] = [
+            text_bytes(new.thread), text_bytes(new.ns), id_bytes(new.id), id_bytes(new.parent) or b"",
+            packed_row(new), new.roots, new.on_conflict.encode(), _number(new.base_sweeps), _number(new.seen_deletes),
+            run, token, optional(new.title), optional(new.note), int(time.time()),
+        ]  # fmt: skip
+        reply = yield from self._sent("put", tag, args, new.chunks)
+        outcome, deletes, sweeps, seq, head, conflict, fresh, new_run = reply
+        if outcome == b"stored":
+            yield from self._enlist(tag, bool(fresh))
+            if new_run and not entered:
+                # Somebody removed what the run had written, and its entry with that.
+                yield from self._enter_run(tag, run, token)
+        state = ThreadState(deletes, sweeps, seq)
+        return WriteResult(outcome.decode(), state, id_text(head or None), conflict=bool(conflict))
+
+    def put_writes(self, new: NewWrites) -> Plan[WriteResult]:
+        """Append pending writes; see `Backend.put_writes`."""
+        _check_size(new.body, "writes of a task")
+        tag = self._names.tag(new.thread)
+        outcome, deletes, sweeps, seq, head, _, fresh = yield self._call(
+            "put_writes", tag, text_bytes(new.thread), text_bytes(new.ns), id_bytes(new.id), new.body,
+            _number(new.seen_deletes), optional(new.note), int(time.time()),
+        )  # fmt: skip
+        if outcome == b"stored":
+            yield from self._enlist(tag, bool(fresh))
+        return WriteResult(outcome.decode(), ThreadState(deletes, sweeps, seq), id_text(head or None))
+
+    def find(self, thread: str, ns: str, id: str | None, known: Collection[bytes] = ()) -> Plan[StoredCheckpoint]:
+        """Return one checkpoint; see `Backend.find`."""
+        tag = self._names.tag(thread)
+        reply = yield self._reading("find", tag, text_bytes(ns), id_bytes(id) or b"", b"".join(known))
+        state, head = ThreadState(*reply[:3]), id_text(reply[3] or None)
+        if len(reply) == 4:
+            return StoredCheckpoint(state, head)
+        yield from self._enlist_reader(tag)
+        _, _, _, _, name, seq, packed, writes, chunks = reply
+        return StoredCheckpoint(state, head, read_row(thread, ns, name, seq, packed), writes, read_chunks(chunks))
+
+    def ancestors(self, thread: str, ns: str, id: str, size: int) -> Plan[Sequence[StoredCheckpoint]]:
+        """Return a checkpoint and its ancestors; see `Backend.ancestors`."""
+        line: list[StoredCheckpoint] = []
+        seen: set[str] = set()
+        step: str | None = id
+        while step is not None and step not in seen and len(line) < size:
+            args = (text_bytes(ns), id_bytes(step), size - len(line))
+            deletes, sweeps, seq, head, rows = yield self._reading("ancestors", self._names.tag(thread), *args)
+            state, step = ThreadState(deletes, sweeps, seq), None
+            for name, number, packed, writes in rows:
+                row = read_row(thread, ns, name, number, packed)
+                if row.id in seen:
+                    return line
+                seen.add(row.id)
+                line.append(StoredCheckpoint(state, id_text(head or None), row, writes))
+                step = row.parent
+        return line
+
+    def chunks(self, thread: str, addresses: Collection[bytes], messages: bool = False) -> Plan[Mapping[bytes, Chunk]]:
+        """Return chunks; see `Backend.chunks`."""
+        left = list(addresses)
+        found: dict[bytes, Chunk] = {}
+        while left:
+            tried, flat = yield self._reading("chunks", self._names.tag(thread), int(messages), b"".join(left))
+            found.update(read_chunks(flat))
+            left = left[tried:]
+        return found
+
+    # ---------------------------------------------------------------- removing
+
+    def remove(self, thread: str, doomed: Collection[tuple[str, str]], expect: int | None) -> Plan[WriteResult]:
+        """Remove checkpoints; see `Backend.remove`."""
+        tag = self._names.tag(thread)
+        names = [name for ns, id in doomed for name in (text_bytes(ns), id_bytes(id))]
+        outcome, deletes, sweeps, seq, ended = yield self._call(
+            "remove", tag, _number(expect), int(time.time()), *names
+        )
+        yield from self._leave_runs(tag, ended)
+        return WriteResult(outcome.decode(), ThreadState(deletes, sweeps, seq))
+
+    def delete_thread(self, thread: str) -> Plan[ThreadState]:
+        """Remove a thread's checkpoints; see `Backend.delete_thread`."""
+        tag = self._names.tag(thread)
+        deletes, sweeps, seq, ended = yield self._call("delete", tag, os.urandom(8))
+        yield from self._leave_runs(tag, ended)
+        return ThreadState(deletes, sweeps, seq)
+
+    # ---------------------------------------------------------------- messages
+
+    def messages(self, thread: str, known: Collection[bytes] = ()) -> Plan[MessagesRow]:
+        """Return a message list; see `Backend.messages`."""
+        tag = self._names.tag(thread)
+        reply = yield self._reading("messages", tag, b"".join(known))
+        sweeps, seq, revision, body, roots, chunks, batches, is_put = reply
+        if not is_put:
+            body = yield from self._legacy(thread)
+        if is_put and (body is not None or batches):
+            yield from self._enlist_reader(tag)
+        return MessagesRow(ThreadState(0, sweeps, seq), body, roots, revision, read_chunks(chunks), batches)
+
+    def _carry_over(self, thread: str, key: bytes) -> Plan[None]:
+        """Make what Charm's sample plugin kept the list that the first batches stand behind."""
+        try:
+            body = yield from self._legacy(thread)
+        except StoreCorrupt:
+            return  # the batch is stored; whoever reads the list is told
+        if body is None:
+            yield Command(("HSET", key, "L", 0))  # so that no read has to look there
+        else:
+            yield from self.put_messages(NewMessages(thread, body, b"", (), None, expect=0, taken=0))
+
+    def _legacy(self, thread: str) -> Plan[bytes | None]:
+        """Return, as a list's body, the messages that Charm's sample plugin kept: a JSON list at one key."""
+        key = self._names.legacy(thread)
+        if key is None:
+            return None
+        held = yield Command(("GET", key))
+        if held is None:
+            return None
+        try:
+            messages = json.loads(held)
+        except ValueError:
+            messages = None
+        if not isinstance(messages, list):
+            raise StoreCorrupt(f"The key {key!r} should hold a JSON list of messages, and does not; mend or delete it.")
+        return pack(Serializer(allowed=()).dumps(messages))
+
+    def put_messages(self, new: NewMessages) -> Plan[WriteResult]:
+        """Replace a message list; see `Backend.put_messages`."""
+        _check_size(new.body or b"", "message list")
+        tag = self._names.tag(new.thread)
+        sweep = new.sweep or new.body is None
+        args: list[Arg] = [
+            text_bytes(new.thread), optional(new.body), new.roots, _number(new.base_sweeps), _number(new.expect),
+            int(sweep), os.urandom(8), _number(None if new.body is None else new.taken), int(time.time()),
+        ]  # fmt: skip
+        outcome, deletes, sweeps, seq, fresh, was_put = yield from self._sent("put_messages", tag, args, new.chunks)
+        if outcome == b"stored":
+            if new.body is not None:
+                yield from self._enlist(tag, bool(fresh))
+            legacy = self._names.legacy(new.thread)
+            if not was_put and legacy is not None:
+                yield Command(("DEL", legacy))
+        return WriteResult(outcome.decode(), ThreadState(deletes, sweeps, seq))
+
+    def append_messages(self, thread: str, body: bytes) -> Plan[Waiting]:
+        """Put a batch behind a message list; see `Backend.append_messages`."""
+        _check_size(body, "messages appended at once")
+        if self._marked < VERSION:
+            yield Command(("HSET", self._names.version(), "version", VERSION))
+            self._marked = VERSION
+        tag = self._names.tag(thread)
+        call = self._call("append_messages", tag, text_bytes(thread), os.urandom(8), body, int(time.time()))
+        batches, size, fresh, is_new = yield call
+        yield from self._enlist(tag, bool(fresh))
+        if is_new:
+            yield from self._carry_over(thread, call.keys[MESSAGES_KEY])
+        return Waiting(batches, size)
+
+    # ------------------------------------------------------------ large requests
+
+    def _sent(self, script: str, tag: bytes, args: Sequence[Arg], chunks: Sequence[Chunk]) -> Plan[Any]:
+        """Make a call that brings chunks, sending them ahead where they are too much for one request."""
+        flat = packed_chunks(chunks)
+        if sum(map(len, flat)) <= AHEAD:
+            return (yield self._call(script, tag, *args, 0, *flat))
+        items = [address + packed for address, packed in zip(flat[::2], flat[1::2], strict=True)]
+        for _ in range(ATTEMPTS):
+            stage = yield from self._send_ahead(tag, items)
+            call = self._call(script, tag, *args, len(items))
+            reply = yield call._replace(keys=(*call.keys, stage))
+            if reply[0] != b"unstaged":
+                if reply[0] != b"stored":
+                    yield Command(("UNLINK", stage))
+                return reply
+        raise StoreUnavailable(
+            "What was sent ahead of a large value kept getting lost; nothing was written, try again."
+        )
+
+
+def _version(stored: bytes | None) -> int:
+    """Return the version of the layout that a store is marked with; without a mark it is the first."""
+    if not (stored or b"1").isdigit():
+        raise StoreCorrupt(f"The layout's version is {stored!r}, which is no number; is it another program's key?")
+    return int(stored or 1)
+
+
+def warn_durability(where: str, info: str, *, expiring: bool) -> None:
+    """Log what may be lost with the settings that a server's INFO tells of; what it does not tell, nobody knows."""
+    facts = dict(line.partition(":")[::2] for line in info.splitlines())
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if facts.get("aof_enabled") == "0":
+        log.warning(
+            "%s keeps no append-only file: what was stored since its last snapshot is lost when it stops. "
+            "Set appendonly yes, or accept that.",
+            where,
+        )
+    elif facts.get("aof_enabled") == "1":
+        log.info("%s: unless appendfsync is always, a power loss may undo the last second.", where)
+    if facts.get("maxmemory", "0") != "0" and (policy.startswith("allkeys") or (expiring and policy != "noeviction")):
+        log.warning("%s may evict threads when memory runs short (maxmemory-policy %s); use noeviction.", where, policy)
+
+
+def _number(value: int | None) -> Arg:
+    return b"" if value is None else value
+
+
+def _check_size(body: bytes, what: str) -> None:
+    if len(body) > LARGEST:
+        raise DataError(f"the {what} takes {len(body):,} bytes; Redis holds {LARGEST:,} in one piece")

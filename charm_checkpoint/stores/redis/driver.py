@@ -1,0 +1,215 @@
+"""The driver of the Redis store: runs the operations, tries again where that is safe, says what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from hashlib import sha1
+from typing import Any, NamedTuple, TypeVar
+
+from redis import exceptions
+
+from charm_checkpoint import plan
+from charm_checkpoint.errors import StoreClosed, StoreCorrupt, StoreUnavailable
+from charm_checkpoint.plan import MakePlan, Plan
+from charm_checkpoint.runtime.event_loops import is_interpreter_ending
+from charm_checkpoint.runtime.packed_program import read_resource
+from charm_checkpoint.stores.redis.connections import Endpoint, Server, Until, aexchange, exchange
+from charm_checkpoint.stores.redis.errors import RAISED, RetryPolicy, refuses_writes
+from charm_checkpoint.stores.redis.rows import Call, Calls, Command
+from charm_checkpoint.stores.redis.topology import Exchange, Servers, redirection
+
+T = TypeVar("T")
+
+BARE = frozenset(("stage", "register", "enter_run", "leave_run", "inspect", "probe"))
+"""Scripts that do without what the others share."""
+
+MATCHING = frozenset(("page", "probe"))
+"""Scripts that look for tags."""
+
+NOT_MADE = exceptions.ConnectionError()
+"""Stands for the reply of a call that was not made."""
+
+
+class Pause(NamedTuple):
+    """Wait so many seconds."""
+
+    seconds: float
+
+
+class RedisDriver:
+    """Runs plans on connections to the servers of one endpoint; ``where`` is its URL as errors may show it.
+
+    A call that fails for want of a connection, or because servers are changing roles, is tried again
+    until ``timeout`` seconds are over. Scripts know a call that was executed already.
+    """
+
+    def __init__(self, endpoint: Endpoint, where: str, *, timeout: float = 10.0, wait_replicas: int = 0) -> None:
+        self._endpoint = endpoint
+        self._where = where
+        self._timeout = timeout
+        self._wait = wait_replicas
+        # Less than what the socket waits for an answer.
+        self._wait_milliseconds = max(1, round(timeout * 250))
+        self._servers = Servers(endpoint)
+        self._closed = False
+
+    # ----------------------------------------------------------------- running
+
+    def run(self, make: MakePlan[T], *, write: bool) -> T:
+        """Run a plan, blocking."""
+        return plan.run(make(), self._execute)
+
+    async def arun(self, make: MakePlan[T], *, write: bool) -> T:
+        """Run a plan without blocking the event loop."""
+        return await plan.arun(make(), self._aexecute)
+
+    def _execute(self, operation: Call | Calls | Command) -> Any:
+        return plan.run(self._whole(operation), partial(self._step, self._endpoint.until(self._timeout)))
+
+    async def _aexecute(self, operation: Call | Calls | Command) -> Any:
+        return await plan.arun(self._whole(operation), partial(self._astep, self._endpoint.until(self._timeout)))
+
+    def _step(self, until: Until, step: Exchange | Pause) -> Any:
+        if isinstance(step, Pause):
+            return time.sleep(step.seconds)
+        return self._servers.pools(step.server).use(partial(exchange, step.commands, until), until.rest())
+
+    async def _astep(self, until: Until, step: Exchange | Pause) -> Any:
+        if isinstance(step, Pause):
+            return await asyncio.sleep(step.seconds)
+        try:
+            work = partial(aexchange, step.commands, until)
+            return await self._servers.pools(step.server).ause(work, until.rest())
+        except Exception as error:
+            if not is_interpreter_ending(error):
+                raise
+        return self._step(until, step)  # in the last functions of a program, nobody else needs the event loop
+
+    # ------------------------------------------------------------------ trying
+
+    def _whole(self, operation: Call | Calls | Command) -> Plan[Any]:
+        return self._together(operation.calls) if isinstance(operation, Calls) else self._tries(operation)
+
+    def _together(self, calls: Sequence[Call]) -> Plan[list[Any]]:
+        """Make calls in one exchange with each server; what fails there is made again, each on its own."""
+        replies: dict[int, Any] = {}
+        self._refuse_closed()
+        try:
+            shares: dict[Server, list[int]] = {}
+            for number, call in enumerate(calls):
+                shares.setdefault((yield from self._servers.find(call.key)), []).append(number)
+            for server, numbers in shares.items():
+                answers = yield from self._share(server, [calls[number] for number in numbers])
+                replies.update(zip(numbers, answers, strict=True))
+        except RAISED:
+            pass  # the calls left over say what it is, if it lasts
+        for number, call in enumerate(calls):
+            if isinstance(replies.get(number, NOT_MADE), Exception):
+                replies[number] = yield from self._alone(call)
+        return [replies[number] for number in range(len(calls))]
+
+    def _share(self, server: Server, calls: Sequence[Call]) -> Plan[Sequence[Any]]:
+        commands = [_command(call, again=False) for call in calls]
+        replies: Sequence[Any] = yield Exchange(server, tuple(commands))
+        if isinstance(replies[0], exceptions.NoScriptError):
+            # With the text of the first call the server knows the script of all.
+            commands[0] = ("EVAL", script(calls[0].script)[1], *commands[0][2:])
+            replies = yield Exchange(server, tuple(commands))
+        return replies
+
+    def _alone(self, call: Call) -> Plan[Any]:
+        try:
+            return (yield from self._tries(call))
+        except StoreCorrupt as error:
+            return error
+
+    def _tries(self, operation: Call | Command) -> Plan[Any]:
+        retry = RetryPolicy(self._where, self._timeout, self._endpoint.kind)
+        while True:
+            server = None
+            self._refuse_closed()
+            try:
+                server = yield from self._servers.find(_key(operation))
+                return (yield from self._attempt(operation, server, retry.again))
+            except RAISED as error:
+                if operation.tidying and refuses_writes(error):
+                    return None
+                pause = retry.after(error)
+                self._servers.learn(error, server)
+            yield Pause(pause)
+
+    def _attempt(self, operation: Call | Command, server: Server, again: bool) -> Plan[Any]:
+        if isinstance(operation, Command):
+            return (yield from self._send(server, operation.args, replicated=False))
+        replicated = bool(self._wait) and operation.write
+        command = _command(operation, again)
+        try:
+            return (yield from self._send(server, command, replicated))
+        except exceptions.NoScriptError:
+            _, text = script(operation.script)
+            return (yield from self._send(server, ("EVAL", text, *command[2:]), replicated))
+
+    def _send(self, server: Server, command: Sequence[Any], replicated: bool) -> Plan[Any]:
+        """Send a command, with a wait for replicas on the same connection if asked for, and raise what it came to."""
+        commands: tuple[Sequence[Any], ...] = (command,)
+        if replicated:
+            commands = (command, ("WAIT", self._wait, self._wait_milliseconds))
+        reply, *replicas = yield Exchange(server, commands)
+        if isinstance(reply, Exception) and (other := redirection(reply, "ASK")):
+            _, reply, *replicas = yield Exchange(other, (("ASKING",), *commands))
+        for answer in (reply, *replicas):
+            if isinstance(answer, Exception):
+                raise answer
+        if replicated:
+            self._check_replicas(*replicas)
+        return reply
+
+    def _check_replicas(self, replicas: int) -> None:
+        if replicas < self._wait:
+            raise StoreUnavailable(
+                f"{self._where}: written on the primary, but only {replicas} of {self._wait} replicas confirmed it "
+                f"within {self._wait_milliseconds} ms: a failover now may lose it. See wait_replicas and timeout."
+            )
+
+    # ----------------------------------------------------------------- closing
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StoreClosed()
+
+    def leased(self) -> int:
+        """Return how many connections are at work; a store at rest has none."""
+        return self._servers.leased()
+
+    def close(self) -> None:
+        """Close every connection; those at work when their call is done."""
+        self._closed = True
+        self._servers.close()
+
+    async def aclose(self) -> None:
+        """Close every connection, without blocking the event loop."""
+        self.close()
+        await asyncio.sleep(0)  # which lets the loop see to the sockets
+
+
+def _command(call: Call, again: bool) -> tuple[Any, ...]:
+    digest, _ = script(call.script)
+    return ("EVALSHA", digest, len(call.keys), *call.keys, int(again), *call.args)
+
+
+def _key(operation: Call | Command) -> bytes:
+    key = operation.key
+    return key if isinstance(key, bytes) else str(key).encode()
+
+
+@lru_cache(None)
+def script(name: str) -> tuple[str, str]:
+    """Return a script's SHA-1 and text."""
+    shared = ["common"] if name not in BARE else []
+    if name in MATCHING:
+        shared.append("tags")
+    text = "".join(read_resource("stores", "redis", "lua", f"{part}.lua") for part in (*shared, name))
+    return sha1(text.encode(), usedforsecurity=False).hexdigest(), text

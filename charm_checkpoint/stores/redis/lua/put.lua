@@ -1,0 +1,59 @@
+-- Commit a checkpoint, its chunks and the head, or nothing. STAGE, if given, holds `staged` chunks sent ahead.
+local name, ns, id, parent, row, roots, policy, base, seen, run, token = unpack(ARGV, 3, 13)
+local title, note, now, staged = unpack(ARGV, 14, 17)
+local FIRST = 18
+
+local deletes, sweeps, seq, bytes = counters(H)
+local space, head = place(ns)
+local score = space and call('ZSCORE', O, space .. id)
+
+local function reply(outcome, conflict, fresh, new_run)
+  return {outcome, deletes, sweeps, seq, head, conflict and 1 or 0, fresh and 1 or 0, new_run and 1 or 0}
+end
+
+if is_late(seen, deletes, space, parent) then
+  return reply('deleted')
+end
+if STAGE and call('LLEN', STAGE) ~= tonumber(staged) then
+  if not (again and score) then
+    return reply('unstaged')
+  end
+  -- The call whose reply was lost took what was sent ahead.
+  local mark = part(call('HGET', C, space .. id), 1)
+  head = mark ~= '' and mark or head
+  return reply('stored', mark ~= '')
+end
+if base ~= '' and (tonumber(base) ~= sweeps or lacks(K, roots, FIRST)) then
+  return reply('stale')
+end
+local conflict = policy ~= 'allow' and head ~= '' and head ~= parent and head ~= id and not score
+if conflict and policy == 'raise' then
+  return reply('conflict', true)
+end
+
+clear_remains()
+local fresh = not score and is_empty()
+bytes = bytes + add_chunks(K, FIRST)
+space = room(space, ns)
+local member, mark = space .. id, conflict and head or ''
+if score then
+  local old = call('HGET', C, member)
+  mark = part(old, 1)
+  bytes = bytes - body_size(old)
+  -- A call whose reply was lost is told what the first one was.
+  if again and mark ~= '' then
+    conflict, head = true, mark
+  end
+end
+row = joined(mark) .. row
+call('HSET', C, member, row)
+seq = seq + 1
+call('HSET', H, 'q', seq, 'b', bytes + body_size(row), 't', name, 'a', now)
+take_notes(title, note, '')
+if not score then
+  call('ZADD', O, seq, member)
+  call('HSET', H, 'n' .. ns, member)
+end
+local new_run = run ~= '' and call('HSETNX', H, 'r' .. run, token) == 1
+keep_alive()
+return reply('stored', conflict, fresh, new_run)

@@ -1,0 +1,212 @@
+"""Key names, rows and replies of the Redis store; pure. The layout is told in lua/common.lua."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, NamedTuple, TypeAlias
+
+from charm_checkpoint.contract import CheckpointRow, Chunk, NewCheckpoint, StoredCheckpoint, ThreadState
+from charm_checkpoint.errors import ConfigError, placing
+from charm_checkpoint.stores.shared.names import (
+    CHECKPOINTS,
+    RECENT,
+    bytes_text,
+    checkpoint_row,
+    id_bytes,
+    identity,
+    text_bytes,
+)
+
+TAG_BYTES = 22
+"""Characters of a thread's tag: 16 bytes in base64."""
+LISTS = 16
+"""Keys among which the list of threads is spread."""
+LARGEST = 500 * 1000 * 1000
+"""Bytes of one value; a server refuses 512 MiB (``proto-max-bulk-len``) by dropping the connection."""
+
+Arg: TypeAlias = "bytes | int"
+
+
+class Call(NamedTuple):
+    """The operation: a script of lua/, by its name. The reply is the script's.
+
+    The driver puts one argument in front: whether this call may have been executed before, its reply
+    lost. ``write`` marks what replicas are to confirm. ``tidying`` is housekeeping inside a read: the reply is None
+    where nothing may be written.
+    """
+
+    script: str
+    keys: Sequence[bytes]
+    args: Sequence[Arg]
+    write: bool = False
+    tidying: bool = False
+
+    @property
+    def key(self) -> bytes:
+        """Return a key by which a cluster finds the server."""
+        return self.keys[0]
+
+
+class Calls(NamedTuple):
+    """Several calls that only read, sent together where one server has their keys.
+
+    The reply is the list of theirs; of one that the server refused, as for a key of a wrong type, it is the
+    `StoreCorrupt` that the call alone would have raised.
+    """
+
+    calls: Sequence[Call]
+
+
+class Command(NamedTuple):
+    """A plain command on one key; it may be repeated. ``tidying`` is as in `Call`."""
+
+    args: tuple[str | Arg, ...]
+    tidying: bool = False
+
+    @property
+    def key(self) -> str | Arg:
+        """Return the key by which a cluster finds the server."""
+        return self.args[1]
+
+
+class Names:
+    """The names of all keys of one prefix and tenant."""
+
+    def __init__(self, prefix: str, tenant: str) -> None:
+        if "{" in prefix or "}" in prefix:
+            raise ConfigError("a Redis prefix cannot hold { or }: a cluster finds a thread's server by what is in them")
+        self._prefix = text_bytes(prefix)
+        self._tenant = text_bytes(tenant)
+        self._family = _short(blake2b(self._tenant, digest_size=16).digest()) if tenant else b""
+        self.tag = lru_cache(RECENT)(self._tag)
+        self.thread = lru_cache(RECENT)(self._thread)
+
+    def _tag(self, thread: str) -> bytes:
+        """Return what stands for a thread in names and lists."""
+        return _short(identity(self._tenant, CHECKPOINTS, thread))
+
+    def _thread(self, tag: bytes) -> tuple[bytes, ...]:
+        """Return the seven keys of a thread."""
+        return tuple(_THREAD % (self._prefix, tag, part) for part in _PARTS)
+
+    def stage(self, tag: bytes, token: bytes) -> bytes:
+        """Return the key of what is sent ahead of a call."""
+        return _AHEAD % (self._prefix, tag, token)
+
+    def listing(self, tag: bytes) -> bytes:
+        """Return the key of the part of the list of threads that a thread is in."""
+        return self._listing(blake2b(tag, digest_size=1).digest()[0] % LISTS)
+
+    def listings(self) -> list[bytes]:
+        """Return the keys of the whole list of threads."""
+        return [self._listing(number) for number in range(LISTS)]
+
+    def _listing(self, number: int) -> bytes:
+        return _LISTING % (self._prefix, self._family, number)
+
+    def version(self) -> bytes:
+        """Return the key of the layout's version, beside the first part of the list of threads."""
+        return self._listing(0) + _VERSION
+
+    def run(self, run: bytes) -> bytes:
+        """Return the key of the threads that a run wrote to."""
+        digest = blake2b(len(self._tenant).to_bytes(4, "big") + self._tenant + run, digest_size=16).digest()
+        return _RUN % (self._prefix, _short(digest))
+
+    def legacy(self, thread: str) -> bytes | None:
+        """Return where Charm's sample plugin kept a thread's messages; tenants have none."""
+        return None if self._tenant else self._prefix + _LEGACY + text_bytes(thread)
+
+
+_THREAD, _AHEAD, _RUN = b"%b:{%b}:%b", b"%b:{%b}:ahead:%b", b"%b:{%b}:run"
+_LISTING, _VERSION, _LEGACY = b"%b:{threads-%b-%d}", b":version", b":memory:"
+"""Names of keys; a cluster keeps those together that have the same text in braces."""
+
+_PARTS = (b"state", b"rows", b"order", b"writes", b"chunks", b"messages", b"message-chunks")
+
+
+def _short(digest: bytes) -> bytes:
+    return urlsafe_b64encode(digest).rstrip(b"=")
+
+
+# ------------------------------------------------------------------------------ going out
+
+
+def joined(*parts: bytes) -> bytes:
+    """Put parts end to end, each after its length in 3 bytes."""
+    return b"".join(len(part).to_bytes(3, "big") + part for part in parts)
+
+
+def optional(data: bytes | None) -> bytes:
+    """Write bytes so that None and empty bytes differ: None as nothing, others with a byte in front."""
+    return b"" if data is None else b"=" + data
+
+
+def run_bytes(run: str | None) -> bytes:
+    """Write a run's id, which is never empty; none is."""
+    return id_bytes(run) or b""
+
+
+def packed_row(new: NewCheckpoint) -> bytes:
+    """Write a row but for its conflict mark, which the script puts in front."""
+    return joined(id_bytes(new.parent) or b"", run_bytes(new.run), new.tags, new.roots) + new.body
+
+
+def packed_chunks(chunks: Iterable[Chunk]) -> list[bytes]:
+    """Write chunks as a flat list: address, content, address, content, and so on."""
+    flat: list[bytes] = []
+    for chunk in chunks:
+        flat += (chunk.address, joined(chunk.refs) + chunk.data)
+    return flat
+
+
+# ----------------------------------------------------------------------------- coming back
+
+
+def part(data: bytes, at: int) -> tuple[bytes, int]:
+    """Return a part of `joined`, and where the next one starts."""
+    start = at + 3
+    end = start + int.from_bytes(data[at:start], "big")
+    return data[start:end], end
+
+
+def read_row(thread: str, ns: str, id: bytes, seq: bytes, packed: bytes) -> CheckpointRow:
+    """Read a row as it is stored."""
+    conflict, at = part(packed, 0)
+    parent, at = part(packed, at)
+    _, at = part(packed, at)
+    _, at = part(packed, at)
+    roots, at = part(packed, at)
+    return checkpoint_row(thread, ns, (int(seq), id, parent or None, conflict or None, roots, packed[at:]))
+
+
+def run_of(packed: bytes) -> bytes:
+    """Return the run of a stored row."""
+    _, at = part(packed, 0)
+    _, at = part(packed, at)
+    return part(packed, at)[0]
+
+
+def read_chunks(flat: Sequence[bytes]) -> dict[bytes, Chunk]:
+    """Read chunks from a flat list, as `packed_chunks` writes it."""
+    found = {}
+    for address, packed in zip(flat[::2], flat[1::2], strict=True):
+        refs, at = part(packed, 0)
+        found[address] = Chunk(address, refs, packed[at:])
+    return found
+
+
+def read_items(
+    thread: str, state: ThreadState, rows: Iterable[Any], chunks: Mapping[bytes, Chunk]
+) -> list[StoredCheckpoint]:
+    """Read the rows of a page."""
+    items = []
+    for ns, id, seq, packed, writes in rows:
+        with placing(thread):
+            items.append(
+                StoredCheckpoint(state, None, read_row(thread, bytes_text(ns), id, seq, packed), writes, chunks)
+            )
+    return items

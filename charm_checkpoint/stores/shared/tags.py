@@ -1,0 +1,13 @@
+"""The tags of a checkpoint, as a listing asks for them; pure."""
+
+from __future__ import annotations
+
+from charm_checkpoint.contract import NESTED, Query
+
+
+def has_tags(tags: bytes, query: Query) -> bool:
+    """Tell whether ``tags`` may be as a query wants them: it may say yes for one that is not there."""
+    for tag in query.tags:
+        if tag not in tags:
+            return False
+    return not query.nested or not tags.startswith(NESTED) or all(tag in tags for tag in query.nested)

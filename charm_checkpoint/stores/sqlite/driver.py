@@ -1,0 +1,339 @@
+"""SQLite: the embedded default. Plans are in backend.py; here is the driver.
+
+Write-ahead logging lets readers go on while somebody writes. One writer at a time is SQLite's
+own rule; threads of one process queue for it, processes try again until they have it. Blocking
+calls use a connection of their own. An async call runs its whole plan in one of two threads of
+the store's own: one for writes, one for reads, so that a read never waits behind a write that
+waits for another process. Even a short read goes there: a file may be slow to answer, and servers
+that watch their event loop refuse a blocking call however short.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from charm_checkpoint.config.options import Location, Option, choice, duration, text
+from charm_checkpoint.contract import Capabilities
+from charm_checkpoint.errors import (
+    ConfigError,
+    ReadOnlyStore,
+    SchemaMismatch,
+    StoreCorrupt,
+    StoreError,
+    StoreUnavailable,
+)
+from charm_checkpoint.plan import MakePlan, Plan, run, step
+from charm_checkpoint.runtime.clock import monotonic
+from charm_checkpoint.runtime.leases import consume, note
+from charm_checkpoint.runtime.lifecycle import closing_deadline
+from charm_checkpoint.runtime.worker_thread import ReadWriteThreads, aside
+from charm_checkpoint.store import Store
+from charm_checkpoint.stores.sqlite.backend import SqliteBackend
+from charm_checkpoint.stores.sqlite.connections import Connections
+from charm_checkpoint.stores.sqlite.mounts import remote_kind
+from charm_checkpoint.stores.sqlite.open_file import MOVABLE, Connection, NamedFile, identity
+from charm_checkpoint.stores.sqlite.schema import APPLICATION_ID
+from charm_checkpoint.stores.sqlite.steps import Sql
+
+log = logging.getLogger("charm_checkpoint")
+
+T = TypeVar("T")
+
+OLDEST = (3, 37, 0)
+"""The first SQLite with STRICT tables."""
+
+TRIES = 10
+"""How often to open a file that is made or replaced meanwhile."""
+
+OPTIONS = (
+    Option(
+        "synchronous",
+        choice("full", "normal"),
+        "full",
+        "full: every commit is on disk; normal: power loss may undo the last ones",
+    ),
+    Option("timeout", duration, 30.0, "how long to wait for another writer"),
+    Option(
+        "mode", choice("rwc", "rw", "ro"), "rwc", "rwc: create the file if missing; rw: it must exist; ro: read only"
+    ),
+    Option("tenant", text, "", "whose threads these are; tenants do not see each other's"),
+)
+"""What a URL's query, a config or keywords may say about a SQLite store."""
+
+
+def open_store(location: Location, options: Mapping[str, Any]) -> Store:
+    """Open a SQLite file, or ``:memory:``, which lives as long as the store object."""
+    if sqlite3.sqlite_version_info < OLDEST:
+        raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old: charm_checkpoint needs 3.37 or newer.")
+    in_memory = location.path == ":memory:"
+    capabilities = Capabilities(durable=not in_memory, processes=not in_memory)
+    driver = SqliteDriver(location.path, **{name: options[name] for name in ("synchronous", "timeout", "mode")})
+    return Store(SqliteBackend(options["tenant"], capabilities), driver)
+
+
+def absolute(path: str) -> Path:
+    """Return where a file is; ``~`` and ``~user`` are a home, if there is such a user."""
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError:
+        return Path(path).absolute()
+
+
+class SqliteDriver:
+    """Runs plans on the connections to one file, which is opened when it is needed."""
+
+    def __init__(self, path: str, *, synchronous: str = "full", timeout: float = 30.0, mode: str = "rwc") -> None:
+        self.path = path if path == ":memory:" else str(absolute(path))
+        self._in_memory = path == ":memory:"
+        self._synchronous = synchronous
+        self._timeout = timeout
+        self._mode = mode
+        self._looked = False
+        self._file = None if self._in_memory else NamedFile(self.path, mode)
+        self._connections = Connections(self._open, self._file, timeout)
+        self._threads = ReadWriteThreads("charm-sqlite")
+
+    # ----------------------------------------------------------------- running
+
+    def run(self, make: MakePlan[T], *, write: bool) -> T:
+        """Run a plan as one transaction, blocking."""
+        try:
+            with self._connections.lend(write) as connection:
+                if not write:
+                    return self._read(connection, make)
+                result = self._transact(connection, make(), _WRITE)
+                self._connections.confirm(connection)
+                return result
+        except _RAISED as error:
+            raise _translate(self.path, error, self._mode) from error
+
+    async def arun(self, make: MakePlan[T], *, write: bool) -> T:
+        """Run a plan in the store's own thread for its kind."""
+        return await self._threads.run(lambda: self.run(make, write=write), write=write)
+
+    def _read(self, connection: sqlite3.Connection, make: MakePlan[T]) -> T:
+        """Run a plan: a first statement that is ``alone`` without a transaction, what comes after it in one."""
+        plan = make()
+        try:
+            operation = step(plan)
+            if operation.alone:
+                operation = step(plan, connection.execute(operation.text, operation.params).fetchall())
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        except BaseException as error:
+            plan.close()
+            if not isinstance(error, sqlite3.OperationalError) or not _is_busy(error):
+                raise
+            return self._transact(connection, make(), "BEGIN")
+        return self._transact(connection, plan, "BEGIN", operation)
+
+    def _transact(self, connection: sqlite3.Connection, plan: Plan[T], begin: str, first: Sql | None = None) -> T:
+        """Run a plan, from ``first`` on; the transaction begins with its first operation: work before holds no lock."""
+
+        def execute(operation: Sql) -> list[Any]:
+            try:
+                if connection.in_transaction:
+                    return _execute(connection, operation)
+                return self._begun(connection, begin, operation)
+            except _RAISED as error:
+                if not _is_malformed(error):
+                    raise
+                # A plan may know how to do without, in a new transaction: SQLite goes on with none that met this.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise _translate(self.path, error, self._mode) from error
+
+        return _commit(connection, lambda: run(plan, execute, first))
+
+    def _begun(self, connection: sqlite3.Connection, begin: str, operation: Sql) -> list[Any]:
+        try:
+            return _begin(connection, begin, operation)
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error):
+                raise
+            return self._patiently(lambda: _begin(connection, begin, operation))
+
+    def _patiently(self, attempt: Callable[[], T]) -> T:
+        """Try again while another process holds the lock, with growing, jittered pauses."""
+        deadline = monotonic() + self._timeout
+        pause = 0.0005
+        while True:
+            try:
+                return attempt()
+            except sqlite3.OperationalError as error:
+                left = deadline - monotonic()
+                if not _is_busy(error) or left <= 0:
+                    raise
+            time.sleep(min(pause * random.uniform(0.5, 1.5), left))
+            pause = min(pause * 1.5, 0.05)
+
+    # ----------------------------------------------------------------- opening
+
+    def _open(self, opened: list[Connection]) -> None:
+        """Put a new connection into a list; what is left there of an attempt that failed, its owner closes."""
+        self._tell_remote()
+        self._connect(opened, f"mode={self._file.mode}" if self._file else "")
+        try:
+            self._patiently(lambda: self._configure(opened[-1]))
+        except sqlite3.Error as error:
+            if self._mode != "ro" or _has_log(self.path) or not _cannot_open(error):
+                raise
+            consume(opened, sqlite3.Connection.close)
+            # A read-only folder has no room for the files that readers of a log share; with no log
+            # beside it, the file is whole and can be read as it is.
+            self._connect(opened, "mode=ro&immutable=1")
+        if self._file:
+            self._file.admit(opened[-1])
+
+    def _tell_remote(self) -> None:
+        """Warn, once, of a file on a mount where write-ahead logging cannot be relied on."""
+        if self._looked or self._in_memory:
+            return
+        self._looked = True
+        kind = remote_kind(self.path)
+        if kind:
+            log.warning(
+                "%s is on a %s mount: SQLite's locks and its log's shared memory do not work between hosts there, and "
+                "its writes may be lost; put the file on a local disk, or use file://, postgresql:// or redis://",
+                self.path,
+                kind,
+            )
+
+    def _connect(self, opened: list[Connection], query: str) -> None:
+        """Connect, and note which file that is: the one that the path names before and after."""
+        uri = f"file:{quote(os.fsencode(self.path))}?{query}" if self._file else ":memory:"
+        # SQLite's own waiting is off: it sleeps for fixed times, so that two writers can miss each
+        # other again and again; see `_patiently`.
+        connect = partial(
+            sqlite3.connect, uri=True, timeout=0, isolation_level=None, check_same_thread=False, factory=Connection
+        )
+        for _ in range(TRIES):
+            before = self._file and self._file.look()
+            note(opened, connect, uri)
+            if self._file is None or not MOVABLE:
+                return
+            if before is not None and identity(self.path) == before:
+                opened[-1].file = before
+                return
+            consume(opened, sqlite3.Connection.close)  # a file that was just made, perhaps: once more
+        raise StoreUnavailable(f"{self.path} was replaced again and again while it was being opened.")
+
+    def _configure(self, connection: sqlite3.Connection) -> None:
+        [[journal]] = connection.execute("PRAGMA journal_mode").fetchall()
+        if self._mode != "ro" and journal not in ("wal", "memory") and _may_change(connection):
+            # Room that deleting frees can be given back to the disk; this has to be said before
+            # the first table.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA schema_version").fetchall()  # the first to read opens the log
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        connection.execute("PRAGMA journal_size_limit = 16777216")
+
+    # ----------------------------------------------------------------- closing
+
+    def leased(self) -> int:
+        """Return how many connections are at work; a store at rest has none."""
+        return self._connections.leased()
+
+    def close(self) -> None:
+        """Close the connections; what is at work is done to its end first, and waited for a little."""
+        until = closing_deadline()
+        self._connections.close(until)
+        self._threads.stop(until)
+
+    async def aclose(self) -> None:
+        """Close the connections, without blocking the event loop."""
+        await aside(self.close)
+
+
+_WRITE = "BEGIN IMMEDIATE"
+_RAISED = (sqlite3.Error, UnicodeDecodeError)
+"""What comes of SQLite's calls: the latter when a message quotes a broken file."""
+
+
+def _begin(connection: sqlite3.Connection, begin: str, operation: Sql) -> list[Any]:
+    if not connection.in_transaction:
+        connection.execute(begin)
+    return _execute(connection, operation)
+
+
+def _execute(connection: sqlite3.Connection, operation: Sql) -> list[Any]:
+    if operation.many:
+        return connection.executemany(operation.text, operation.params).fetchall()
+    return connection.execute(operation.text, operation.params).fetchall()
+
+
+def _commit(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
+    """Commit what ``work`` did, or take all of it back."""
+    try:
+        result = work()
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+        return result
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _may_change(connection: sqlite3.Connection) -> bool:
+    """Tell whether a file is empty or ours; another program's is left as it is."""
+    [[owner]] = connection.execute("PRAGMA application_id").fetchall()
+    return owner == APPLICATION_ID or not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+
+
+def _has_log(path: str) -> bool:
+    """Tell whether a file's log may hold what the file does not."""
+    log = Path(os.path.realpath(path) + "-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def _cannot_open(error: BaseException) -> bool:
+    said = str(error)
+    return isinstance(error, sqlite3.OperationalError) and ("unable to open" in said or "readonly" in said)
+
+
+def _is_busy(error: Exception) -> bool:
+    said = str(error)
+    return "locked" in said or "busy" in said or "locking protocol" in said
+
+
+def _is_malformed(error: Exception) -> bool:
+    said = str(error)
+    return "malformed" in said or "not a database" in said or isinstance(error, UnicodeDecodeError)
+
+
+def _translate(path: str, error: Exception, mode: str) -> StoreError:
+    """Tell apart by message: Python 3.10 has no error codes."""
+    said = str(error)
+    if _is_busy(error):
+        return StoreUnavailable(f"{path} stayed locked by another process; nothing was written: {said}")
+    if "readonly" in said or ("unable to open" in said and _may_only_read(path)):
+        why = "it was opened with mode=ro" if mode == "ro" else "to only read what is in it, open it with ?mode=ro"
+        return ReadOnlyStore(f"{path} cannot be written: {said}; {why}")
+    if "full" in said or "disk I/O" in said:
+        return StoreUnavailable(f"{path}: {said}; nothing was written, free some room and try again")
+    if "unable to open" in said:
+        place = "file" if Path(path).parent.is_dir() else "folder"
+        return StoreUnavailable(f"{path} cannot be opened: {said}; does the {place} exist, and may this user use it?")
+    if _is_malformed(error):
+        return StoreCorrupt(f"{path} is not a sound SQLite database: {said}")
+    if "no such table" in said:
+        return SchemaMismatch(f"{path} has no tables of charm_checkpoint yet; run setup() first: {said}")
+    if "no such column" in said or "no such index" in said:
+        return SchemaMismatch(f"{path} has the tables of another version of charm_checkpoint; run setup(): {said}")
+    return StoreError(f"{path}: {said}")
+
+
+def _may_only_read(path: str) -> bool:
+    """Tell whether a file is there, and it or its folder, where its log has to be, cannot be written."""
+    return os.access(path, os.R_OK) and not (os.access(path, os.W_OK) and os.access(Path(path).parent, os.W_OK))

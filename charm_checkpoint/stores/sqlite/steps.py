@@ -1,0 +1,187 @@
+"""The steps that the plans of the SQLite store are made of, over one operation: a statement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from charm_checkpoint.contract import Chunk, ThreadState
+from charm_checkpoint.plan import Plan
+from charm_checkpoint.stores.shared.mark_and_sweep import unreached
+from charm_checkpoint.stores.shared.names import CHECKPOINTS, MESSAGES, RECENT, id_bytes, identity, text_bytes
+from charm_checkpoint.stores.shared.write_rule import turns_on
+
+BATCH = 250
+"""Parameters in one statement, well below the 999 that old SQLite builds allow."""
+
+SPARE = 64
+"""Free pages that a file keeps when room is given back: a quarter of a megabyte."""
+
+
+class Sql(NamedTuple):
+    """A statement; the reply is its rows. ``many`` runs it once for each of ``params``.
+
+    ``alone`` marks a read that is all of its method: as the first of a plan it is run without a transaction.
+    What the plan reads after it may then be of a later state, as with any store whose calls are round trips.
+    """
+
+    text: str
+    params: Sequence[Any] = ()
+    many: bool = False
+    alone: bool = False
+
+
+class NamespaceRow(NamedTuple):
+    """What one query tells of a thread, one of its namespaces and a checkpoint; None if missing.
+
+    ``head`` and ``stored`` are keys: of the head, and of the checkpoint that was asked for.
+    """
+
+    thread: int | None
+    state: ThreadState
+    space: int | None = None
+    head: int | None = None
+    head_id: bytes | None = None
+    stored: int | None = None
+
+
+_PLACE = """
+    SELECT t.deletes, t.sweeps, t.seq, t.key, s.key, s.head, (SELECT id FROM checkpoint WHERE key = s.head),
+        (SELECT key FROM checkpoint WHERE space = s.key AND id = ?)
+    FROM thread t LEFT JOIN space s ON s.thread = t.key AND s.ns = ? WHERE t.identity = ?"""
+
+SPACES = "SELECT key FROM space WHERE thread = ?1"
+"""The spaces of a thread, given its key as the only parameter."""
+
+KEYS = f"SELECT key FROM checkpoint WHERE space IN ({SPACES})"
+"""The keys of its checkpoints."""
+
+TOUCH = "UPDATE thread SET seq = ?, touched_at = ? WHERE key = ?"
+"""Notes a thread's seq, and when it changed."""
+
+TOUCH_SECONDS = 60
+"""How far the time noted with a message list may be behind."""
+
+_CHUNKS = """
+    SELECT address, refs, data FROM chunk
+    WHERE thread = (SELECT key FROM thread WHERE identity = ?) AND address IN ({marks})"""
+_IS_STORED = "SELECT 1 FROM checkpoint WHERE space = ? AND id = ?"
+
+_identity = lru_cache(RECENT)(identity)
+
+
+def is_long_ago(touched_at: int) -> bool:
+    """Tell whether a message list's time is to be noted again: its thread's page is left alone as a rule."""
+    return not 0 <= time.time() - touched_at < TOUCH_SECONDS
+
+
+class SqliteSteps:
+    """What plans share: finding, making and touching threads, chunks in and out."""
+
+    def __init__(self, tenant: str = "") -> None:
+        self._tenant = text_bytes(tenant)
+
+    def chunks(self, thread: str, addresses: Collection[bytes], messages: bool = False) -> Plan[Mapping[bytes, Chunk]]:
+        """Return chunks; see `Backend.chunks`."""
+        name = self._identity(thread, MESSAGES if messages else CHECKPOINTS)
+        wanted = list(addresses)
+        found: dict[bytes, Chunk] = {}
+        for start in range(0, len(wanted), BATCH):
+            batch = wanted[start : start + BATCH]
+            # One of a few statement texts, so that SQLite's statement cache knows them all.
+            size = next(size for size in (1, 4, 16, 64, BATCH) if size >= len(batch))
+            batch += [batch[-1]] * (size - len(batch))
+            marks = ", ".join("?" * size)
+            rows = yield Sql(_CHUNKS.format(marks=marks), (name, *batch))
+            found.update((name, Chunk(name, refs, data)) for name, refs, data in rows)
+        return found
+
+    def _sweep(self, thread: int, roots: Sequence[bytes]) -> Plan[None]:
+        rows = yield Sql("SELECT address, refs FROM chunk WHERE thread = ?", (thread,))
+        gone = unreached(dict(rows), roots)
+        yield Sql("DELETE FROM chunk WHERE thread = ? AND address = ?", [(thread, name) for name in gone], many=True)
+
+    def _give_back(self) -> Plan[None]:
+        """Give room that was freed back to the disk, but for a little that the next writes will need."""
+        [[free]] = yield Sql("PRAGMA freelist_count")
+        for _ in range(free - SPARE):
+            # Whatever number it is given, it goes on by a page only as its rows are fetched; and Python, which
+            # sees that they have no columns, fetches one.
+            yield Sql("PRAGMA incremental_vacuum(1)")
+
+    def _identity(self, thread: str, kind: int) -> bytes:
+        return _identity(self._tenant, kind, thread)
+
+    def _place(self, thread: str, ns: str, id: bytes | None = None) -> Plan[NamespaceRow]:
+        name = self._identity(thread, CHECKPOINTS)
+        rows = yield Sql(_PLACE, (id, text_bytes(ns), name))
+        if not rows:
+            return NamespaceRow(None, ThreadState())
+        deletes, sweeps, seq, key, *rest = rows[0]
+        return NamespaceRow(key, ThreadState(deletes, sweeps, seq), *rest)
+
+    def _thread(self, thread: str, kind: int) -> Plan[int | None]:
+        rows = yield Sql("SELECT key FROM thread WHERE identity = ?", (self._identity(thread, kind),))
+        return rows[0][0] if rows else None
+
+    def _add_thread(self, thread: str, kind: int) -> Plan[int]:
+        [[key]] = yield Sql(
+            "INSERT INTO thread (identity, tenant, kind, name, touched_at) VALUES (?, ?, ?, ?, ?) RETURNING key",
+            (self._identity(thread, kind), self._tenant, kind, text_bytes(thread), int(time.time())),
+        )
+        return int(key)
+
+    def _ensure_namespace(self, place: NamespaceRow, thread: str, ns: str) -> Plan[tuple[int, int]]:
+        """Return the keys of the thread and namespace, made if they are missing."""
+        key, space = place.thread, place.space
+        if key is None:
+            key = yield from self._add_thread(thread, CHECKPOINTS)
+        elif place.head is None:
+            yield Sql("UPDATE thread SET name = ? WHERE key = ? AND name IS NULL", (text_bytes(thread), key))
+        if space is None:
+            [[space]] = yield Sql("INSERT INTO space (thread, ns) VALUES (?, ?) RETURNING key", (key, text_bytes(ns)))
+        return key, int(space)
+
+    def _stored_ids(
+        self, place: NamespaceRow, id: str, follows: str | None, seen_deletes: int | None
+    ) -> Plan[Sequence[str]]:
+        """Return which are stored of the checkpoints that the write rule looks at; ``id`` is the one in ``place``."""
+        ids = [] if place.stored is None else [id]
+        if follows is not None and follows != id and turns_on(follows, seen_deletes, place.state):
+            key = id_bytes(follows)
+            if key == place.head_id or (yield Sql(_IS_STORED, (place.space, key))):
+                ids.append(follows)
+        return ids
+
+    def _note_time(self, thread: int | None) -> Plan[None]:
+        yield Sql("UPDATE thread SET touched_at = ? WHERE key = ?", (int(time.time()), thread))
+
+    def _swept(self, thread: int, old: ThreadState, deletes: int = 0) -> Plan[ThreadState]:
+        """Count a sweep, and a delete if it was one."""
+        new = ThreadState(old.deletes + deletes, old.sweeps + 1, old.seq + 1)
+        yield Sql("UPDATE thread SET sweeps = ?, deletes = ? WHERE key = ?", (new.sweeps, new.deletes, thread))
+        yield Sql(TOUCH, (new.seq, int(time.time()), thread))
+        return new
+
+    def _relink(self, thread: int) -> Plan[None]:
+        """Set right which commit came before which, and which are heads."""
+        keys = "SELECT key, lag(key) OVER (PARTITION BY space ORDER BY key) AS previous"
+        yield Sql(
+            f"UPDATE checkpoint SET previous = line.previous FROM ({keys} FROM checkpoint WHERE space IN ({SPACES}))"
+            " AS line WHERE checkpoint.key = line.key AND checkpoint.previous IS NOT line.previous",
+            (thread,),
+        )
+        yield Sql(
+            "UPDATE space SET head = (SELECT max(c.key) FROM checkpoint c WHERE c.space = space.key) WHERE thread = ?",
+            (thread,),
+        )
+
+    def _add_chunks(self, thread: int | None, chunks: Sequence[Chunk]) -> Plan[None]:
+        if chunks:
+            yield Sql(
+                "INSERT OR IGNORE INTO chunk (thread, address, refs, data) VALUES (?, ?, ?, ?)",
+                [(thread, chunk.address, chunk.refs, chunk.data) for chunk in chunks],
+                many=True,
+            )

@@ -1,0 +1,1 @@
+"""Supabase over its HTTP API."""

@@ -1,0 +1,102 @@
+"""Fetching the chunks that a value is made of, as plans; those read before are kept within the store's budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+from charm_checkpoint.contract import Backend, Chunk
+from charm_checkpoint.errors import StoreCorrupt
+from charm_checkpoint.plan import Plan
+from charm_checkpoint.runtime.cache import ADDRESS, ENTRY, Budget, Cache
+from charm_checkpoint.values.decoder import DecodedChunk, decode_chunk
+from charm_checkpoint.values.known_chunks import ReadChunks
+from charm_checkpoint.values.offload import decoding
+from charm_checkpoint.values.packing import unpacked_size
+
+T = TypeVar("T")
+
+ATTEMPTS = 4
+"""How often a read starts again because a chunk it was told of was gone."""
+
+
+class ChunkMissing(StoreCorrupt):
+    """A chunk that is named is not there."""
+
+
+def retry_if_swept(attempt: Callable[[], Plan[T]]) -> Plan[T]:
+    """Read again when a chunk is missing: a sweep may have come between two reads of a plan."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return (yield from attempt())
+        except ChunkMissing:
+            continue
+    return (yield from attempt())
+
+
+class ChunkReader:
+    """Gathers chunks and all they name; what was read before is remembered within the budget."""
+
+    def __init__(self, backend: Backend, budget: Budget) -> None:
+        self._backend = backend
+        self._cache: Cache[bytes, DecodedChunk] = Cache(budget, _weight)
+        self._read = ReadChunks(budget)
+
+    def known(self, thread: str, ns: str | None) -> tuple[bytes, ...]:
+        """Return addresses, few, that are at hand with all they reach as of the last `note`."""
+        return self._read.tops(thread, ns)
+
+    def note(self, thread: str, ns: str | None, roots: Iterable[bytes], have: Mapping[bytes, DecodedChunk]) -> None:
+        """Remember what was gathered last for a namespace, or with None for the message list.
+
+        The roots' own refs are told too: of a list that grew, the root is new and they are not.
+        """
+        self._read.keep(thread, ns, (name for root in roots for name in (root, *have[root].refs)))
+
+    def gather(
+        self, thread: str, roots: Iterable[bytes], given: Mapping[bytes, Chunk], messages: bool = False
+    ) -> Plan[dict[bytes, DecodedChunk]]:
+        """Return every chunk reached from ``roots``; ``given`` are at hand already.
+
+        Raises `ChunkMissing`.
+        """
+        have: dict[bytes, DecodedChunk] = {}
+        frontier = list(roots)
+        while frontier:
+            missing, at_hand = [], []
+            for name in frontier:
+                if name not in have:
+                    found = self._cache.get(name)
+                    if found is not None:
+                        have[name] = found
+                    elif name in given:
+                        at_hand.append(given[name])
+                    else:
+                        missing.append(name)
+            if at_hand:
+                have.update((yield from self._kept(at_hand)))
+            if missing:
+                chunks = yield from self._backend.chunks(thread, missing, messages)
+                have.update((yield from self._kept(list(chunks.values()))))
+                for name in missing:
+                    if name not in have:
+                        raise ChunkMissing(f"Chunk {name.hex()} is missing.")
+            frontier = [ref for name in frontier for ref in have[name].refs if ref not in have]
+        return have
+
+    def _kept(self, chunks: Sequence[Chunk]) -> Plan[dict[bytes, DecodedChunk]]:
+        """Unpack chunks, and keep them."""
+        unpack = partial(_unpacked, chunks)
+        found = yield from decoding(unpack, sum([unpacked_size(chunk.data) for chunk in chunks]))
+        for name, chunk in found.items():
+            self._cache.put(name, chunk)
+        return found
+
+
+def _unpacked(chunks: Iterable[Chunk]) -> dict[bytes, DecodedChunk]:
+    return {chunk.address: decode_chunk(chunk) for chunk in chunks}
+
+
+def _weight(name: bytes, chunk: DecodedChunk) -> int:
+    return ENTRY + 200 + len(chunk.body) + (ADDRESS + 8) * len(chunk.refs)

@@ -1,0 +1,382 @@
+"""The serializer: one Python value to bytes and back, exactly, type for type.
+
+Data is not code. Nothing that is read gets imported, called or unpickled because the data names it: values revive as
+the safe types of `values`, or as data classes this process has loaded or registered (`classes`). Everything else is
+an error that names the type and the path to it.
+
+Exceptions are the one type that does not come back as itself: they are stored as their ``repr()``, as LangGraph's own
+serializer stores them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import ormsgpack
+
+from charm_checkpoint.errors import ConfigError, NewerFormat, NotSerializable, StoreCorrupt, TypeNotLoaded
+from charm_checkpoint.values.serde.changes import says_nothing_of_it, settled
+from charm_checkpoint.values.serde.class_lookup import find_classes, refuse_to_guess
+from charm_checkpoint.values.serde.class_shapes import split_mark
+from charm_checkpoint.values.serde.classes import (
+    KINDS,
+    ClassLayout,
+    is_held,
+    is_safe,
+    layout_of,
+    path_of,
+    register_type,
+)
+from charm_checkpoint.values.serde.columns import columns_to_state, run_from_state, walk_run
+from charm_checkpoint.values.serde.framing import array, unframed
+from charm_checkpoint.values.serde.fresh_stack import on_a_fresh_stack
+from charm_checkpoint.values.serde.known_classes import SHORT_NAMES
+from charm_checkpoint.values.serde.values import RAW, decode
+from charm_checkpoint.values.serde.walk import TOO_DEEP, PlainWalk, ReadingWalk, WritingWalk
+from charm_checkpoint.values.serde.writer import Writer, may_hold_bytes, quickly
+
+__all__ = ["Serializer", "register_type"]
+
+T = TypeVar("T")
+
+# The first byte of what is stored says its form: never change or reuse one.
+VALUE, LIST, COLUMNS = b"\x01", b"\x02", b"\x03"
+
+TYPE = "charm1"
+"""The type tag of `Serializer.dumps_typed`."""
+
+_QUICK_DEPTH = 8  # objects inside objects; beyond it the walk takes over, which needs no C stack for each level
+_FAILED = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError)
+
+
+class _Reader:
+    """One decoding: knows which classes it may restore, and each one's layout."""
+
+    __slots__ = ("_allowed", "_depth", "_found")
+
+    def __init__(self, allowed: frozenset[str] | None) -> None:
+        self._allowed = allowed
+        self._depth = 0
+        self._found: dict[str, list[tuple[Any, ClassLayout]]] = {}
+
+    def unpack(self, data: bytes) -> Any:
+        return ormsgpack.unpackb(data, ext_hook=self._extension)
+
+    def _extension(self, code: int, data: bytes) -> Any:
+        if code in RAW:
+            return decode(code, data, self)
+        if self._depth >= _QUICK_DEPTH:
+            raise ValueError
+        self._depth += 1
+        body = ormsgpack.unpackb(data, ext_hook=self._extension)
+        self._depth -= 1
+        return decode(code, body, self)
+
+    def find(self, name: str, kind: int, fields: Collection[str] = ()) -> tuple[Any, ClassLayout]:
+        """Return the class of a stored name and its layout, or raise TypeNotLoaded.
+
+        ``fields`` are those stored: they decide between living classes of that name, none of which is surely the one.
+        """
+        found = self.find_all(name, kind)
+        return found[0] if len(found) == 1 else _fitting(name, found, fields)
+
+    def find_all(self, name: str, kind: int) -> list[tuple[Any, ClassLayout]]:
+        """Return the class of a stored name, or all that may be the one, with their layouts; or raise TypeNotLoaded."""
+        found = self._found.get(name)
+        if found is None:
+            found = self._found[name] = self._lookup(name, kind)
+        if kind not in (found[0][1].kind, found[0][1].was):
+            stored, now = KINDS.get(kind, "data class"), KINDS[found[0][1].kind]
+            bare = split_mark(name)[0]
+            raise TypeNotLoaded(f"{bare} was stored as a {stored} and is now a {now}. Rename one of them.")
+        return found
+
+    def _lookup(self, name: str, kind: int) -> list[tuple[Any, ClassLayout]]:
+        short = _short.get(name)
+        if short is not None and layout_of(short[0]) is short[1]:
+            return [short]
+        if self._allowed is not None and not is_safe(name) and self._allowed.isdisjoint(_spellings(name)):
+            raise TypeNotLoaded(
+                f"{split_mark(name)[0]} is not on the allowlist of this serializer. Add it there, or call "
+                "register_type(cls)."
+            )
+        found = [(cls, layout) for cls in find_classes(name) if (layout := layout_of(cls)) is not None]
+        if not found:
+            raise TypeNotLoaded(
+                f"{split_mark(name)[0]} is not a data class (pydantic model, dataclass, enum, named tuple) and not "
+                "registered. It is not restored; if it is a class of yours, call register_type(cls)."
+            )
+        if name in SHORT_NAMES:
+            _short[name] = found[0]
+        return [each for each in found if kind in (each[1].kind, each[1].was)] or found
+
+
+_short: dict[str, tuple[Any, ClassLayout]] = {}
+"""The classes of short names that were found, with the layouts they had: messages, most of them."""
+
+
+def _fitting(name: str, found: Sequence[tuple[Any, ClassLayout]], fields: Collection[str]) -> tuple[Any, ClassLayout]:
+    for cls, layout in found:
+        if layout.names == frozenset(fields):
+            return cls, layout
+    return found[0] if is_held(found[0][0]) else refuse_to_guess(name)
+
+
+def _spellings(name: str) -> set[str]:
+    """Return what an allowlist may call a stored class: ``module:Outer.Inner[arg]`` or ``module:Inner``."""
+    whole = split_mark(name)[0]
+    plain = whole.partition("[")[0]
+    module, _, qualname = plain.partition(":")
+    return {whole, plain, f"{module}:{qualname.rpartition('.')[2]}"}
+
+
+class Fingerprint(NamedTuple):
+    """By what a run is taken to be the one before: Python's own 64-bit hash of what is stored of it.
+
+    It is keyed anew in each process. Two runs that differ could share it, by a chance of 1 in 2**64.
+
+    ``is_plain``: there are no bytes among its values, for which a buffer could pass.
+    """
+
+    digest: int
+    is_plain: bool
+
+
+# -- encoding: the quick way, the walk where that gives up, and again where another thread was in the way ------------
+
+
+def _encoded(encode: Callable[[Any], T], value: Any) -> T:
+    try:
+        return settled(encode, value)
+    except RecursionError:
+        pass
+    try:
+        return on_a_fresh_stack(partial(settled, encode, value))
+    except RecursionError as exc:
+        raise NotSerializable(f"it is {TOO_DEEP}") from exc
+
+
+def _give_up(error: Exception) -> None:
+    """Leave to the walk what the quick way failed with; raise what a walk from here is no remedy for."""
+    if says_nothing_of_it(error):
+        raise error
+
+
+def _pack(value: Any, heavy: bool) -> bytes:
+    try:
+        return Writer(heavy).pack(value)
+    except Exception as exc:  # among others, whatever the code of a value's class may raise
+        _give_up(exc)
+        return WritingWalk().write(value)
+
+
+def _pack_each(values: Sequence[Any], heavy: bool) -> list[bytes]:
+    try:
+        return Writer(heavy).pack_each(values)
+    except Exception as exc:
+        _give_up(exc)
+        return [_pack_one(value, heavy, position) for position, value in enumerate(values)]
+
+
+def _pack_one(value: Any, heavy: bool, position: int) -> bytes:
+    try:
+        return _pack(value, heavy)
+    except NotSerializable as error:
+        raise error.at(position) from error.__cause__
+
+
+def _run(values: Sequence[Any], packed: Sequence[bytes] | None) -> tuple[bytes, Fingerprint]:
+    try:
+        writer = Writer()
+        columns = columns_to_state(values, writer)
+        if columns is not None:
+            return COLUMNS + columns.encoded(writer), Fingerprint(columns.digest(), False)
+        data = writer.pack_all(values) if packed is None else array(packed)
+    except Exception as exc:  # among others, AttributeError: a model that was never initialised
+        _give_up(exc)
+        data = WritingWalk().write(list(values))
+    return LIST + data, Fingerprint(hash(data), not may_hold_bytes(values, data))
+
+
+def _digest(values: Sequence[Any]) -> int:
+    try:
+        writer = Writer()
+        columns = columns_to_state(values, writer)
+        return hash(writer.pack_all(values)) if columns is None else columns.digest()
+    except Exception as exc:
+        _give_up(exc)
+        return hash(WritingWalk().write(list(values)))
+
+
+class Serializer:
+    """Turn values into bytes and back, exactly, type for type.
+
+    ``allowed`` restricts the data classes that `loads` restores, besides safe and registered ones, to the classes and
+    ``(module, name)`` pairs it holds; by default every data class this process has loaded is restored. What `dumps`
+    accepts does not depend on it. Objects are immutable and may be shared between threads.
+    """
+
+    def __init__(self, *, allowed: Collection[type | tuple[str, ...]] | None = None) -> None:
+        self._allowed = None if allowed is None else frozenset().union(*map(_names, allowed))
+
+    def with_allowlist(self, extra: Collection[tuple[str, ...] | type]) -> Serializer:
+        """Return a serializer that restores only safe and registered classes, those allowed so far, and ``extra``."""
+        clone = Serializer(allowed=extra)
+        clone._allowed = (clone._allowed or frozenset()) | (self._allowed or frozenset())
+        return clone
+
+    def dumps(self, value: Any) -> bytes:
+        """Return a value's bytes: the same for the same content, in every process.
+
+        Another thread may change the value meanwhile. Raises NotSerializable with the path to what cannot be stored.
+        """
+        return self.whole(self.pack(value))
+
+    def pack(self, value: Any, heavy: bool = False) -> bytes:
+        """Return a value's bytes as `whole` takes them; ``heavy`` if there may be too much to encode by one call."""
+        return _encoded(partial(_pack, heavy=heavy), value)
+
+    def pack_each(self, values: Sequence[Any], heavy: bool = False) -> list[bytes]:
+        """Return the bytes of each of some values, as `pack` does; paths in errors begin with a value's position."""
+        return _encoded(partial(_pack_each, heavy=heavy), values)
+
+    def whole(self, packed: bytes) -> bytes:
+        """Return what `dumps` would for a value that `pack` encoded."""
+        return VALUE + packed
+
+    def gathered(self, values: Sequence[bytes]) -> bytes:
+        """Return what `dumps` would for a list of values that it has encoded already."""
+        return VALUE + array([value[1:] for value in values])
+
+    def loads(self, data: bytes) -> Any:
+        """Return the value of `dumps`.
+
+        Raises TypeNotLoaded with the path to what this process cannot restore, and StoreCorrupt for other bytes.
+        """
+        return _form(VALUES, data)(_Reader(self._allowed), data[1:])
+
+    def loads_parts(self, first: bytes, others: Sequence[bytes]) -> Any:
+        """Return the value of `dumps`, of which several parts are given."""
+        value = unframed(first[1:], others) if first[:1] == VALUE else None
+        return self.loads(b"".join((first, *others))) if value is None else value
+
+    def loads_plain(self, data: bytes) -> Any:
+        """Return the value of `dumps`, with plain values instead of instances of classes that cannot be restored."""
+        return _form(PLAIN_VALUES, data)(_Reader(self._allowed), data[1:])
+
+    def dumps_many(self, values: Sequence[Any]) -> bytes:
+        """Return the bytes of a run of values; paths in errors begin with a value's position.
+
+        A run of pydantic models, such as messages, is stored by columns: several times quicker than one by one.
+        """
+        return self.run(values)[0]
+
+    def run(self, values: Sequence[Any], packed: Sequence[bytes] | None = None) -> tuple[bytes, Fingerprint]:
+        """Return the bytes of a run, as `dumps_many` does, and the fingerprint of just these.
+
+        ``packed`` are the same values as `pack_each` encoded them, if they are at hand.
+        """
+        return _encoded(partial(_run, packed=packed), values)
+
+    def numbers(self, values: list[Any]) -> tuple[bytes, Fingerprint]:
+        """Return what `run` does, for a list of plain numbers that nobody changes."""
+        data = quickly(values)
+        if data is None:  # integers beyond what the engine takes
+            return self.run(values)
+        return LIST + data, Fingerprint(hash(data), True)
+
+    def fingerprint(self, value: Any, packed: bytes) -> Fingerprint:
+        """Return the fingerprint of a value that `pack` encoded."""
+        return Fingerprint(hash(packed), not may_hold_bytes([value], packed))
+
+    def is_value(self, value: Any, fingerprint: Fingerprint) -> bool:
+        """Tell whether `pack` gives the bytes that a fingerprint was made of; raises as it does."""
+        if fingerprint.is_plain:
+            quick = quickly(value)
+            if quick is not None:
+                return hash(quick) == fingerprint.digest
+        return hash(self.pack(value, heavy=True)) == fingerprint.digest
+
+    def is_run(self, values: list[Any], fingerprint: Fingerprint) -> bool:
+        """Tell whether `dumps_many` gives the bytes that a fingerprint was made of; raises as it does."""
+        if fingerprint.is_plain:
+            quick = quickly(values)
+            if quick is not None:
+                return hash(quick) == fingerprint.digest
+        return _encoded(_digest, values) == fingerprint.digest
+
+    def loads_many(self, data: bytes) -> list[Any]:
+        """Return the values of `dumps_many`; raises as `loads` does."""
+        return _form(RUNS, data)(_Reader(self._allowed), data[1:])
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        """Return ``("charm1", dumps(obj))``: LangGraph's serializer protocol."""
+        return TYPE, self.dumps(obj)
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """Return the value of `dumps_typed`."""
+        if data[0] != TYPE:
+            raise StoreCorrupt(f"This value was stored by another serializer: its type is {data[0]!r}, not {TYPE!r}.")
+        return self.loads(data[1])
+
+
+# -- decoding: the quick way, and the walk where that gives up --------------------------------------------------------
+
+
+def _load(reader: _Reader, data: bytes) -> Any:
+    try:
+        return reader.unpack(data)
+    except (ValueError, RecursionError):
+        return ReadingWalk(reader).read(data)
+
+
+def _load_plain(reader: _Reader, data: bytes) -> Any:
+    return PlainWalk(reader).read(data)
+
+
+def _load_list(reader: _Reader, data: bytes) -> list[Any]:
+    try:
+        return list(reader.unpack(data))
+    except _FAILED:
+        return list(ReadingWalk(reader).read(data))
+
+
+def _load_columns(reader: _Reader, data: bytes) -> list[Any]:
+    try:
+        return run_from_state(reader, *reader.unpack(data))
+    except _FAILED:
+        return walk_run(reader, data)
+
+
+VALUES = {VALUE: _load}
+PLAIN_VALUES = {VALUE: _load_plain}
+RUNS = {LIST: _load_list, COLUMNS: _load_columns}
+"""How to read what stands behind each first byte: a value, one with plain values for its classes, a run."""
+
+
+def _form(known: Mapping[bytes, Callable[[_Reader, bytes], T]], data: bytes) -> Callable[[_Reader, bytes], T]:
+    try:
+        return known[data[:1]]
+    except KeyError:
+        raise NewerFormat.of("A stored value, or a run of them, begins with", data[:1]) from None
+
+
+def checked(serde: Any) -> Serializer:
+    """Return the serializer that a caller gave, or a new one for None; raises ConfigError for another's."""
+    if serde is None:
+        return Serializer()
+    if isinstance(serde, Serializer):
+        return serde
+    given = f"the class {serde.__name__}" if isinstance(serde, type) else f"a {type(serde).__qualname__}"
+    raise ConfigError(
+        f"serde is {given}, and charm_checkpoint stores only with its own Serializer. Leave serde out, or pass "
+        "Serializer(allowed=[…]); how a class is stored, register_type(cls, dump=…, load=…) says."
+    )
+
+
+def _names(entry: type | tuple[str, ...]) -> set[str]:
+    """Return the stored names an entry of an allowlist stands for; a generic model is allowed with any arguments."""
+    name = path_of(entry) if isinstance(entry, type) else f"{'.'.join(entry[:-1])}:{entry[-1]}"
+    return {name, name.partition("[")[0]}

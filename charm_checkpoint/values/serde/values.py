@@ -1,0 +1,377 @@
+"""The safe types that are not plain msgpack: how each is written and read.
+
+An encoder returns an extension code and a body, made of bytes or of further values; a decoder gets that body back.
+Codes and bodies are the storage format: never change or reuse one.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from pathlib import PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
+from typing import Any, Protocol
+from uuid import UUID, SafeUUID
+from zoneinfo import ZoneInfo
+
+from pydantic import SecretBytes, SecretStr
+from pydantic_core import MultiHostUrl, TzInfo, Url
+
+from charm_checkpoint.errors import NewerFormat, NotSerializable, TypeNotLoaded
+from charm_checkpoint.values.serde import arrays, dates
+from charm_checkpoint.values.serde.bases import as_base, base_of, check_distinct
+from charm_checkpoint.values.serde.class_lookup import find_class
+from charm_checkpoint.values.serde.classes import BUILTINS, kind_of, layout_of, name_of, path_of, stored_name
+from charm_checkpoint.values.serde.dates import REAL
+from charm_checkpoint.values.serde.framing import array
+from charm_checkpoint.values.serde.hooks import AS_THEY_ARE
+from charm_checkpoint.values.serde.models import PRIVATE, Finder, logger, may_drop
+from charm_checkpoint.values.serde.objects import FROM_STATE, TO_STATE
+from charm_checkpoint.values.serde.origins import is_foreign
+from charm_checkpoint.values.serde.rows import as_dict
+
+AS_IS, TUPLE, SET, FROZENSET, DEQUE, MAP, BIG_INT, TEXT, BYTEARRAY, COMPLEX = range(10)
+DATETIME, DATE, TIME, TIMEDELTA, TIMEZONE, ZONE, UUID_, DECIMAL, FRACTION, RANGE = range(10, 20)
+ADDRESS, PATH, PATTERN, ORDERED, DEFAULT, COUNTER, SECRET, ARRAY, SCALAR, TZ_INFO, CLASS = range(20, 31)
+URL = 31
+
+RAW = frozenset({BIG_INT, TEXT, BYTEARRAY, UUID_, DECIMAL, CLASS})
+"""Codes whose body is bytes of its own, not msgpack."""
+PACKED = RAW | {SET, FROZENSET}
+"""Codes whose body is bytes already when it comes from its encoder."""
+ITEMS = frozenset({TUPLE, SET, FROZENSET})
+"""Codes whose body is the list of the value's items; the others' bodies begin with a level of their own."""
+
+Body = tuple[int, Any]
+_warned: set[str] = set()
+
+
+class Packer(Protocol):
+    """Encodes one value to bytes."""
+
+    def pack(self, value: Any) -> bytes:
+        """Return the bytes of a value."""
+        ...
+
+
+# -- encoders ---------------------------------------------------------------------------------------------------------
+
+
+def encode(value: Any, packer: Packer) -> Body:
+    """Return the code and body of a value that msgpack has no type for, or raise NotSerializable.
+
+    The body of ``AS_IS`` is a value that stands for the one given.
+    """
+    encoder = ENCODERS.get(type(value))
+    return encoder(value, packer) if encoder else _encode_object(value, packer)
+
+
+def _encode_object(value: Any, packer: Packer) -> Body:
+    layout = layout_of(type(value))
+    if layout is not None:
+        body = TO_STATE[layout.kind](value, layout)
+        body[0] = stored_name(type(value), layout)
+        for n in PRIVATE.get(layout.kind, ()):
+            if len(body) > n and body[n]:
+                body[n] = storable(value, body[n], packer)
+        return layout.kind, body
+    if isinstance(value, BaseException):
+        return AS_IS, repr(value)
+    if isinstance(value, type) and (kind_of(value) is not None or layout_of(value) is not None or _is_builtin(value)):
+        return CLASS, _name_of_class(value).encode()
+    if arrays.is_array(value):
+        return ARRAY, arrays.array_to_state(value)
+    if arrays.is_scalar(value):
+        return SCALAR, arrays.scalar_to_state(value)
+    moment = dates.plain(value)
+    if moment is not None:
+        return encode(moment, packer)
+    base = base_of(type(value))
+    if base is not None:
+        encoder = None if base is int else ENCODERS.get(base)
+        return encoder(as_base(value, base), packer) if encoder else (AS_IS, as_base(value, base))
+    row = as_dict(value)
+    if row is not None:
+        return AS_IS, row
+    raise NotSerializable(_refusal(value))
+
+
+def storable(obj: Any, attributes: dict[str, Any], packer: Packer) -> dict[str, Any]:
+    """Return the attributes of a model without those that cannot be stored and may stay behind."""
+    if _ATOMS.issuperset(map(type, attributes.values())):
+        return attributes
+    return {name: value for name, value in attributes.items() if not _stays_behind(obj, name, value, packer)}
+
+
+def _stays_behind(obj: Any, name: str, value: Any, packer: Packer) -> bool:
+    if type(value) in _ATOMS or not _CONTAINERS.isdisjoint(type(value).__mro__):
+        return False  # what is in a container, the walk tries
+    try:
+        encode(value, packer)
+    except NotSerializable as exc:
+        return may_drop(obj, name, exc)
+    return False
+
+
+_ATOMS = frozenset({type(None), bool, int, float, str, bytes})
+_CONTAINERS = frozenset({list, dict, tuple, set, frozenset, deque})
+
+
+def _name_of_class(cls: type) -> str:
+    layout = layout_of(cls)
+    return name_of(cls) if layout is None else stored_name(cls, layout)
+
+
+def _is_builtin(cls: type) -> bool:
+    return BUILTINS.get(path_of(cls)) is cls
+
+
+def _refusal(value: Any) -> str:
+    cls = type(value)
+    name = path_of(cls).removeprefix("builtins:")
+    if isinstance(value, memoryview):
+        return "a memoryview only looks at somebody else's bytes. Store bytes(value) instead."
+    if isinstance(value, type):
+        return f"the class {path_of(value)} is not a data class. Store its name instead."
+    if cls.__module__ == "builtins":
+        return f"a {name} cannot be stored. Store the plain data it stands for instead."
+    if kind_of(cls, registered=True) is None or is_foreign(cls):
+        how = f"register_type({cls.__name__}, dump=…, load=…)"
+        return f"a {name} cannot be stored. Store the plain data it stands for instead, or say how with {how}."
+    return f"{name} is not a data class. Make it a dataclass or pydantic model, or call register_type({cls.__name__})."
+
+
+def _encode_deque(value: deque[Any], packer: Packer) -> Body:
+    return DEQUE, [value.maxlen, list(value)]
+
+
+def _encode_set(code: int) -> Callable[[Any, Packer], Body]:
+    # Sets have no order of their own; their members' encoded bytes give them one.
+    def encode_members(value: Any, packer: Packer) -> Body:
+        members = list(value)
+        check_distinct(members)
+        return code, array(sorted(map(packer.pack, members)))
+
+    return encode_members
+
+
+def _encode_int(value: int, packer: Packer) -> Body:
+    return BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+
+
+def _encode_timedelta(value: Any, packer: Packer) -> Body:
+    return TIMEDELTA, [value.days, value.seconds, value.microseconds]
+
+
+def _encode_timezone(value: Any, packer: Packer) -> Body:
+    offset, name = value.utcoffset(None), value.tzname(None)
+    named = REAL.timezone(offset).tzname(None) != name
+    return TIMEZONE, [offset, name] if named else [offset]
+
+
+def _encode_zone(value: ZoneInfo, packer: Packer) -> Body:
+    if value.key is None:
+        raise NotSerializable("this ZoneInfo was read from a file and has no key. Use ZoneInfo(key).")
+    return ZONE, value.key
+
+
+def _encode_tzinfo(value: Any, packer: Packer) -> Body:
+    return TZ_INFO, int(value.utcoffset(None).total_seconds())
+
+
+_SAFE_BYTES = {SafeUUID.unknown: b"", SafeUUID.safe: b"\x01", SafeUUID.unsafe: b"\x02"}
+
+
+def _encode_uuid(value: UUID, packer: Packer) -> Body:
+    return UUID_, value.bytes + _SAFE_BYTES[value.is_safe]
+
+
+def _encode_text(code: int) -> Callable[[Any, Packer], Body]:
+    return lambda value, packer: (code, [type(value).__name__, str(value)])
+
+
+def _encode_pattern(value: re.Pattern[Any], packer: Packer) -> Body:
+    return PATTERN, [value.pattern, value.flags & ~int(re.DEBUG)]
+
+
+def _encode_mapping(code: int) -> Callable[[Any, Packer], Body]:
+    return lambda value, packer: (code, [_bare(value)])
+
+
+def _bare(value: Any) -> dict[Any, Any]:
+    if getattr(value, "__dict__", {}).keys() - {"__orig_class__"}:  # which typing leaves, as in Counter[str](…)
+        raise NotSerializable(f"this {type(value).__name__} carries attributes of its own. Use a dataclass for them.")
+    return dict(value)
+
+
+def _encode_default(value: defaultdict[Any, Any], packer: Packer) -> Body:
+    factory = value.default_factory
+    if isinstance(factory, type) and _is_builtin(factory):
+        return DEFAULT, [path_of(factory), dict(value)]
+    if factory is not None:
+        _warn_of_factory(getattr(factory, "__qualname__", type(factory).__qualname__))
+    return DEFAULT, [None, dict(value)]
+
+
+def _warn_of_factory(name: str) -> None:
+    if name not in _warned:
+        _warned.add(name)
+        logger.warning(
+            "A defaultdict's factory %s is not stored, as it is code: the dict comes back with default_factory None. "
+            "Use a built-in type such as list, or set the factory again after reading.",
+            name,
+        )
+
+
+ENCODERS: dict[type, Callable[[Any, Packer], Body]] = {
+    tuple: lambda value, packer: (TUPLE, list(value)),
+    set: _encode_set(SET),
+    frozenset: _encode_set(FROZENSET),
+    deque: _encode_deque,
+    int: _encode_int,
+    bytearray: lambda value, packer: (BYTEARRAY, bytes(value)),
+    complex: lambda value, packer: (COMPLEX, [value.real, value.imag]),
+    REAL.datetime: lambda value, packer: (DATETIME, dates.moment_to_state(value)),
+    REAL.date: lambda value, packer: (DATE, value.isoformat()),
+    REAL.time: lambda value, packer: (TIME, dates.moment_to_state(value)),
+    REAL.timedelta: _encode_timedelta,
+    REAL.timezone: _encode_timezone,
+    ZoneInfo: _encode_zone,
+    TzInfo: _encode_tzinfo,
+    UUID: _encode_uuid,
+    Decimal: lambda value, packer: (DECIMAL, str(value).encode()),
+    Fraction: lambda value, packer: (FRACTION, [value.numerator, value.denominator]),
+    range: lambda value, packer: (RANGE, [value.start, value.stop, value.step]),
+    re.Pattern: _encode_pattern,
+    OrderedDict: _encode_mapping(ORDERED),
+    Counter: _encode_mapping(COUNTER),
+    defaultdict: _encode_default,
+    Url: lambda value, packer: (URL, ["Url", str(value)]),
+    MultiHostUrl: lambda value, packer: (URL, ["MultiHostUrl", str(value)]),
+    SecretStr: lambda value, packer: (SECRET, value.get_secret_value()),
+    SecretBytes: lambda value, packer: (SECRET, value.get_secret_value()),
+}
+_ADDRESSES: dict[str, Any] = {
+    cls.__name__: cls for cls in (IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network)
+}
+_PATHS: dict[str, type[PurePath]] = {
+    cls.__name__: cls for cls in (PosixPath, PurePosixPath, PureWindowsPath, WindowsPath)
+}
+ENCODERS.update(dict.fromkeys(_ADDRESSES.values(), _encode_text(ADDRESS)))
+ENCODERS.update(dict.fromkeys(_PATHS.values(), _encode_text(PATH)))
+
+
+AS_THEY_ARE.update(ENCODERS)
+
+
+# -- decoders ---------------------------------------------------------------------------------------------------------
+
+
+def decode(code: int, body: Any, finder: Finder) -> Any:
+    """Return the value of a code and body; the inverse of `encode`.
+
+    Raises TypeNotLoaded where this process cannot restore it, and KeyError, TypeError, ValueError and the like where
+    the body is not one that `encode` makes.
+    """
+    make = FROM_STATE.get(code)
+    if make is not None:
+        return make(finder, *body)
+    decoder = DECODERS.get(code)
+    if decoder is None:
+        raise NewerFormat.of("A stored value holds an object of code", code)
+    return decoder(body, finder)
+
+
+def _decode_map(body: list[Any], finder: Finder) -> dict[Any, Any]:
+    return dict(zip(body[::2], body[1::2], strict=True))
+
+
+def _decode_zone(body: str, finder: Finder) -> ZoneInfo:
+    if not dates.is_key(body):
+        raise ValueError(f"{body!r} is not a time zone")
+    try:
+        return ZoneInfo(body)
+    except KeyError as exc:  # ZoneInfoNotFoundError
+        raise TypeNotLoaded(f"the time zone {body!r} is not known on this system. Install the tzdata package.") from exc
+
+
+def _decode_uuid(body: bytes, finder: Finder) -> UUID:
+    safe = next(safe for safe, mark in _SAFE_BYTES.items() if mark == body[16:])
+    return UUID(bytes=body[:16], is_safe=safe)
+
+
+def _decode_path(body: list[str], finder: Finder) -> PurePath:
+    name, text = body
+    if name == ("PosixPath" if sys.platform == "win32" else "WindowsPath"):
+        if name not in _warned:
+            _warned.add(name)
+            logger.warning("A stored %s cannot exist on this system; it is read as Pure%s.", name, name)
+        name = f"Pure{name}"
+    return _PATHS[name](text)
+
+
+def _decode_url(body: list[str], finder: Finder) -> Any:
+    name, text = body
+    parse: Any = {"Url": Url, "MultiHostUrl": MultiHostUrl}[name]
+    url = parse(text)
+    # Parsing puts a slash after a bare host; a model may have been told to leave it as it was.
+    return url if str(url) == text else parse(text, preserve_empty_path=True)
+
+
+def _decode_default(body: list[Any], finder: Finder) -> defaultdict[Any, Any]:
+    factory, items = body
+    return defaultdict(factory and BUILTINS[factory], items)
+
+
+def _decode_counter(body: list[Any], finder: Finder) -> Counter[Any]:
+    counter: Counter[Any] = Counter()
+    counter.update(body[0])
+    return counter
+
+
+def _decode_class(body: bytes, finder: Finder) -> type:
+    name = body.decode()
+    if name in BUILTINS:
+        return BUILTINS[name]
+    layout = layout_of(find_class(name))
+    found: type = finder.find(name, layout.kind if layout else 0)[0]
+    return found
+
+
+DECODERS: dict[int, Callable[[Any, Finder], Any]] = {
+    TUPLE: lambda body, finder: tuple(body),
+    SET: lambda body, finder: set(body),
+    FROZENSET: lambda body, finder: frozenset(body),
+    DEQUE: lambda body, finder: deque(body[1], body[0]),
+    MAP: _decode_map,
+    BIG_INT: lambda body, finder: int.from_bytes(body, "big", signed=True),
+    TEXT: lambda body, finder: body.decode("utf-8", "surrogatepass"),
+    BYTEARRAY: lambda body, finder: bytearray(body),
+    COMPLEX: lambda body, finder: complex(*body),
+    DATETIME: lambda body, finder: dates.datetime_from_state(body),
+    DATE: lambda body, finder: REAL.date.fromisoformat(body),
+    TIME: lambda body, finder: dates.time_from_state(body),
+    TIMEDELTA: lambda body, finder: REAL.timedelta(*body),
+    TIMEZONE: lambda body, finder: REAL.timezone(*body),
+    ZONE: _decode_zone,
+    TZ_INFO: lambda body, finder: TzInfo(body),
+    UUID_: _decode_uuid,
+    DECIMAL: lambda body, finder: Decimal(body.decode()),
+    FRACTION: lambda body, finder: Fraction(*body),
+    RANGE: lambda body, finder: range(*body),
+    ADDRESS: lambda body, finder: _ADDRESSES[body[0]](body[1]),
+    PATH: _decode_path,
+    PATTERN: lambda body, finder: re.compile(body[0], body[1] & ~re.DEBUG),
+    ORDERED: lambda body, finder: OrderedDict(body[0]),
+    DEFAULT: _decode_default,
+    COUNTER: _decode_counter,
+    SECRET: lambda body, finder: SecretStr(body) if isinstance(body, str) else SecretBytes(body),
+    ARRAY: lambda body, finder: arrays.array_from_state(*body),
+    SCALAR: lambda body, finder: arrays.scalar_from_state(*body),
+    CLASS: _decode_class,
+    URL: _decode_url,
+}

@@ -1,0 +1,222 @@
+"""A reader of stored bytes that was written from docs/format.md alone: it shares no code with the package.
+
+It does not build values. It follows a store's bytes to the last, notes which forms it met, and fails at what the
+page does not tell of.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ormsgpack
+import zstandard
+
+RAW_BODIES = {6, 7, 8, 16, 17, 30}
+"""Extension codes whose bodies the page calls bytes."""
+
+
+class Ext(NamedTuple):
+    """An extension value."""
+
+    code: int
+    data: bytes
+
+
+class Reader:
+    """Reads stored bytes; ``met`` are the forms that were there, as pairs of what and which."""
+
+    def __init__(self, dictionary: bytes) -> None:
+        self.met: set[tuple[str, Any]] = set()
+        words = zstandard.ZstdCompressionDict(dictionary, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+        self._zstd = zstandard.ZstdDecompressor(words, format=zstandard.FORMAT_ZSTD1_MAGICLESS)
+
+    def unpacked(self, data: bytes) -> bytes:
+        """Undo packing."""
+        self.met.add(("packed", data[0]))
+        return {0: lambda rest: rest, 1: self._zstd.decompress}[data[0]](data[1:])
+
+    # ------------------------------------------------------------------------ values
+
+    def value(self, data: bytes) -> Any:
+        """Read a value, and return its MessagePack tree."""
+        assert data[0] == 1
+        return self._tree(data[1:])
+
+    def run(self, data: bytes) -> int:
+        """Read a run, and return how many values it has."""
+        self.met.add(("run", data[0]))
+        tree = self._tree(data[1:])
+        if data[0] == 2:
+            return len(tree)
+        assert data[0] == 3 and len(tree) in (3, 5)
+        shapes, index, *columns = tree
+        for name, names in shapes:
+            self.met.add(("class", name))
+            assert all(type(each) is str for each in names)
+        assert set(index) == set(range(len(shapes))) and {len(column) for column in columns} == {len(index)}
+        return len(index)
+
+    def _tree(self, data: bytes) -> Any:
+        tree = ormsgpack.unpackb(data, ext_hook=Ext)
+        todo = [tree]
+        while todo:
+            found = todo.pop()
+            if isinstance(found, Ext):
+                self._extension(found)
+            elif isinstance(found, dict):
+                todo += found.values()
+            elif isinstance(found, list):
+                todo += found
+        return tree
+
+    def _extension(self, found: Ext) -> None:
+        self.met.add(("code", found.code))
+        if found.code in RAW_BODIES:
+            return
+        body = self._tree(found.data)
+        if found.code >= 40:
+            self.met.add(("class", body[0]))
+
+    # ------------------------------------------------------------------------ chunks
+
+    def chunk(self, address: bytes, refs: bytes, data: bytes) -> tuple[int, bytes]:
+        """Unpack a chunk, check its address, and return its kind and body."""
+        payload = self.unpacked(data)
+        counted = payload[:1] + len(refs).to_bytes(4, "big") + refs + payload[1:]
+        assert blake2b(counted, digest_size=16).digest() == address
+        self.met.add(("kind", payload[0]))
+        return payload[0], payload[1:]
+
+    def reached(self, address: bytes, chunks: dict[bytes, tuple[bytes, bytes]]) -> int:
+        """Read a value in chunks, and return how many elements it has, 1 if it is none of elements."""
+        refs, data = chunks[address]
+        kind, body = self.chunk(address, refs, data)
+        if kind == 1:
+            self.value(body)
+        elif kind == 2:
+            first, *others = [piece for ref in split(refs) for piece in self._under(ref, 3, chunks)]
+            self.value(b"".join((first[1], *(piece for _, piece in others))))
+        else:
+            assert kind == 6
+            return self._manifest(body, split(refs), chunks)
+        return 1
+
+    def _manifest(self, body: bytes, refs: list[bytes], chunks: dict[bytes, tuple[bytes, bytes]]) -> int:
+        container, levels, tail = ormsgpack.unpackb(body)
+        self.met |= {("container", container), ("levels", len(levels))}
+        is_dict = container in (1, 3)
+        sealed = sum(levels)
+        count = 0
+        for ref in refs[:sealed]:
+            for inner, leaf in self._under(ref, 4, chunks):
+                keys, large, run = ormsgpack.unpackb(leaf)
+                assert is_dict == (keys is not None) and len(large) == len(inner)
+                for each in inner:
+                    self.reached(each, chunks)
+                elements = self.run(run) + len(large)
+                assert keys is None or self.run(keys) == elements
+                count += elements
+        items = tail[1::2] if is_dict else tail
+        for item in [*items, *(tail[::2] if is_dict else ())]:
+            if item is not None:
+                self.value(item)
+        assert items.count(None) == len(refs) - sealed
+        for ref in refs[sealed:]:
+            self.reached(ref, chunks)
+        return count + len(items)
+
+    def _under(self, name: bytes, wanted: int, chunks: Any) -> Iterator[tuple[list[bytes], bytes]]:
+        refs, data = chunks[name]
+        kind, body = self.chunk(name, refs, data)
+        if kind == 5:
+            for ref in split(refs):
+                yield from self._under(ref, wanted, chunks)
+        else:
+            assert kind == wanted
+            yield split(refs), body
+
+    # ----------------------------------------------------------------------- records
+
+    def record(self, body: bytes, roots: bytes) -> dict[str, Any]:
+        """Read a checkpoint's body, and return its channels."""
+        payload = self.unpacked(body)
+        size = int.from_bytes(payload[:4], "big")
+        assert size < 1 << 31
+        *_, channels = header = self.value(payload[4 : 4 + size])
+        self.met.add(("header", len(header)))
+        if len(header) == 8:
+            channels = header[6]
+        if isinstance(channels, Ext):  # names that UTF-8 does not have
+            assert channels.code == 5
+            pairs = ormsgpack.unpackb(channels.data, ext_hook=Ext)
+            channels = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        inline = [name for name, at in channels.items() if at is None]
+        self.met |= {("place", type(at).__name__) for at in channels.values()}
+        if inline:
+            assert len(self.value(payload[4 + size :])) == len(inline)
+        assert {at for at in channels.values() if type(at) is int} == set(range(len(split(roots))))
+        return dict(channels)
+
+    def writes(self, body: bytes) -> None:
+        """Read a task's pending writes."""
+        task, path, items = self.value(self.unpacked(body))
+        assert type(task) is type(path) is str
+        for number, channel, _ in items:
+            assert type(channel) is str
+            self.met.add(("write", number if number < 0 else 0))
+
+    def note(self, note: bytes | None, size: int) -> None:
+        """Read a note of so many elements."""
+        if note is not None:
+            held = ormsgpack.unpackb(note)
+            assert len(held) == size
+            self.met.add(("status", held[0]))
+
+    def id(self, id: bytes | None) -> None:
+        """Read an id."""
+        if id is not None:
+            self.met.add(("id", id[:1]))
+            assert len(id) == 17 if id[:1] == b"u" else id[:1] == b"t"
+
+
+def split(refs: bytes) -> list[bytes]:
+    """Cut addresses that stand end to end."""
+    assert len(refs) % 16 == 0
+    return [refs[at : at + 16] for at in range(0, len(refs), 16)]
+
+
+def read_sqlite(file: Path, dictionary: bytes) -> Reader:
+    """Read all that a SQLite file holds."""
+    reader = Reader(dictionary)
+    with closing(sqlite3.connect(file)) as database:
+        chunks: dict[int, dict[bytes, tuple[bytes, bytes]]] = {}
+        for thread, address, refs, data in database.execute("SELECT thread, address, refs, data FROM chunk"):
+            chunks.setdefault(thread, {})[address] = refs, data
+        rows = database.execute(
+            "SELECT s.thread, c.id, c.parent, c.conflict, c.tags, c.roots, c.body FROM checkpoint c"
+            " JOIN space s ON s.key = c.space"
+        )
+        for thread, id, parent, conflict, tags, roots, body in rows:
+            for each in (id, parent, conflict):
+                reader.id(each)
+            reader.met.add(("tags", tags[:4] == b"deep"))
+            reader.record(body, roots)
+            for root in split(roots):
+                reader.reached(root, chunks[thread])
+        for [body] in database.execute("SELECT body FROM write"):
+            reader.writes(body)
+        for note, writes_note in database.execute("SELECT note, writes_note FROM thread"):
+            reader.note(note, 4)
+            reader.note(writes_note, 2)
+        for thread, roots, body in database.execute("SELECT thread, roots, body FROM message_list WHERE body NOTNULL"):
+            reader.met.add(("list", bool(roots)))
+            _ = reader.reached(roots, chunks[thread]) if roots else reader.value(reader.unpacked(body))
+        for [body] in database.execute("SELECT body FROM message_batch"):
+            assert isinstance(reader.value(reader.unpacked(body)), list)
+            reader.met.add(("batch", body[0]))
+    return reader

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from charm_checkpoint.contract import Backend, Driver
+from charm_checkpoint.contract_items import ItemBackend
 from charm_checkpoint.errors import LoginRefused, ReadOnlyStore, StoreCorrupt, StoreError, TypeNotLoaded, name_place
 from charm_checkpoint.moved import renamed
 from charm_checkpoint.plan import MakePlan, Plan
@@ -73,9 +75,9 @@ class Store(Handle):
 
     The schema is created or migrated before the first plan runs, unless `auto_setup` says not
     to. ``login_hint`` is added to the error of a refused login. ``number`` tells the stores of a
-    process apart. ``history`` is the store's own way to keep messages, if it has one. All that is
-    remembered of the store is within ``budget``; a backend that remembers something itself is
-    made with the same one.
+    process apart. ``history`` is the store's own way to keep messages, if it has one, ``items`` its
+    long-term memory. All that is remembered of the store is within ``budget``; a backend that
+    remembers something itself is made with the same one.
     """
 
     def __init__(
@@ -84,18 +86,25 @@ class Store(Handle):
         driver: Driver,
         history: History | None = None,
         *,
+        items: ItemBackend | None = None,
         keeps_checkpoints: bool = True,
         budget: Budget | None = None,
     ) -> None:
         self.backend = backend
         self.driver = driver
         self.history = history
+        self.items = items
         self.keeps_checkpoints = keeps_checkpoints
         self.budget = budget or Budget()
         self.number = next(_numbers)
         self.login_hint = ""
         self._ready = False
         self._sets_up = True
+        self._at_close: list[Callable[[], object]] = []
+
+    def at_close(self, call: Callable[[], object]) -> None:
+        """Have something called whenever the store is closed; it is not to wait for anything."""
+        self._at_close.append(call)
 
     def auto_setup(self, wanted: bool) -> None:
         """Say whether a schema that is not current is made so before the first plan; a newer one is refused anyway."""
@@ -173,10 +182,16 @@ class Store(Handle):
         So a signal handler may close a store that its thread is using.
         """
         forks.check()
+        self._tell_of_closing()
         self.driver.close()
+
+    def _tell_of_closing(self) -> None:
+        for call in self._at_close:
+            call()
 
     async def aclose(self) -> None:
         """Release every connection, as `close` does, without blocking the event loop."""
         need_asyncio()
         forks.check()
+        self._tell_of_closing()
         await self.driver.aclose()

@@ -3,7 +3,7 @@
 It is the reference that other stores are tested against, and good for tests and notebooks.
 Its one operation is `call`: a function, run under the store's lock. An interrupt comes only after
 a call of a function, and so does another thread: so each change is made ready first, and then put
-in place by assignments alone, which are one step.
+in place by assignments alone, which are one step. Long-term memory is beside it, in `ram_items`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from charm_checkpoint.runtime.leases import Inside
 from charm_checkpoint.runtime.lifecycle import PerProcess
 from charm_checkpoint.store import Store
 from charm_checkpoint.stores.ram_contents import Messages, Namespace, Thread, latest_names, thread_row, usage_of
+from charm_checkpoint.stores.ram_items import RamItems, call
 from charm_checkpoint.stores.shared.mark_and_sweep import unreached
 from charm_checkpoint.stores.shared.tags import has_tags
 from charm_checkpoint.stores.shared.thread_notes import Notes
@@ -52,12 +53,7 @@ OPTIONS: tuple[Option, ...] = ()
 
 def open_store(location: Location, options: Mapping[str, Any]) -> Store:
     """Open a new, empty store; two calls share nothing."""
-    return Store(RamBackend(), RamDriver())
-
-
-def call(function: Callable[..., T], *args: Any) -> Callable[[], T]:
-    """Make the operation that calls ``function``."""
-    return partial(function, *args)
+    return Store(RamBackend(), RamDriver(), items=RamItems())
 
 
 class RamBackend:

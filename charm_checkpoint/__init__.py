@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from charm_checkpoint.errors import ConfigError as ConfigError
     from charm_checkpoint.errors import DataError as DataError
     from charm_checkpoint.errors import InvalidFilter as InvalidFilter
+    from charm_checkpoint.errors import ItemConflict as ItemConflict
     from charm_checkpoint.errors import LoginRefused as LoginRefused
     from charm_checkpoint.errors import MissingExtra as MissingExtra
     from charm_checkpoint.errors import NewerFormat as NewerFormat
@@ -39,6 +40,11 @@ if TYPE_CHECKING:
     from charm_checkpoint.errors import ThreadExists as ThreadExists
     from charm_checkpoint.errors import TypeNotLoaded as TypeNotLoaded
     from charm_checkpoint.hosts.charm import from_charm as from_charm
+    from charm_checkpoint.items.caches.langchain import CharmLLMCache as CharmLLMCache
+    from charm_checkpoint.items.caches.langgraph import CharmCache as CharmCache
+    from charm_checkpoint.items.results import FoundItem as FoundItem
+    from charm_checkpoint.items.results import StoredItem as StoredItem
+    from charm_checkpoint.items.store.charm_store import CharmStore as CharmStore
     from charm_checkpoint.memory import Memory as Memory
     from charm_checkpoint.memory import open_memory as open_memory
     from charm_checkpoint.messages.charm_base import BaseMemoryStore as BaseMemoryStore
@@ -49,20 +55,25 @@ if TYPE_CHECKING:
     from charm_checkpoint.values.serde import Serializer as Serializer
     from charm_checkpoint.values.serde import register_type as register_type
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _HOMES = {
     "BaseMemoryStore": "messages.charm_base",
     "from_charm": "hosts.charm",
     **dict.fromkeys(
         (
-            "CharmError", "ConfigError", "DataError", "InvalidFilter", "LoginRefused", "MissingExtra",
+            "CharmError", "ConfigError", "DataError", "InvalidFilter", "ItemConflict", "LoginRefused", "MissingExtra",
             "NewerFormat", "NotSerializable", "ReadOnlyStore", "SchemaMismatch", "StoreClosed", "StoreCorrupt",
             "StoreError", "StoreUnavailable", "ThreadConflict", "ThreadDeleted", "ThreadExists", "TypeNotLoaded",
         ),
         "errors",
     ),
     "StorageManager": "config.manager",
+    "CharmLLMCache": "items.caches.langchain",
+    "CharmCache": "items.caches.langgraph",
+    "FoundItem": "items.results",
+    "StoredItem": "items.results",
+    "CharmStore": "items.store.charm_store",
     "Memory": "memory",
     "open_memory": "memory",
     "RamMemory": "providers",

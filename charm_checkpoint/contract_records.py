@@ -236,6 +236,9 @@ class Usage:
     ``damaged`` counts threads of which that cannot be told; nothing of them is in the other numbers. Redis and
     local files have it, where each thread is by itself. The SQL stores keep all threads in the same tables: there
     a count is right, or an error if it meets a damaged page.
+
+    ``items`` counts those of long-term memory, which belong to no thread; a backend leaves them to
+    `charm_checkpoint.contract_items.ItemBackend.usage`.
     """
 
     threads: int = 0
@@ -244,6 +247,7 @@ class Usage:
     chunks: int = 0
     payload_bytes: int = 0
     damaged: int = 0
+    items: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@
     ├── ThreadConflict (StoreError)       somebody else moved the thread's head
     ├── ThreadDeleted (StoreError)        the thread was deleted after this run began
     ├── ThreadExists (StoreError)         the target of a copy already holds checkpoints
+    ├── ItemConflict (StoreError)         an item is not at the revision that was expected
     └── DataError (ValueError)            a value cannot be stored or restored
         ├── NotSerializable (TypeError)   refused when writing
         └── TypeNotLoaded                 refused when reading
@@ -147,6 +148,10 @@ class ThreadDeleted(StoreError):
 
 class ThreadExists(StoreError):
     """The target thread already holds checkpoints; delete it first or choose another id."""
+
+
+class ItemConflict(StoreError):
+    """An item is not at the revision that was expected; nothing was written."""
 
 
 class DataError(CharmError, ValueError):

@@ -1,4 +1,4 @@
-"""Everything one store offers: message history and the LangGraph checkpointer."""
+"""Everything one store offers: message history, the LangGraph checkpointer, long-term memory and caches."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from charm_checkpoint.config.manager import known_providers, provider_class
 from charm_checkpoint.config.masking import Masked
@@ -21,6 +22,7 @@ from charm_checkpoint.config.tracebacks import unseen
 from charm_checkpoint.config.url import as_url
 from charm_checkpoint.contract import Usage
 from charm_checkpoint.errors import ConfigError, DataError, StoreError
+from charm_checkpoint.items.namespaces import ITEMS
 from charm_checkpoint.messages.charm_base import BaseMemoryStore
 from charm_checkpoint.messages.chat_history import CharmChatHistory
 from charm_checkpoint.messages.langchain import Message
@@ -28,6 +30,7 @@ from charm_checkpoint.messages.plans import MessageHistory, converting
 from charm_checkpoint.opening import OPTIONS as OPTIONS
 from charm_checkpoint.opening import opened
 from charm_checkpoint.plan import Plan
+from charm_checkpoint.runtime import forks
 from charm_checkpoint.runtime.handle import Handle
 from charm_checkpoint.saver.checkpointer import CharmSaver
 from charm_checkpoint.saver.records import checkpoint_ref, limited
@@ -38,13 +41,17 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from typing_extensions import Self
 
+    from charm_checkpoint.items.caches.langchain import CharmLLMCache
+    from charm_checkpoint.items.caches.langgraph import CharmCache
+    from charm_checkpoint.items.long_term import LongTerm
+    from charm_checkpoint.items.store.charm_store import CharmStore
     from charm_checkpoint.values.serde import Serializer
 
 log = logging.getLogger("charm_checkpoint")
 
 
 class Memory(Handle, BaseMemoryStore):
-    """A store's message history and checkpointer, for any thread and event loop.
+    """A store's message history, checkpointer and long-term memory, for any thread and event loop.
 
     ``config`` holds ``url`` and options, as ``runtime.memory.config`` of Charm does; ``${NAME}``
     in it is expanded from the environment. Keywords, which are not expanded, win over the
@@ -66,6 +73,7 @@ class Memory(Handle, BaseMemoryStore):
         serde = checked(serde)  # before anything is opened
         self.store, self.location, settings = opened(self.config, options, self.default_url)
         self._history = self.store.history or MessageHistory(self.store.backend, self.store.budget)
+        self._items: LongTerm | None = None
         self._saver = CharmSaver(self.store, serde=serde, on_conflict=settings["on_conflict"])
 
     def __repr__(self) -> str:
@@ -76,6 +84,50 @@ class Memory(Handle, BaseMemoryStore):
     def get_langgraph_checkpointer(self) -> CharmSaver:
         """Return the checkpointer, always the same object; None where none are kept, which is ``none://`` only."""
         return self._saver if self.store.keeps_checkpoints else None  # type: ignore[return-value]
+
+    # ------------------------------------------------------------ long-term memory
+
+    def get_langgraph_store(
+        self,
+        index: Mapping[str, Any] | Literal[False] | None = None,
+        ttl: Mapping[str, Any] | None = None,
+        *,
+        on_embed_error: Literal["wait", "raise"] = "wait",
+        **embed_options: Any,
+    ) -> CharmStore:
+        """Return LangGraph's store, for ``builder.compile(store=...)``; for the same settings the same object.
+
+        Without ``index`` items are found by their words, and scores are in [0, 1), where 0.5 is what 19 of 20 questions
+        do not reach that have nothing to do with an item. ``index`` is LangGraph's, with ``embed``, ``dims`` and
+        ``fields``; then scores are cosines, as with LangGraph's own stores, unless ``"search": "hybrid"`` in it asks
+        for words and vectors together. ``index=False`` has nothing be indexed. ``ttl`` is LangGraph's, too:
+        ``default_ttl`` and the others, in minutes.
+
+        Where a text could not be embedded its item is stored and gets its vectors later, by a search or by `reindex`;
+        ``on_embed_error="raise"`` has the model's error raised instead. ``embed_options`` say how the model is called,
+        and what is kept of its vectors: ``chunk`` texts a call, of ``timeout`` seconds; none for ``pause`` seconds
+        after ``failures`` in a row; ``cache_entries``, ``cache_bytes``, and seconds of ``cache_delay``.
+
+        Raises `ConfigError` for settings that there are none of.
+        """
+        return self._long_term.items(index, ttl, on_embed_error, embed_options)
+
+    def get_langgraph_cache(self, **options: Any) -> CharmCache:
+        """Return LangGraph's cache, for ``builder.compile(cache=...)``; its options are those of `CharmCache`."""
+        return self._long_term.cache(options)
+
+    def get_llm_cache(self, **options: Any) -> CharmLLMCache:
+        """Return LangChain's cache, for ``set_llm_cache(...)``; its options are those of `CharmLLMCache`."""
+        return self._long_term.llm_cache(options)
+
+    @property
+    def _long_term(self) -> LongTerm:
+        if self._items is None:
+            from charm_checkpoint.items.long_term import LongTerm  # only for who uses it: it takes a while
+
+            with forks.lock(__name__):
+                self._items = self._items or LongTerm(self.store)
+        return self._items
 
     # ------------------------------------------------------------ blocking
 
@@ -125,7 +177,14 @@ class Memory(Handle, BaseMemoryStore):
     def usage(self, thread_id: str | None = None) -> Usage:
         """Count what a thread, or the whole store, holds; `Usage` says which stores count damaged threads."""
         thread = None if thread_id is None else _name(thread_id)
-        return self.store.run(partial(self.store.backend.usage, thread), write=False, thread=thread)
+        return self.store.run(partial(self._usage, thread), write=False, thread=thread)
+
+    def _usage(self, thread: str | None) -> Plan[Usage]:
+        usage = yield from self.store.backend.usage(thread)
+        if thread is not None or self.store.items is None:
+            return usage
+        items = yield from self.store.items.usage(ITEMS)
+        return replace(usage, items=items.items, payload_bytes=usage.payload_bytes + items.payload_bytes)
 
     def setup(self) -> None:
         """Create or migrate the schema now instead of at first use."""
@@ -194,7 +253,7 @@ class Memory(Handle, BaseMemoryStore):
     async def ausage(self, thread_id: str | None = None) -> Usage:
         """Count what a thread, or the whole store, holds."""
         thread = None if thread_id is None else _name(thread_id)
-        return await self.store.arun(partial(self.store.backend.usage, thread), write=False, thread=thread)
+        return await self.store.arun(partial(self._usage, thread), write=False, thread=thread)
 
     async def asetup(self) -> None:
         """Create or migrate the schema now instead of at first use."""

@@ -28,6 +28,7 @@ SHORT_NAMES = {
     "PregelTask": "langgraph.types:PregelTask",
     "Overwrite": "langgraph.types:Overwrite",
     "Item": "langgraph.store.base:Item",
+    "SearchItem": "langgraph.store.base:SearchItem",
     "GetOp": "langgraph.store.base:GetOp",
     "DeltaSnapshot": "langgraph.checkpoint.serde.types:_DeltaSnapshot",
     "Secret": "pydantic.types:Secret",

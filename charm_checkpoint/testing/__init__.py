@@ -24,12 +24,21 @@ _MODULES = (
     "backend_checkpoints",
     "backend_threads",
     "base",
+    "caches",
     "changing",
     "conflicts",
     "contexts",
     "damage",
     "foreign",
+    "items_backend",
+    "items_entries",
+    "items_samples",
+    "items_sharing",
     "large",
+    "long_term_base",
+    "long_term_lifetimes",
+    "long_term_methods",
+    "long_term_searches",
     "messages",
     "plain_types",
     "runs",
@@ -50,12 +59,19 @@ pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _MODULES))
 from charm_checkpoint.testing.accidents import Closing, Forks, Interrupts  # noqa: E402
 from charm_checkpoint.testing.backend_checkpoints import BackendCheckpoints, BackendPages  # noqa: E402
 from charm_checkpoint.testing.backend_threads import BackendMessages, BackendThreads  # noqa: E402
+from charm_checkpoint.testing.caches import Caches  # noqa: E402
 from charm_checkpoint.testing.changing import Changing  # noqa: E402
 from charm_checkpoint.testing.conflicts import Conflicts, Deletion, NoConflicts  # noqa: E402
 from charm_checkpoint.testing.contexts import Streams  # noqa: E402
 from charm_checkpoint.testing.damage import Damage  # noqa: E402
 from charm_checkpoint.testing.foreign import ForeignValues  # noqa: E402
+from charm_checkpoint.testing.items_backend import ItemChanges  # noqa: E402
+from charm_checkpoint.testing.items_entries import ItemEntries, ItemListings  # noqa: E402
+from charm_checkpoint.testing.items_sharing import ItemInterrupts, ItemModel, ItemSharing  # noqa: E402
 from charm_checkpoint.testing.large import Large  # noqa: E402
+from charm_checkpoint.testing.long_term_lifetimes import ItemFiles, ItemLifetimes  # noqa: E402
+from charm_checkpoint.testing.long_term_methods import ItemMethods, ItemUpdates  # noqa: E402
+from charm_checkpoint.testing.long_term_searches import ItemFilters, ItemQueries, ItemsAtRandom  # noqa: E402
 from charm_checkpoint.testing.messages import Growth, Messages  # noqa: E402
 from charm_checkpoint.testing.plain_types import Depth, PlainTypes  # noqa: E402
 from charm_checkpoint.testing.runs import Pruned, Runs  # noqa: E402
@@ -72,8 +88,16 @@ class BackendSuite(BackendCheckpoints, BackendPages, WriteRule, BackendThreads, 
     """What a backend does with records: start here with a new store."""
 
 
+class ItemSuite(ItemChanges, ItemEntries, ItemListings, ItemModel, ItemSharing):
+    """What a store's items do, its long-term memory; skipped where a store has none."""
+
+
 class SaverSuite(SaverMethods, PendingWrites, SaverLists, SaverFilters, DeltaHistory):
     """What the checkpointer does on top of it."""
+
+
+class LongTermSuite(ItemMethods, ItemUpdates, ItemFilters, ItemQueries, ItemLifetimes, ItemFiles, ItemsAtRandom):
+    """What LangGraph's store of long-term memory does."""
 
 
 class GuaranteeSuite(
@@ -102,9 +126,11 @@ class GuaranteeSuite(
     """What users are promised, shown by real graphs and awkward values."""
 
 
-class AccidentSuite(Interrupts, Closing, Forks):
+class AccidentSuite(Interrupts, ItemInterrupts, Closing, Forks):
     """What goes wrong around a store: the calls after it work."""
 
 
-class ContractSuite(BackendSuite, SaverSuite, GuaranteeSuite, AccidentSuite, Messages):
+class ContractSuite(
+    BackendSuite, ItemSuite, SaverSuite, GuaranteeSuite, AccidentSuite, Messages, Caches, LongTermSuite
+):
     """All of it; a subclass adds the fixture ``url``."""

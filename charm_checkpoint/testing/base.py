@@ -11,7 +11,7 @@ import pytest
 
 from charm_checkpoint.contract import capabilities
 from charm_checkpoint.memory import Memory
-from charm_checkpoint.testing.call_modes import CALL_MODES, CallMode, InMode, PlansInMode
+from charm_checkpoint.testing.call_modes import CALL_MODES, CallMode, InMode, ItemsInMode, PlansInMode
 
 Open: TypeAlias = Callable[..., Memory]
 
@@ -67,6 +67,13 @@ class Suite:
     def backend(self, memory: Memory, mode: CallMode) -> PlansInMode:
         """Return the store's plans, run in this mode."""
         return PlansInMode(memory.store, mode)
+
+    @pytest.fixture
+    def items(self, memory: Memory, mode: CallMode) -> ItemsInMode:
+        """Return the store's plans of items, run in this mode; skips where it has no long-term memory."""
+        if memory.store.items is None:
+            pytest.skip("this store has no items: it is opened without `Store(..., items=)`")
+        return ItemsInMode(memory.store, mode)
 
     @pytest.fixture
     def graphs(self) -> Any:

@@ -9,6 +9,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from charm_checkpoint.contract_items import BatchReply, ItemBatch
 from charm_checkpoint.store import Store
 
 T = TypeVar("T")
@@ -17,6 +18,9 @@ WRITING = frozenset(
     {"setup", "put", "put_writes", "remove", "delete_thread", "copy_thread", "put_messages", "append_messages"}
 )
 """The plans of a backend that change something."""
+
+WRITING_ITEMS = frozenset({"expire", "erase"})
+"""The plans of a backend of items that change something whatever they are given."""
 
 
 class CallMode(Protocol):
@@ -143,6 +147,27 @@ class PlansInMode:
 
     def _run(self, name: str, *args: Any, **kwargs: Any) -> Any:
         return self._store.run(partial(getattr(self.backend, name), *args, **kwargs), write=name in WRITING)
+
+
+class ItemsInMode:
+    """A store's plans of items, each run in one mode as a transaction of its own: ``items.entries(prefix)``."""
+
+    def __init__(self, store: Store, mode: CallMode) -> None:
+        self._store = InMode(store, mode)
+        self.backend = store.items
+        self.store = store
+        self.mode = mode
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(self._run, name, name in WRITING_ITEMS)
+
+    def change(self, batch: ItemBatch) -> BatchReply:
+        """Do a batch; one that only reads promises so."""
+        reply: BatchReply = self._run("change", bool(batch.touches or batch.changes), batch)
+        return reply
+
+    def _run(self, name: str, write: bool, *args: Any, **kwargs: Any) -> Any:
+        return self._store.run(partial(getattr(self.backend, name), *args, **kwargs), write=write)
 
 
 def collected(result: Any) -> Any:

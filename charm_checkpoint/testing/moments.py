@@ -37,6 +37,9 @@ class Moments:
         self._at = self._seen = 0
         self.acted = 0
         self._act: Callable[[], object] = lambda: None
+        # Held here, as CPython 3.11 was seen to call what had been freed, once in some ten thousand tests: whatever
+        # lay there then, "'traceback' object is not callable".
+        self._tracers = self._trace, self._step
 
     def count(self, call: Callable[[], object]) -> int:
         """Return how many moments a call has."""
@@ -48,7 +51,7 @@ class Moments:
         self._at, self._act, self._seen = at, act, 0
         self._last.clear()
         before = sys.gettrace()
-        sys.settrace(self._trace)
+        sys.settrace(self._tracers[0])
         try:
             call()
         finally:
@@ -61,7 +64,7 @@ class Moments:
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if frame.f_lasti <= _layout(frame.f_code).start:
             self._come()
-        return self._step
+        return self._tracers[1]
 
     def _step(self, frame: FrameType, event: str, arg: Any) -> Any:
         if event == "opcode":
@@ -71,7 +74,7 @@ class Moments:
                 self._come()
         elif event == "return":
             self._last.pop(id(frame), None)
-        return self._step
+        return self._tracers[1]
 
     def _come(self) -> None:
         self._seen += 1

@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import contextlib
 import ctypes
+import itertools
 import json
 import os
 import random
@@ -23,10 +24,11 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from charm_checkpoint.contract import capabilities
+from charm_checkpoint.contract_items import ItemBackend, ItemBatch, ItemChange, ItemKey
 from charm_checkpoint.errors import StoreUnavailable
 from charm_checkpoint.memory import Memory, open_memory
 from charm_checkpoint.plan import Plan
@@ -104,6 +106,47 @@ def put_and_kill(url: str) -> None:
     where = saver.put(config(), made, METADATA, versions(made))
     saver.put_writes(where, list(values().items()), "task", "path")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed_amid_item_changes(url: str) -> None:
+    """Change three items at a time, in children that are killed: what was confirmed is there, and no half of it."""
+    for round in range(2):
+        confirmed, confirm = os.pipe()
+        space = b"round %d" % round
+        pid = forked(lambda: change_items(url, space, confirm))  # noqa: B023
+        os.close(confirm)
+        count = len(os.read(confirmed, 1))
+        time.sleep(random.uniform(0, 0.03))
+        os.kill(pid, signal.SIGKILL)
+        ended(pid, -signal.SIGKILL)
+        count += len(os.read(confirmed, 100_000))
+        os.close(confirmed)
+        with open_memory(url) as memory:
+            found = memory.store.run(partial(items_of(memory).fetch, three_of(space)), write=False)
+            values = [int(row.value) for row in found.values()]
+            assert len(values) == 3 and len(set(values)) == 1, f"half of a batch is there: {values}"
+            assert values[0] in (count, count + 1), f"{count} changes were confirmed, the last one found is {values[0]}"
+
+
+def change_items(url: str, space: bytes, confirm: int) -> None:
+    """Put three items over and over, each time with the next number, and confirm it."""
+    with open_memory(url) as memory:
+        for number in itertools.count(1):
+            changes = [ItemChange(item.space, item.key, b"%d" % number) for item in three_of(space)]
+            batch = ItemBatch(number, changes=changes)
+            memory.store.run(partial(items_of(memory).change, batch), write=True)
+            os.write(confirm, b".")
+
+
+def three_of(space: bytes) -> list[ItemKey]:
+    """Return three items of a space."""
+    return [ItemKey(space, name) for name in (b"a", b"b", b"c")]
+
+
+def items_of(memory: Memory) -> ItemBackend:
+    """Return a store's items, which it has."""
+    assert memory.store.items is not None
+    return memory.store.items
 
 
 def until_sigterm(url: str, is_ready: int) -> None:

@@ -10,9 +10,7 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -20,6 +18,7 @@ import pytest
 from children.jobs import add_item, config, item, items, put
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.graph import END, START, StateGraph
+from local_files import no_file_above
 from sqlite_files import filled, held, query
 
 from charm_checkpoint import open_memory
@@ -206,18 +205,6 @@ def test_a_worker_outlives_the_loop_that_asked(url: str) -> None:
 # ------------------------------------------------------------------------------------ disk full
 
 
-@contextmanager
-def file_limit(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond so many bytes."""
-    resource = pytest.importorskip("resource", reason="the size of files is limited on Unix alone")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("room", [2_000, 50_000])
 def test_a_full_disk_loses_nothing_and_room_mends_it(url: str, path: Path, room: int) -> None:
     # The log is what grows, it is at the commit that there is none left.
@@ -226,7 +213,7 @@ def test_a_full_disk_loses_nothing_and_room_mends_it(url: str, path: Path, room:
         at, _ = add_item(saver, "t")
         before = memory.usage()
         large = {"items": [item(1), os.urandom(500_000).hex()], "more": items(50)}
-        with file_limit(Path(f"{path}-wal").stat().st_size + room):
+        with no_file_above(Path(f"{path}-wal").stat().st_size + room):
             for _ in range(2):
                 with pytest.raises(StoreUnavailable, match="nothing was written, free some room"):
                     put(saver, at, large)

@@ -22,7 +22,7 @@ from charm_checkpoint.stores.shared.migrations import Migration, pending
 from charm_checkpoint.stores.shared.names import CHECKPOINTS, MESSAGES, checkpoint_keys, id_bytes, id_text, text_bytes
 from charm_checkpoint.stores.shared.write_rule import decide, decide_messages, is_conflict
 from charm_checkpoint.stores.sqlite.schema import APPLICATION_ID, MIGRATIONS
-from charm_checkpoint.stores.sqlite.steps import KEYS, SPACES, TOUCH, Sql, is_long_ago
+from charm_checkpoint.stores.sqlite.steps import KEYS, SPACES, TOUCH, Sql, give_back, is_long_ago
 from charm_checkpoint.stores.sqlite.threads import SqliteThreads
 
 log = logging.getLogger("charm_checkpoint")
@@ -155,7 +155,7 @@ class SqliteBackend(SqliteThreads):
         roots = yield Sql(f"SELECT roots FROM checkpoint WHERE key IN ({KEYS})", (place.thread,))
         yield from self._sweep(place.thread, [joined for [joined] in roots])
         state = yield from self._swept(place.thread, place.state)
-        yield from self._give_back()
+        yield from give_back()
         return WriteResult("stored", state)
 
     def _drop_emptied(self, thread: int, spaces: Collection[int]) -> Plan[None]:
@@ -194,7 +194,7 @@ class SqliteBackend(SqliteThreads):
         state = yield from self._swept(key, old, deletes=1)
         # The name may be personal data; the hash is enough to refuse late writes.
         yield Sql("UPDATE thread SET name = NULL WHERE key = ?", (key,))
-        yield from self._give_back()
+        yield from give_back()
         return state
 
     def _empty(self, key: int) -> Plan[None]:
@@ -287,7 +287,7 @@ class SqliteBackend(SqliteThreads):
         )
         if new.sweep or new.body is None:
             yield from self._sweep(thread, [new.roots])
-            yield from self._give_back()
+            yield from give_back()
             state = state._replace(sweeps=state.sweeps + 1)
         name = None if new.body is None else text_bytes(new.thread)
         yield Sql(

@@ -39,6 +39,7 @@ from charm_checkpoint.runtime.worker_thread import ReadWriteThreads, aside
 from charm_checkpoint.store import Store
 from charm_checkpoint.stores.sqlite.backend import SqliteBackend
 from charm_checkpoint.stores.sqlite.connections import Connections
+from charm_checkpoint.stores.sqlite.items import SqliteItems
 from charm_checkpoint.stores.sqlite.mounts import remote_kind
 from charm_checkpoint.stores.sqlite.open_file import MOVABLE, Connection, NamedFile, identity
 from charm_checkpoint.stores.sqlite.schema import APPLICATION_ID
@@ -77,7 +78,8 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Store:
     in_memory = location.path == ":memory:"
     capabilities = Capabilities(durable=not in_memory, processes=not in_memory)
     driver = SqliteDriver(location.path, **{name: options[name] for name in ("synchronous", "timeout", "mode")})
-    return Store(SqliteBackend(options["tenant"], capabilities), driver)
+    tenant = options["tenant"]
+    return Store(SqliteBackend(tenant, capabilities), driver, items=SqliteItems(tenant))
 
 
 def absolute(path: str) -> Path:

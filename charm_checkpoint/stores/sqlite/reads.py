@@ -43,7 +43,7 @@ _ANY = f"""
     SELECT t.name, c.space, s.ns, t.deletes, t.sweeps, t.seq, {_ROW} FROM checkpoint c
     JOIN space s ON s.key = c.space JOIN thread t ON t.key = s.thread
     WHERE {{where}} ORDER BY c.key DESC LIMIT ?"""
-_IF_NESTED = f"(substr(c.tags, 1, {TAG_SIZE}) <> x'{NESTED.hex()}' OR instr(c.tags, ?) > 0)"
+_IF_NESTED = f"(substr(c.tags, 1, {TAG_SIZE}) IS NOT x'{NESTED.hex()}' OR instr(c.tags, ?) > 0)"
 _PAGE_WRITES = """
     SELECT w.body, p.* FROM ({page}) p LEFT JOIN write w ON w.space = p.space AND w.id = p.id
     ORDER BY p.key DESC, w.number"""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from charm_checkpoint.contract import Chunk, ThreadState
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.stores.shared.mark_and_sweep import unreached
 from charm_checkpoint.stores.shared.names import CHECKPOINTS, MESSAGES, RECENT, id_bytes, identity, text_bytes
 from charm_checkpoint.stores.shared.write_rule import turns_on
+
+T = TypeVar("T")
 
 BATCH = 250
 """Parameters in one statement, well below the 999 that old SQLite builds allow."""
@@ -77,6 +79,26 @@ def is_long_ago(touched_at: int) -> bool:
     return not 0 <= time.time() - touched_at < TOUCH_SECONDS
 
 
+def batches(wanted: Sequence[T], most: int = BATCH) -> Iterator[Sequence[T]]:
+    """Yield as many at a time as one statement may name, the last ones repeated until there is a text for so many.
+
+    It is one of a few texts, so that SQLite's statement cache knows them all.
+    """
+    for start in range(0, len(wanted), most):
+        batch = wanted[start : start + most]
+        size = next(size for size in (1, 4, 16, 64, most) if size >= len(batch))
+        yield [*batch, *[batch[-1]] * (size - len(batch))]
+
+
+def give_back() -> Plan[None]:
+    """Give room that was freed back to the disk, but for a little that the next writes will need."""
+    [[free]] = yield Sql("PRAGMA freelist_count")
+    for _ in range(free - SPARE):
+        # Whatever number it is given, it goes on by a page only as its rows are fetched; and Python, which
+        # sees that they have no columns, fetches one.
+        yield Sql("PRAGMA incremental_vacuum(1)")
+
+
 class SqliteSteps:
     """What plans share: finding, making and touching threads, chunks in and out."""
 
@@ -86,14 +108,9 @@ class SqliteSteps:
     def chunks(self, thread: str, addresses: Collection[bytes], messages: bool = False) -> Plan[Mapping[bytes, Chunk]]:
         """Return chunks; see `Backend.chunks`."""
         name = self._identity(thread, MESSAGES if messages else CHECKPOINTS)
-        wanted = list(addresses)
         found: dict[bytes, Chunk] = {}
-        for start in range(0, len(wanted), BATCH):
-            batch = wanted[start : start + BATCH]
-            # One of a few statement texts, so that SQLite's statement cache knows them all.
-            size = next(size for size in (1, 4, 16, 64, BATCH) if size >= len(batch))
-            batch += [batch[-1]] * (size - len(batch))
-            marks = ", ".join("?" * size)
+        for batch in batches(list(addresses)):
+            marks = ", ".join("?" * len(batch))
             rows = yield Sql(_CHUNKS.format(marks=marks), (name, *batch))
             found.update((name, Chunk(name, refs, data)) for name, refs, data in rows)
         return found
@@ -102,14 +119,6 @@ class SqliteSteps:
         rows = yield Sql("SELECT address, refs FROM chunk WHERE thread = ?", (thread,))
         gone = unreached(dict(rows), roots)
         yield Sql("DELETE FROM chunk WHERE thread = ? AND address = ?", [(thread, name) for name in gone], many=True)
-
-    def _give_back(self) -> Plan[None]:
-        """Give room that was freed back to the disk, but for a little that the next writes will need."""
-        [[free]] = yield Sql("PRAGMA freelist_count")
-        for _ in range(free - SPARE):
-            # Whatever number it is given, it goes on by a page only as its rows are fetched; and Python, which
-            # sees that they have no columns, fetches one.
-            yield Sql("PRAGMA incremental_vacuum(1)")
 
     def _identity(self, thread: str, kind: int) -> bytes:
         return _identity(self._tenant, kind, thread)

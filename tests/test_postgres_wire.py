@@ -13,10 +13,12 @@ from psycopg.rows import tuple_row
 
 from charm_checkpoint import open_memory
 from charm_checkpoint.contract import NewWrites, Query
+from charm_checkpoint.contract_items import ItemBatch, ItemChange, ItemKey, ItemQuery
 from charm_checkpoint.plan import Plan, run
 from charm_checkpoint.stores.postgres.wire import exchange
 from charm_checkpoint.stores.postgres_schema import signatures
 from charm_checkpoint.stores.postgres_schema.backend import Call, PostgresBackend
+from charm_checkpoint.stores.postgres_schema.items import PostgresItems
 from charm_checkpoint.stores.postgres_schema.schema import SCHEMA
 from charm_checkpoint.stores.postgres_schema.signatures import FUNCTIONS, Signature, statement
 from charm_checkpoint.testing.samples import chunk, new, new_messages
@@ -29,6 +31,7 @@ VALUES: dict[str, list[Any]] = {
     "bytea": [None, b"", b"\0", bytes(range(256)), b"x" * 100_000],
     "bytea[]": [None, [], [b""], [b"", b"\0\xff", b"{\"NULL\",}"], [b"x" * 70_000] * 3],
     "bigint": [None, 0, 1, -1, 2**31, -(2**31) - 1, 2**63 - 1, -(2**63)],
+    "bigint[]": [None, [], [0], [2**63 - 1, 1, -(2**63)], [None], [None, 2**40, None]],
     "integer[]": [None, [], [0], [1, -1, 2**31 - 1, -(2**31)]],
     "text": [None, "", "a", "\xe9\u4e2d\N{PILE OF POO}", "'\"\\\n{}NULL", "x" * 100_000],
     "boolean": [None, True, False],
@@ -120,6 +123,29 @@ def scenario(backend: PostgresBackend) -> Iterator[Plan[Any]]:
     yield backend.put(new("6", "3", seen_deletes=0))
 
 
+def items_scenario(items: PostgresItems) -> Iterator[Plan[Any]]:
+    """Use every function that there is for items likewise."""
+    one, two = ItemKey(b"ia\0", b"one"), ItemKey(b"ia\0b\0", b"two" * 1000)
+    first = ItemChange(*one, b"1", b"deeptags", b"an entry", b"vectors", ttl=5)
+    yield items.change(ItemBatch(10, [one, two], changes=[first, ItemChange(*two, b"2" * 10_000, expect=0)]))
+    yield items.change(ItemBatch(11, changes=[ItemChange(*two, None, expect=7)]))
+    yield items.change(ItemBatch(12, [one, two], [one]))
+    yield items.change(ItemBatch(13, [one], [one, two], [ItemChange(*two, None), ItemChange(b"i", b"none", None)]))
+    for known in ({}, {one.space: 10}, {one.space: 99, b"gone": 1}):
+        yield items.entries(b"i", known)
+    yield items.entries(b"none")
+    for vectors in (False, True):
+        yield items.fetch([one, two, ItemKey(b"", b"")], vectors)
+    for query in (ItemQuery(b"i", 14, 10, nested=(b"tags",)), ItemQuery(b"i", 14, 1, (b"none",), oldest_first=True)):
+        yield items.page(query)
+    yield items.page(ItemQuery(b"i", 14, 3, skip=1, after=(99, b"z", b"z")))
+    yield items.spaces(b"i", 14)
+    yield items.count(b"", 14)
+    yield items.usage()
+    yield items.expire(99, 10)
+    yield items.erase(b"i")
+
+
 def test_every_function_gives_the_same_rows_as_by_a_cursor(connection: psycopg.Connection[Any], tenant: str) -> None:
     called: dict[str, int] = {}
 
@@ -129,7 +155,8 @@ def test_every_function_gives_the_same_rows_as_by_a_cursor(connection: psycopg.C
         called[call.function] = called.get(call.function, 0) + len(plain)
         return directly(connection, SCHEMA, call.function, call.args)
 
-    for plan in scenario(PostgresBackend(tenant.rpartition("=")[2])):
+    name = tenant.rpartition("=")[2]
+    for plan in (*scenario(PostgresBackend(name)), *items_scenario(PostgresItems(name))):
         run(plan, execute)
     assert called.keys() == FUNCTIONS.keys()
     assert all(called.values()), "a function that gave no rows shows little"

@@ -20,6 +20,7 @@ from charm_checkpoint.stores.supabase.rpc import supabase_sql
 TABLES = {
     "migration": "name", "thread": "name", "space": "ns", "checkpoint": "body", "write": "body", "chunk": "data",
     "message": "body", "message_batch": "body",
+    "memory_space": "tokens", "memory_item": "value", "memory_vector": "data",
 }  # fmt: skip
 """Each with a column that a thief may want to write."""
 
@@ -144,6 +145,11 @@ INSERTS = [
     "INSERT INTO {s}.chunk (thread, address, refs, data) VALUES (%(thread)s, 'x', '', '')",
     "INSERT INTO {s}.message VALUES (%(thread)s, 1, '', '', '') ON CONFLICT (thread) DO UPDATE SET body = ''",
     "INSERT INTO {s}.message_batch (thread, number, token, body) VALUES (%(thread)s, 9, '', '')",
+    "INSERT INTO {s}.memory_space (tenant, identity, path) VALUES (%(tenant)s, %(space_hash)s, 'x')",
+    "INSERT INTO {s}.memory_space (tenant, identity, path) VALUES (%(tenant)s, 'new', 'x') ON CONFLICT DO NOTHING",
+    "INSERT INTO {s}.memory_item VALUES (%(items)s, %(key_hash)s, '', 1, 1, 1, NULL, NULL, 0, '', '', '')",
+    "INSERT INTO {s}.memory_item VALUES (%(items)s, 'new', '', 1, 1, 1, NULL, 5, 0, '', '', '') ON CONFLICT DO NOTHING",
+    "INSERT INTO {s}.memory_vector (space, identity, data) VALUES (%(items)s, %(key_hash)s, '') ON CONFLICT DO NOTHING",
     "INSERT INTO {s}.migration (version, name) VALUES (99, 'x')",
 ]
 
@@ -156,13 +162,27 @@ def victims_keys(attack: Attack) -> dict[str, Any]:
             " WHERE t.tenant = %s",
             (attack.victim.encode(),),
         ).fetchone()
+        [items, space_hash, key_hash] = connection.execute(
+            "SELECT i.space, s.identity, i.identity FROM charm_checkpoint.memory_space s"
+            " JOIN charm_checkpoint.memory_item i ON i.space = s.key WHERE s.tenant = %s AND i.vectors > 0",
+            (attack.victim.encode(),),
+        ).fetchone()  # type: ignore[misc]
     assert row is not None
     tenant = text_bytes(attack.victim)
     return {
         "tenant": tenant,
         "identity": identity(tenant, 0, "t"),
+        "items": items,
+        "space_hash": space_hash,
+        "key_hash": key_hash,
         **dict(zip(("thread", "space", "id", "roots"), row, strict=True)),
     }
+
+
+def nobodys_keys(keys: dict[str, Any]) -> dict[str, Any]:
+    """Return keys of what nobody ever heard of, otherwise like those of the victim."""
+    hashes = {"identity": identity(keys["tenant"], 0, "never heard of"), "space_hash": bytes(16), "key_hash": bytes(16)}
+    return {**keys, **hashes, "thread": 10**9, "space": 10**9, "items": 10**9}
 
 
 def outcome(connection: psycopg.Connection[Any], query: str, arguments: Any = None) -> Any:
@@ -178,7 +198,7 @@ def outcome(connection: psycopg.Connection[Any], query: str, arguments: Any = No
 
 def test_a_thief_at_the_tables_sees_and_changes_nothing(attack: Attack) -> None:
     before, keys = attack.all_rows(), victims_keys(attack)
-    nobodys = {**keys, "identity": identity(keys["tenant"], 0, "never heard of"), "thread": 10**9, "space": 10**9}
+    nobodys = nobodys_keys(keys)
     for role in ("authenticated", "anon"):
         with attack.as_role(role, claims(str(uuid4()))) as thief:
             for (table, column), change in product(TABLES.items(), CHANGES):
@@ -206,7 +226,7 @@ def test_a_user_cannot_take_a_key_that_another_will_need(attack: Attack) -> None
 
 def test_no_function_serves_a_thief(attack: Attack) -> None:
     before, keys = attack.all_rows(), victims_keys(attack)
-    nobodys = {**keys, "identity": identity(keys["tenant"], 0, "never heard of"), "thread": 10**9, "space": 10**9}
+    nobodys = nobodys_keys(keys)
     with psycopg.connect(attack.url) as connection:
         functions = connection.execute(
             "SELECT proname, proargnames[:pronargs], ARRAY(SELECT format_type(a, NULL) FROM unnest(proargtypes) a)"
@@ -215,10 +235,11 @@ def test_no_function_serves_a_thief(attack: Attack) -> None:
     assert len(functions) > 20
     with attack.as_role("authenticated", claims(str(uuid4()))) as thief:
         for name, names, types in functions:
-            if name in ("b64", "b64s", "bytes", "numbers", "may_use"):  # these look at no table
+            if name in ("b64", "b64s", "bytes", "numbers", "bigints", "may_use"):  # these look at no table
                 continue
             call = f"SELECT * FROM charm_checkpoint.{name}({', '.join(f'%s::{kind}' for kind in types)})"
-            tries = [list(map(argument, names, types, repeat(given))) for given in (keys, nobodys)]
+            give = item_argument if name.startswith("item_") else argument
+            tries = [list(map(give, names, types, repeat(given))) for given in (keys, nobodys)]
             got, other = (outcome(thief, call, arguments) for arguments in tries)
             assert got == other, name
             # What a function says of a thread that nobody ever heard of, or a refusal.
@@ -240,3 +261,20 @@ def argument(name: str, kind: str, keys: dict[str, Any]) -> Any:
     of_type = {"bytea": keys["id"], "bigint": keys["thread"], "boolean": True, "integer": 1, "text": "allow"}
     value = known.get(name.removeprefix("p_"), of_type.get(kind.removesuffix("[]")))
     return [value] if kind.endswith("[]") and not isinstance(value, list) else value
+
+
+def item_argument(name: str, kind: str, keys: dict[str, Any]) -> Any:
+    """Return what an attacker would give for a parameter of a function of items."""
+    of_name = {
+        "p_spaces": keys["space_hash"] if kind == "bytea[]" else keys["items"], "p_space": keys["items"],
+        "p_keys": keys["key_hash"], "p_ids": keys["key_hash"], "p_read_keys": keys["key_hash"],
+        "p_touch_keys": keys["key_hash"], "p_tenant": keys["tenant"], "p_prefix": b"is", "p_from": b"",
+        "p_to": b"\xff" * 32, "p_paths": b"is\0", "p_kinds": 0, "p_token": b"12345678",
+    }  # fmt: skip
+    of_type = {"bytea": None, "bigint": None, "boolean": False, "integer": 1}
+    if name in ("p_now", "p_made", "p_held", "p_size", "p_skip", "p_inline"):
+        return {"p_now": 11, "p_size": 10, "p_inline": 10, "p_skip": 0}.get(name, 1)
+    value = of_name.get(name, of_type[kind.removesuffix("[]")])
+    if name in ("p_tags", "p_nested"):
+        return []
+    return [value] if kind.endswith("[]") else value

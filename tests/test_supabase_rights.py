@@ -14,6 +14,7 @@ from stores import have, shared_project, supabase_server
 
 from charm_checkpoint import Memory, open_memory
 from charm_checkpoint.contract import NewMessages, NewWrites, Query
+from charm_checkpoint.contract_items import ItemBatch, ItemChange, ItemKey, ItemQuery
 from charm_checkpoint.errors import ConfigError, StoreError, StoreUnavailable
 from charm_checkpoint.servers import SupabaseServer
 from charm_checkpoint.stores.supabase.rpc import STRANGER
@@ -43,12 +44,21 @@ def fill(memory: Memory, thread: str = "t") -> None:
     saver.put_writes(put, [("secret", "pending")], "task")
     memory.save_messages(thread, [{"role": "user", "content": "for me alone"}])
     memory.append_messages(thread, [{"role": "assistant", "content": "for you alone"}])
+    items: Any = memory.store.items
+    new = [ItemChange(*ITEM, b"mine alone", entry=b"my words", vectors=b"vv"), ItemChange(*ENDING, b"x", ttl=5)]
+    memory.store.run(partial(items.change, ItemBatch(10, changes=new)), write=True)
+
+
+ITEM, ENDING = ItemKey(b"is\0", b"k"), ItemKey(b"is\0", b"ending")
 
 
 def contents(memory: Memory) -> Any:
     """Return all that a tenant has, as it sees it."""
     saver = memory.get_langgraph_checkpointer()
-    return list(saver.list(None)), memory.load_messages("t"), memory.usage()
+    items: Any = memory.store.items
+    known = memory.store.run(partial(items.entries, b""), write=False).spaces
+    vectors = memory.store.run(partial(items.fetch, [ITEM, ENDING], True), write=False)
+    return list(saver.list(None)), memory.load_messages("t"), memory.usage(), known, vectors
 
 
 class TestSignedIn(BackendSuite, Conflicts):
@@ -81,6 +91,59 @@ METHODS: dict[str, Callable[[str], tuple[Any, ...]]] = {
     "usage": lambda thread: (thread,),
 }
 
+ITEM_METHODS: dict[str, Callable[[ItemKey], tuple[Any, ...]]] = {
+    "change": lambda item: (ItemBatch(11, changes=[ItemChange(*item, b"stolen", b"", b"entry", b"vector")]),),
+    "entries": lambda item: (item.space,),
+    "fetch": lambda item: ([item],),
+    "page": lambda item: (ItemQuery(item.space, 11, 10),),
+    "spaces": lambda item: (item.space, 11),
+    "count": lambda item: (item.space, 11),
+    "expire": lambda item: (99, 10),
+    "erase": lambda item: (item.space,),
+    "usage": lambda item: (item.space,),
+}
+BATCHES = [
+    ItemBatch(11, [ITEM, ENDING], [ITEM, ENDING]),
+    ItemBatch(11, touches=[ENDING]),
+    ItemBatch(11, changes=[ItemChange(*ITEM, None)]),
+    ItemBatch(99, changes=[ItemChange(*ENDING, None, expired=True)]),
+    ItemBatch(11, changes=[ItemChange(*ITEM, b"x", expect=0)]),
+]
+
+
+def test_another_users_items_are_refused_and_whether_one_is_there_is_not_told(server: SupabaseServer) -> None:
+    ann, bob = str(uuid4()), str(uuid4())
+    with open_memory(user_url(server, ann)) as victim, open_memory(user_url(server, bob), tenant=ann) as thief:
+        fill(victim)
+        before = contents(victim)
+        items: Any = thief.store.items
+        for name, arguments in ITEM_METHODS.items():
+            calls = [partial(getattr(items, name), *arguments(item)) for item in (ITEM, ItemKey(b"never", b"heard of"))]
+            calls += [partial(items.change, batch) for batch in BATCHES if name == "change"]
+            said = set()
+            for call in calls:
+                with pytest.raises(StoreError) as caught:
+                    thief.store.run(call, write=True)
+                said.add(str(caught.value))
+            assert len(said) == 1 and STRANGER in said.pop(), name
+        assert contents(victim) == before
+
+
+def test_the_same_items_of_two_users_are_two(server: SupabaseServer) -> None:
+    ann, bob = str(uuid4()), str(uuid4())
+    with open_memory(user_url(server, ann)) as one, open_memory(user_url(server, bob)) as other:
+        fill(one)
+        before = contents(one)
+        items: Any = other.store.items
+        for batch in BATCHES[:4]:
+            assert not any(other.store.run(partial(items.change, batch), write=True).rows)
+        assert other.store.run(partial(items.spaces, b"", 0), write=False) == []
+        for batch in (BATCHES[4], BATCHES[0], BATCHES[2]):
+            assert other.store.run(partial(items.change, batch), write=True).outcome == "stored"
+        assert other.store.run(partial(items.expire, 99, 10), write=True) == 0
+        assert other.store.run(partial(items.erase, b""), write=True) == 0
+        assert contents(one) == before
+
 
 def test_another_users_tenant_is_refused_and_whether_a_thread_is_there_is_not_told(server: SupabaseServer) -> None:
     ann, bob = str(uuid4()), str(uuid4())
@@ -104,9 +167,10 @@ def test_users_and_the_service_key_see_what_is_theirs(server: SupabaseServer) ->
     with open_memory(user_url(server, ann)) as one, open_memory(user_url(server, bob)) as other:
         fill(one)
         empty = contents(other)
-        assert empty[:2] == ([], [])
+        assert empty[:2] == ([], []) and empty[3:] == ([], {})
         fill(other)
         other.delete_thread("t")
+        other.store.run(partial(other.store.items.erase, b""), write=True)  # type: ignore[union-attr]
         assert contents(other) == empty
         with open_memory(server.store_url(), tenant=ann) as service:
             assert contents(service) == contents(one) and service.usage().checkpoints == 1

@@ -30,6 +30,7 @@ from charm_checkpoint.stores.postgres.errors import is_connecting, is_lost, is_s
 from charm_checkpoint.stores.postgres.wire import exchange
 from charm_checkpoint.stores.postgres_schema import schema as pg_schema
 from charm_checkpoint.stores.postgres_schema.backend import Call, Install, PostgresBackend, Version, is_once, repeated
+from charm_checkpoint.stores.postgres_schema.items import PostgresItems
 from charm_checkpoint.stores.postgres_schema.sqlstates import NOT_DONE
 from charm_checkpoint.stores.shared.retry import Attempt, Failure, Pause, with_retries
 
@@ -143,7 +144,8 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Store:
         **{name: options[name] for name in ("timeout", "max_lifetime", "max_idle", "password", "connect")},
         **{name: options[name] for name in ("async_connect", "pool", "async_pool")},
     )
-    return Store(PostgresBackend(options["tenant"]), PostgresDriver(settings, schema, _place(location)))
+    tenant, driver = options["tenant"], PostgresDriver(settings, schema, _place(location))
+    return Store(PostgresBackend(tenant), driver, items=PostgresItems(tenant))
 
 
 def _conninfo(location: Location, options: Mapping[str, Any]) -> str:

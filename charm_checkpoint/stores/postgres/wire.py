@@ -21,7 +21,7 @@ from psycopg.waiting import Ready, Wait
 
 from charm_checkpoint.stores.postgres_schema.signatures import FUNCTIONS, statement
 
-BYTEA, INTEGER = 17, 23
+BYTEA, BIGINT, INTEGER = 17, 20, 23
 """OIDs of the types of an array's elements; they are the same on every server."""
 
 
@@ -75,36 +75,55 @@ def _read(data: bytes | None, read: Callable[[bytes], Any] | None) -> Any:
 # ------------------------------------------------------------------------- one value
 
 
-def _write_array(values: Sequence[Any], element: int) -> bytes:
+def _write_array(values: Sequence[Any], element: int, write: Callable[[Any], bytes] | None = None) -> bytes:
     if not values:
         return struct.pack("!3i", 0, 0, element)
-    items = [value if element == BYTEA else struct.pack("!i", value) for value in values]
-    sized = [part for item in items for part in (struct.pack("!i", len(item)), item)]
-    return b"".join([struct.pack("!5i", 1, 0, element, len(values), 1), *sized])
+    parts = [struct.pack("!5i", 1, 1, element, len(values), 1)]
+    for value in values:
+        if value is None:
+            parts.append(_NULL)
+        else:
+            item = value if write is None else write(value)
+            parts += (_LENGTH(len(item)), item)
+    return b"".join(parts)
 
 
-def _read_array(data: bytes) -> list[bytes]:
-    """Read an array of bytes: dimensions, flags, element type; then size, lower bound; then elements."""
-    items: list[bytes] = []
-    place = 20
-    while place < len(data):
+_BIGINT = struct.Struct("!q").pack
+_LENGTH = struct.Struct("!i").pack
+_NULL = _LENGTH(-1)
+
+
+def _read_array(data: bytes) -> list[Any]:
+    """Read an array of bytes: dimensions, flags, element type; then size, lower bound; then elements, or NULLs."""
+    items: list[Any] = []
+    place, end = 20, len(data)
+    while place < end:
         start = place + 4
-        place = start + int.from_bytes(data[place:start], "big")
-        items.append(data[start:place])
+        length = int.from_bytes(data[place:start], "big", signed=True)
+        place = start + max(length, 0)
+        items.append(None if length < 0 else data[start:place])
     return items
+
+
+def _read_numbers(data: bytes) -> list[Any]:
+    if len(data) > 20 and data[7] == 0:  # no NULLs: each has its length before it
+        return [number for _, number in struct.iter_unpack("!iq", data[20:])]
+    return [None if item is None else int.from_bytes(item, "big", signed=True) for item in _read_array(data)]
 
 
 _WRITERS: dict[str, Callable[[Any], bytes]] = {
     "bytea": lambda value: value,
     "bytea[]": lambda value: _write_array(value, BYTEA),
-    "integer[]": lambda value: _write_array(value, INTEGER),
-    "bigint": struct.Struct("!q").pack,
+    "integer[]": lambda value: _write_array(value, INTEGER, _LENGTH),
+    "bigint[]": lambda value: _write_array(value, BIGINT, _BIGINT),
+    "bigint": _BIGINT,
     "text": str.encode,
     "boolean": struct.Struct("!?").pack,
 }
 
 _READERS: dict[str, Callable[[bytes], Any]] = {
     "bytea[]": _read_array,
+    "bigint[]": _read_numbers,
     "bigint": lambda data: int.from_bytes(data, "big", signed=True),
     "text": bytes.decode,
     "boolean": lambda data: data == b"\1",

@@ -1,6 +1,6 @@
 """The backend of Postgres and Supabase: each of its methods is one call of a function there.
 
-The functions are in sql/functions.sql. One call is one statement, one transaction and one
+The functions are in sql/functions.sql, those of items in items.py. One call is one statement, one transaction and one
 round trip, by whichever road it goes.
 """
 
@@ -68,10 +68,10 @@ class Call(NamedTuple):
     again: bool = True
 
 
-LENGTHY = frozenset({"remove", "runs", "usage", "threads"})
+LENGTHY = frozenset({"remove", "runs", "usage", "threads", "item_expire", "item_erase", "item_usage"})
 """Functions that may have much to do, and are seldom called."""
 
-TELLING = frozenset({"put", "put_writes"})
+TELLING = frozenset({"put", "put_writes", "item_change"})
 """Functions that are told, last, whether the same call may have been done already."""
 
 

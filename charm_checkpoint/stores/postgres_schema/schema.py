@@ -22,7 +22,13 @@ LOCK = 0x63686370
 MARK = "charm_checkpoint"
 """The comment on a table ``migration`` that is ours."""
 
-TABLES = ("thread", "space", "checkpoint", "write", "chunk", "message", "message_batch")
+TABLES = (
+    "thread", "space", "checkpoint", "write", "chunk", "message", "message_batch",
+    "memory_space", "memory_item", "memory_vector",
+)  # fmt: skip
+
+_FUNCTIONS = ("functions.sql", "items_writing.sql", "items_reading.sql")
+"""What is made anew by every migration."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
@@ -42,6 +48,7 @@ def migrations() -> tuple[Migration, ...]:
     return (
         Migration(1, "first tables", (_resource("tables.sql"),)),
         Migration(2, name, tuple(map(_resource, second))),
+        Migration(3, "items of long-term memory", (_resource("items_tables.sql"),)),
     )
 
 
@@ -60,7 +67,7 @@ def statements(schema: str, version: int) -> list[str]:
         )
     if len(texts) == 1:
         return []
-    texts += [_resource("functions.sql").replace("{schema}", quoted), _rights(quoted)]
+    texts += [*(_resource(name).replace("{schema}", quoted) for name in _FUNCTIONS), _rights(quoted)]
     return [*texts, f"COMMENT ON TABLE {quoted}.migration IS '{MARK}'"]
 
 
@@ -108,7 +115,7 @@ def _rights(quoted: str) -> str:
 
 def names(kind: str) -> list[str]:
     """Return the names of what the schema has of a kind, as ``CREATE`` calls it."""
-    texts = [_resource("functions.sql"), *(text for migration in migrations() for text in migration.statements)]
+    texts = [*map(_resource, _FUNCTIONS), *(text for migration in migrations() for text in migration.statements)]
     found = [re.findall(rf"CREATE (?:OR REPLACE )?{kind} {{schema}}\.(\w+)", text) for text in texts]
     return sorted({name for some in found for name in some})
 

@@ -1,4 +1,4 @@
-"""The functions of sql/functions.sql as their callers see them: what goes in and comes out."""
+"""The functions of the schema as their callers see them: what goes in and comes out."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ def _function(takes: str, gives: str) -> Signature:
 
 
 _TYPES = {
-    "b": "bytea", "b[]": "bytea[]", "i": "bigint", "n[]": "integer[]", "t": "text", "?": "boolean",
+    "b": "bytea", "b[]": "bytea[]", "i": "bigint", "i[]": "bigint[]", "n[]": "integer[]", "t": "text", "?": "boolean",
 }  # fmt: skip
 _STATE = "deletes:i sweeps:i seq:i"
 _ROW = "key:i id:b parent:b conflict:b roots:b body:b"
 _CHUNKS = "addresses:b[] refs:b[] data:b[]"
+_FOUND = "places:i[] data:b[] created:i[] updated:i[] ttls:i[] expires:i[]"
 
 FUNCTIONS = {
     "put": _function("b b b b b b b b n[] b b[] b[] b[] i i t b b ?", f"outcome:t {_STATE} head:b branched:?"),
@@ -46,6 +47,23 @@ FUNCTIONS = {
         "b i b i", "name:b at:i checkpoints:i has_messages:? head:b title:b note:b writes_note:b holds:?"
     ),
     "usage": _function("b b[]", "threads:i checkpoints:i writes:i chunks:i bytes:i"),
+    "item_read": _function("b i b[] b[] n[] ? i", f"{_FOUND} complete:?"),
+    "item_change": _function(
+        "b i b[] b[] i i n[] b[] n[] b[] n[] b[] n[] b[] b[] b[] b[] b[] i[] i[] i[] i[] b ?",
+        f"outcome:t replies:i[] {_FOUND}",
+    ),
+    "item_entries": _function(
+        "b b b b b[] i[] i[] b i",
+        "mark:b path:b stamp:i born:i since:i names:b[] updated:i[] expires:i[] entries:b[] vectors:b[] keys:b[]",
+    ),
+    "item_page": _function(
+        "b b b b i i b[] b[] i i b b ? i", "path:b name:b value:b created:i updated:i ttl:i expires:i complete:?"
+    ),
+    "item_spaces": _function("b b b b i", "paths:b[]"),
+    "item_count": _function("b b b b i", "items:i"),
+    "item_expire": _function("b i i", "items:i"),
+    "item_erase": _function("b b b b", "items:i"),
+    "item_usage": _function("b b b b", "items:i bytes:i"),
 }
 
 

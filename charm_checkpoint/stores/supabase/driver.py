@@ -35,6 +35,7 @@ from charm_checkpoint.runtime.clock import monotonic
 from charm_checkpoint.runtime.event_loops import is_interpreter_ending
 from charm_checkpoint.store import Store
 from charm_checkpoint.stores.postgres_schema.backend import Call, Install, PostgresBackend, Version, is_once, repeated
+from charm_checkpoint.stores.postgres_schema.items import PostgresItems
 from charm_checkpoint.stores.postgres_schema.schema import SCHEMA
 from charm_checkpoint.stores.shared.pools import PoolLimits, Pools
 from charm_checkpoint.stores.shared.retry import Attempt, Failure, Pause, with_retries
@@ -101,7 +102,7 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Store:
     tenant = options["tenant"]
     if tenant is None:
         tenant = "" if read is None else subject(read())
-    return Store(PostgresBackend(tenant), SupabaseDriver(project))
+    return Store(PostgresBackend(tenant), SupabaseDriver(project), items=PostgresItems(tenant))
 
 
 def _reader(token: Any) -> Callable[[], str] | None:

@@ -97,7 +97,7 @@ def missing_schema(url: str, schema: str) -> SchemaMismatch:
     return SchemaMismatch(
         f"The Supabase project at {mask(url)} has no schema {schema!r} of charm_checkpoint, or an older one, and its "
         f"API cannot make it. Run `charm-checkpoint schema --url '{place}'`, paste what it prints into the "
-        "project's SQL editor, and run it there."
+        "project's SQL editor, and run it there, once more after an upgrade."
     )
 
 

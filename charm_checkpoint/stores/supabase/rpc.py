@@ -79,7 +79,7 @@ def supabase_sql(schema: str = SCHEMA) -> str:
     return head + "\n".join([_helpers(quoted), _procedure(schema, quoted), _grants(quoted, name), "COMMIT;", _NOTIFY])
 
 
-HELPERS = ("b64", "b64s", "bytes", "numbers")
+HELPERS = ("b64", "b64s", "bytes", "numbers", "bigints")
 """Functions that only the API's procedure needs."""
 
 
@@ -103,7 +103,17 @@ $$
     ) END
 $$;
 CREATE OR REPLACE FUNCTION {quoted}.numbers(given jsonb) RETURNS integer[] LANGUAGE sql IMMUTABLE AS
-$$ SELECT ARRAY(SELECT g::integer FROM jsonb_array_elements_text(given) g) $$;
+$$
+    SELECT CASE WHEN jsonb_typeof(given) = 'array' THEN ARRAY(
+        SELECT g.item::integer FROM jsonb_array_elements_text(given) WITH ORDINALITY g(item, place) ORDER BY g.place
+    ) END
+$$;
+CREATE OR REPLACE FUNCTION {quoted}.bigints(given jsonb) RETURNS bigint[] LANGUAGE sql IMMUTABLE AS
+$$
+    SELECT CASE WHEN jsonb_typeof(given) = 'array' THEN ARRAY(
+        SELECT g.item::bigint FROM jsonb_array_elements_text(given) WITH ORDINALITY g(item, place) ORDER BY g.place
+    ) END
+$$;
 """
 
 
@@ -146,6 +156,7 @@ _TAKEN = {
     "bytea": "decode(a ->> {place}, 'base64')",
     "bytea[]": "{schema}.bytes(a -> {place})",
     "integer[]": "{schema}.numbers(a -> {place})",
+    "bigint[]": "{schema}.bigints(a -> {place})",
     "bigint": "(a ->> {place})::bigint",
     "boolean": "(a ->> {place})::boolean",
     "text": "a ->> {place}",
@@ -168,6 +179,13 @@ USER_RIGHTS = {
     "chunk": "SELECT, INSERT, DELETE",
     "message": "SELECT, INSERT, UPDATE",
     "message_batch": "SELECT, INSERT, DELETE",
+    "memory_space": (
+        "SELECT, INSERT (tenant, identity, path), UPDATE (stamp, removed, newest, items, endless, tokens), DELETE"
+    ),
+    "memory_item": (
+        "SELECT, INSERT, UPDATE (created, updated, stamp, ttl, expires, vectors, tags, entry, value), DELETE"
+    ),
+    "memory_vector": "SELECT, INSERT, UPDATE (data), DELETE",
 }
 """What a signed-in user may do to his rows: what the functions do. Keys are the sequences' to give: one
 chosen by a user could be in the way of another's."""

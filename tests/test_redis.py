@@ -21,6 +21,8 @@ from charm_checkpoint.errors import SchemaMismatch
 from charm_checkpoint.memory import Memory
 from charm_checkpoint.stores.redis import backend as redis_backend
 from charm_checkpoint.stores.redis import driver as redis_driver
+from charm_checkpoint.stores.redis import item_list as redis_item_list
+from charm_checkpoint.stores.redis import items as redis_items
 from charm_checkpoint.stores.redis import threads as redis_threads
 from charm_checkpoint.stores.redis.connections import exchange
 from charm_checkpoint.stores.redis.driver import script
@@ -310,7 +312,8 @@ def test_many_calls_at_once_teach_a_server_their_script_at_once(
 def test_no_command_is_younger_than_redis_5() -> None:
     folder = files("charm_checkpoint.stores.redis") / "lua"
     texts = [place.read_text() for place in folder.iterdir() if place.name.endswith(".lua")]
-    plans = [Path(module.__file__).read_text() for module in (redis_backend, redis_threads)]
+    modules = (redis_backend, redis_threads, redis_items, redis_item_list)
+    plans = [Path(module.__file__).read_text() for module in modules]
     used = {name for text in texts for name in re.findall(r"call\('(\w+)'", text)}
     used |= {name for text in plans for name in re.findall(r'Command\(\(?\s*\(?"(\w+)"', text)}
     assert used > {"HSET", "ZADD", "GET", "ZRANGEBYLEX", "UNLINK", "PEXPIRE"}

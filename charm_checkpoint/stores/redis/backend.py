@@ -24,8 +24,9 @@ from charm_checkpoint.contract import (
     Waiting,
     WriteResult,
 )
-from charm_checkpoint.errors import DataError, SchemaMismatch, StoreCorrupt, StoreUnavailable
+from charm_checkpoint.errors import DataError, StoreCorrupt, StoreUnavailable
 from charm_checkpoint.plan import Plan
+from charm_checkpoint.stores.redis.layout import BATCHES
 from charm_checkpoint.stores.redis.rows import (
     LARGEST,
     Arg,
@@ -49,8 +50,6 @@ AHEAD = 4 << 20
 """Bytes of chunks in one request; what is more is sent ahead."""
 MESSAGES_KEY = 5
 """Which of a thread's keys holds its message list."""
-VERSION = 2
-"""The layout of what is stored: 2 has batches of messages."""
 ATTEMPTS = 3
 """How often chunks are sent ahead again because they expired or came twice."""
 
@@ -60,7 +59,6 @@ class RedisBackend(RedisThreads):
 
     where = "Redis"
     _told = False
-    _marked = 0
 
     # ------------------------------------------------------------------- setup
 
@@ -70,14 +68,8 @@ class RedisBackend(RedisThreads):
         What is stored is marked with its version when something is stored that older ones do not know.
         """
         if not self._told:
-            keys = (self._names.listings()[0], self._names.version())
-            info, version = yield Call("inspect", keys, (b"",))
-            self._marked = _version(version)
-            if self._marked > VERSION:
-                raise SchemaMismatch(
-                    f"What {self.where} holds has the layout of version {self._marked}; this charm_checkpoint knows up "
-                    f"to {VERSION}. Upgrade charm_checkpoint on this machine: pip install -U charm-checkpoint."
-                )
+            info, version = yield Call("inspect", (self._names.listings()[0], self.layout.key), (b"",))
+            self.layout.check(version, self.where)
             self._told = True
             warn_durability(self.where, info.decode("utf-8", "replace"), expiring=self._ttl is not None)
         return True
@@ -239,9 +231,7 @@ class RedisBackend(RedisThreads):
     def append_messages(self, thread: str, body: bytes) -> Plan[Waiting]:
         """Put a batch behind a message list; see `Backend.append_messages`."""
         _check_size(body, "messages appended at once")
-        if self._marked < VERSION:
-            yield Command(("HSET", self._names.version(), "version", VERSION))
-            self._marked = VERSION
+        yield from self.layout.need(BATCHES)
         tag = self._names.tag(thread)
         call = self._call("append_messages", tag, text_bytes(thread), os.urandom(8), body, int(time.time()))
         batches, size, fresh, is_new = yield call
@@ -269,13 +259,6 @@ class RedisBackend(RedisThreads):
         raise StoreUnavailable(
             "What was sent ahead of a large value kept getting lost; nothing was written, try again."
         )
-
-
-def _version(stored: bytes | None) -> int:
-    """Return the version of the layout that a store is marked with; without a mark it is the first."""
-    if not (stored or b"1").isdigit():
-        raise StoreCorrupt(f"The layout's version is {stored!r}, which is no number; is it another program's key?")
-    return int(stored or 1)
 
 
 def warn_durability(where: str, info: str, *, expiring: bool) -> None:

@@ -23,11 +23,17 @@ from charm_checkpoint.stores.redis.topology import Exchange, Servers, redirectio
 
 T = TypeVar("T")
 
-BARE = frozenset(("stage", "register", "enter_run", "leave_run", "inspect", "probe"))
-"""Scripts that do without what the others share."""
+BARE = frozenset(("stage", "register", "enter_run", "leave_run", "inspect", "probe", "mark"))
+"""Scripts that do without what the others share; so do those of items, whose names begin with ``item_``."""
 
-MATCHING = frozenset(("page", "probe"))
+CHANGING = frozenset(("item_change", "item_expire", "item_erase"))
+"""Scripts that change the items of a space."""
+
+MATCHING = frozenset(("page", "probe", "item_page"))
 """Scripts that look for tags."""
+
+PACKING = frozenset(("item_entries", "item_fetch", "item_page"))
+"""Scripts whose replies are of many pieces."""
 
 NOT_MADE = exceptions.ConnectionError()
 """Stands for the reply of a call that was not made."""
@@ -93,41 +99,67 @@ class RedisDriver:
     def _whole(self, operation: Call | Calls | Command) -> Plan[Any]:
         return self._together(operation.calls) if isinstance(operation, Calls) else self._tries(operation)
 
-    def _together(self, calls: Sequence[Call]) -> Plan[list[Any]]:
+    def _together(self, calls: Sequence[Call | Command]) -> Plan[list[Any]]:
         """Make calls in one exchange with each server; what fails there is made again, each on its own."""
         replies: dict[int, Any] = {}
+        doubtful: set[int] = set()
         self._refuse_closed()
         try:
             shares: dict[Server, list[int]] = {}
             for number, call in enumerate(calls):
-                shares.setdefault((yield from self._servers.find(call.key)), []).append(number)
+                shares.setdefault((yield from self._servers.find(_key(call))), []).append(number)
             for server, numbers in shares.items():
+                doubtful = set(numbers)
                 answers = yield from self._share(server, [calls[number] for number in numbers])
                 replies.update(zip(numbers, answers, strict=True))
+                doubtful = set()
         except RAISED:
             pass  # the calls left over say what it is, if it lasts
         for number, call in enumerate(calls):
             if isinstance(replies.get(number, NOT_MADE), Exception):
-                replies[number] = yield from self._alone(call)
+                replies[number] = yield from self._alone(call, number in doubtful)
         return [replies[number] for number in range(len(calls))]
 
-    def _share(self, server: Server, calls: Sequence[Call]) -> Plan[Sequence[Any]]:
-        commands = [_command(call, again=False) for call in calls]
-        replies: Sequence[Any] = yield Exchange(server, tuple(commands))
-        if isinstance(replies[0], exceptions.NoScriptError):
-            # With the text of the first call the server knows the script of all.
-            commands[0] = ("EVAL", script(calls[0].script)[1], *commands[0][2:])
-            replies = yield Exchange(server, tuple(commands))
+    def _share(self, server: Server, calls: Sequence[Call | Command]) -> Plan[Sequence[Any]]:
+        replicated = bool(self._wait) and any(isinstance(call, Call) and call.write for call in calls)
+        commands = [call.args if isinstance(call, Command) else _command(call, again=False) for call in calls]
+        replies = yield from self._exchange(server, commands, replicated)
+        unknown = [at for at, reply in enumerate(replies) if isinstance(reply, exceptions.NoScriptError)]
+        if unknown:
+            taught: set[str] = set()
+            for at in unknown:
+                call = calls[at]
+                assert isinstance(call, Call)
+                if call.script not in taught:
+                    # With the text of its first call the server knows a script for those behind it.
+                    commands[at] = ("EVAL", script(call.script)[1], *commands[at][2:])
+                    taught.add(call.script)
+            answers = yield from self._exchange(server, [commands[at] for at in unknown], replicated)
+            for at, answer in zip(unknown, answers, strict=True):
+                replies[at] = answer
         return replies
 
-    def _alone(self, call: Call) -> Plan[Any]:
+    def _exchange(self, server: Server, commands: Sequence[Sequence[Any]], replicated: bool) -> Plan[list[Any]]:
+        """Send commands, with a wait for replicas behind them if asked for; errors of theirs are among the replies."""
+        wait: tuple[Sequence[Any], ...] = (("WAIT", self._wait, self._wait_milliseconds),) if replicated else ()
+        replies: list[Any] = yield Exchange(server, (*commands, *wait))
+        if replicated:
+            replicas = replies.pop()
+            if isinstance(replicas, Exception):
+                raise replicas
+            self._check_replicas(replicas)
+        return replies
+
+    def _alone(self, call: Call | Command, again: bool) -> Plan[Any]:
         try:
-            return (yield from self._tries(call))
+            return (yield from self._tries(call, again))
         except StoreCorrupt as error:
             return error
 
-    def _tries(self, operation: Call | Command) -> Plan[Any]:
+    def _tries(self, operation: Call | Command, again: bool = False) -> Plan[Any]:
+        """Do an operation, as often as need be; ``again``: it may have been done before this."""
         retry = RetryPolicy(self._where, self._timeout, self._endpoint.kind)
+        retry.again = again
         while True:
             server = None
             self._refuse_closed()
@@ -208,8 +240,12 @@ def _key(operation: Call | Command) -> bytes:
 @lru_cache(None)
 def script(name: str) -> tuple[str, str]:
     """Return a script's SHA-1 and text."""
-    shared = ["common"] if name not in BARE else []
+    shared = ["item_common"] if name in CHANGING else []
+    if name not in BARE and not name.startswith("item_"):
+        shared.append("common")
     if name in MATCHING:
         shared.append("tags")
+    if name in PACKING:
+        shared.append("item_packed")
     text = "".join(read_resource("stores", "redis", "lua", f"{part}.lua") for part in (*shared, name))
     return sha1(text.encode(), usedforsecurity=False).hexdigest(), text

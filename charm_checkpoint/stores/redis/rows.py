@@ -50,16 +50,6 @@ class Call(NamedTuple):
         return self.keys[0]
 
 
-class Calls(NamedTuple):
-    """Several calls that only read, sent together where one server has their keys.
-
-    The reply is the list of theirs; of one that the server refused, as for a key of a wrong type, it is the
-    `StoreCorrupt` that the call alone would have raised.
-    """
-
-    calls: Sequence[Call]
-
-
 class Command(NamedTuple):
     """A plain command on one key; it may be repeated. ``tidying`` is as in `Call`."""
 
@@ -72,6 +62,16 @@ class Command(NamedTuple):
         return self.args[1]
 
 
+class Calls(NamedTuple):
+    """Several calls and commands, sent together where one server has their keys.
+
+    The reply is the list of theirs; of one that the server refused, as for a key of a wrong type, it is the
+    `StoreCorrupt` that the call alone would have raised.
+    """
+
+    calls: Sequence[Call | Command]
+
+
 class Names:
     """The names of all keys of one prefix and tenant."""
 
@@ -80,13 +80,13 @@ class Names:
             raise ConfigError("a Redis prefix cannot hold { or }: a cluster finds a thread's server by what is in them")
         self._prefix = text_bytes(prefix)
         self._tenant = text_bytes(tenant)
-        self._family = _short(blake2b(self._tenant, digest_size=16).digest()) if tenant else b""
+        self._family = short(blake2b(self._tenant, digest_size=16).digest()) if tenant else b""
         self.tag = lru_cache(RECENT)(self._tag)
         self.thread = lru_cache(RECENT)(self._thread)
 
     def _tag(self, thread: str) -> bytes:
         """Return what stands for a thread in names and lists."""
-        return _short(identity(self._tenant, CHECKPOINTS, thread))
+        return short(identity(self._tenant, CHECKPOINTS, thread))
 
     def _thread(self, tag: bytes) -> tuple[bytes, ...]:
         """Return the seven keys of a thread."""
@@ -114,7 +114,7 @@ class Names:
     def run(self, run: bytes) -> bytes:
         """Return the key of the threads that a run wrote to."""
         digest = blake2b(len(self._tenant).to_bytes(4, "big") + self._tenant + run, digest_size=16).digest()
-        return _RUN % (self._prefix, _short(digest))
+        return _RUN % (self._prefix, short(digest))
 
     def legacy(self, thread: str) -> bytes | None:
         """Return where Charm's sample plugin kept a thread's messages; tenants have none."""
@@ -128,7 +128,8 @@ _LISTING, _VERSION, _LEGACY = b"%b:{threads-%b-%d}", b":version", b":memory:"
 _PARTS = (b"state", b"rows", b"order", b"writes", b"chunks", b"messages", b"message-chunks")
 
 
-def _short(digest: bytes) -> bytes:
+def short(digest: bytes) -> bytes:
+    """Write a digest as names of keys have it."""
     return urlsafe_b64encode(digest).rstrip(b"=")
 
 

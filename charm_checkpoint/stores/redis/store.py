@@ -30,6 +30,8 @@ from charm_checkpoint.store import Store
 from charm_checkpoint.stores.redis.backend import RedisBackend
 from charm_checkpoint.stores.redis.connections import Endpoint
 from charm_checkpoint.stores.redis.driver import RedisDriver
+from charm_checkpoint.stores.redis.item_rows import ItemNames
+from charm_checkpoint.stores.redis.items import RedisItems
 from charm_checkpoint.stores.redis.rows import Names
 from charm_checkpoint.stores.redis.tls import TLS_OPTIONS, tls_settings
 
@@ -97,7 +99,8 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Store:
     budget = Budget()
     backend = RedisBackend(names, capabilities, budget, options["ttl"] or None, options["refresh_on_read"])
     backend.where = str(location)
-    return Store(backend, driver, budget=budget)
+    items = RedisItems(ItemNames(options["prefix"], options["tenant"]), backend.layout, budget)
+    return Store(backend, driver, items=items, budget=budget)
 
 
 def endpoint(location: Location, options: Mapping[str, Any]) -> Endpoint:

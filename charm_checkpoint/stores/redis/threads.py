@@ -19,6 +19,7 @@ from charm_checkpoint.errors import StoreCorrupt, StoreUnavailable
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.runtime.cache import ADDRESS, ENTRY, Budget, Cache
 from charm_checkpoint.runtime.clock import monotonic
+from charm_checkpoint.stores.redis.layout import Layout
 from charm_checkpoint.stores.redis.rows import (
     TAG_BYTES,
     Arg,
@@ -60,6 +61,7 @@ class RedisThreads:
         self, names: Names, capabilities: Capabilities, budget: Budget, ttl: float | None = None, refresh: bool = False
     ) -> None:
         self.capabilities = capabilities
+        self.layout = Layout(names.version())
         self._names = names
         self._life: Arg = b"" if ttl is None else max(1, round(ttl * 1000))
         self._read_life: Arg = self._life if refresh else b""

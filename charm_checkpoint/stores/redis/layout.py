@@ -1,0 +1,39 @@
+"""The version of the layout of what a prefix and tenant hold, which tells older programs that they do not know it."""
+
+from __future__ import annotations
+
+from charm_checkpoint.errors import SchemaMismatch, StoreCorrupt
+from charm_checkpoint.plan import Plan
+from charm_checkpoint.stores.redis.rows import Call
+
+BATCHES = 2
+"""The layout with batches of messages."""
+ITEMS = 3
+"""The layout with items."""
+VERSION = 3
+"""The highest layout that is known."""
+
+
+class Layout:
+    """Which version a store is marked with, as far as this process knows; ``key`` holds it."""
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self._marked = 0
+
+    def check(self, stored: bytes | None, where: str) -> None:
+        """Take in what the store is marked with; raises `SchemaMismatch` if it is a layout that is not known."""
+        if not (stored or b"1").isdigit():
+            raise StoreCorrupt(f"The layout's version is {stored!r}, which is no number; is it another program's key?")
+        self._marked = int(stored or 1)
+        if self._marked > VERSION:
+            raise SchemaMismatch(
+                f"What {where} holds has the layout of version {self._marked}; this charm_checkpoint knows up "
+                f"to {VERSION}. Upgrade charm_checkpoint on this machine: pip install -U charm-checkpoint."
+            )
+
+    def need(self, version: int) -> Plan[None]:
+        """Mark the store, before the first thing is stored in it that versions below do not know."""
+        if self._marked < version:
+            yield Call("mark", (self.key,), (version,), write=True)
+            self._marked = version

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+import signal
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from children.jobs import add_item, config, items
 
 from charm_checkpoint import open_memory
@@ -74,3 +78,81 @@ def frames(log: Path) -> list[int]:
     while ends[-1] < len(data):
         ends.append(ends[-1] + 32 + int.from_bytes(data[ends[-1] + 4 : ends[-1] + 12], "big"))
     return ends
+
+
+@contextmanager
+def no_file_above(size: int) -> Iterator[None]:
+    """Let no file grow beyond a size, as a full disk would."""
+    resource = pytest.importorskip("resource", reason="the size of files is limited on Unix alone")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def as_nobody(work: Callable[[], None]) -> None:
+    """Run in a child that no mode lets through, as it would root."""
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(30)
+        code = 1
+        try:
+            if os.geteuid() == 0:
+                os.setgid(65534)
+                os.setuid(65534)
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+class Hosts:
+    """Two copies of a folder, as two hosts have them, and the syncing between them by hand."""
+
+    def __init__(self, folder: Path) -> None:
+        self.a, self.b = folder / "host a", folder / "host b"
+
+    def sync(self, source: Path, target: Path, *, in_place: bool = False) -> None:
+        """Carry every file over: in place, or as a new file in the old one's place."""
+        for file in [path for path in source.rglob("*") if path.is_file()]:
+            to = target / file.relative_to(source)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            if in_place:
+                shutil.copyfile(file, to)
+            else:
+                shutil.copyfile(file, to.with_name(".tmp"))
+                to.with_name(".tmp").replace(to)
+
+
+class PowerLoss:
+    """Knows what is on disk for sure: the names and the lengths that somebody waited for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sizes: dict[int, int] = {}
+        self.names: dict[int, dict[str, int]] = {}
+        monkeypatch.setattr("charm_checkpoint.stores.files.folder._sync", self.sync_file)
+        monkeypatch.setattr(os, "fsync", self.sync_folder)
+
+    def sync_file(self, file: int) -> None:
+        self.sizes[os.fstat(file).st_ino] = os.fstat(file).st_size
+
+    def sync_folder(self, file: int) -> None:
+        with os.scandir(file) as entries:
+            self.names[os.fstat(file).st_ino] = {entry.name: entry.inode() for entry in entries}
+
+    def left(self, folder: Path, target: Path) -> Path:
+        """Make a copy of what a power loss would leave of a folder."""
+        target.mkdir()
+        for name, inode in self.names.get(folder.stat().st_ino, {}).items():
+            path = folder / name
+            if path.is_dir():
+                self.left(path, target / name)
+            elif path.exists():
+                assert path.stat().st_ino == inode
+                (target / name).write_bytes(path.read_bytes()[: self.sizes.get(inode, 0)])
+        return target

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import tempfile
 import time
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from children.jobs import add_item, config, id_of, items, put
-from local_files import filled, frames, length, litter, log_of, opened
+from local_files import as_nobody, filled, frames, length, litter, log_of, no_file_above, opened
 
 from charm_checkpoint import open_memory
 from charm_checkpoint.cli import main
@@ -187,18 +183,6 @@ def test_a_put_is_one_write_behind_the_rest(folder: Path) -> None:
 # ------------------------------------------------------------------------------- what disks refuse
 
 
-@contextmanager
-def no_file_above(size: int) -> Iterator[None]:
-    """Let no file grow beyond a size, as a full disk would."""
-    resource = pytest.importorskip("resource", reason="the size of files is limited on Unix alone")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @posix
 @pytest.mark.parametrize("room", [0, 1, 40, 5000])
 def test_a_full_disk_is_an_error_and_nothing_half_written(folder: Path, room: int) -> None:
@@ -225,25 +209,6 @@ def test_a_full_disk_is_an_error_and_nothing_half_written(folder: Path, room: in
         assert memory.load_messages("new") == []
         assert litter(folder) == set()
         assert add_item(saver, "t")[1] == 3
-
-
-def as_nobody(work: Callable[[], None]) -> None:
-    """Run in a child that no mode lets through, as it would root."""
-    pid = os.fork()
-    if pid == 0:
-        signal.alarm(30)
-        code = 1
-        try:
-            if os.geteuid() == 0:
-                os.setgid(65534)
-                os.setuid(65534)
-            work()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 @posix

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from children.jobs import add_item, config, put
-from local_files import contents_of, filled, frames, length, opened
+from local_files import PowerLoss, contents_of, filled, frames, length, opened
 
 from charm_checkpoint import open_memory
 from charm_checkpoint.errors import SchemaMismatch, StoreCorrupt
@@ -93,35 +93,6 @@ def test_a_lock_ends_with_its_process_though_a_child_of_it_lives_on(tmp_path: Pa
 
 
 # ------------------------------------------------------------------------------------- power loss
-
-
-class PowerLoss:
-    """Knows what is on disk for sure: the names and the lengths that somebody waited for."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.sizes: dict[int, int] = {}
-        self.names: dict[int, dict[str, int]] = {}
-        monkeypatch.setattr("charm_checkpoint.stores.files.folder._sync", self.sync_file)
-        monkeypatch.setattr(os, "fsync", self.sync_folder)
-
-    def sync_file(self, file: int) -> None:
-        self.sizes[os.fstat(file).st_ino] = os.fstat(file).st_size
-
-    def sync_folder(self, file: int) -> None:
-        with os.scandir(file) as entries:
-            self.names[os.fstat(file).st_ino] = {entry.name: entry.inode() for entry in entries}
-
-    def left(self, folder: Path, target: Path) -> Path:
-        """Make a copy of what a power loss would leave of a folder."""
-        target.mkdir()
-        for name, inode in self.names.get(folder.stat().st_ino, {}).items():
-            path = folder / name
-            if path.is_dir():
-                self.left(path, target / name)
-            elif path.exists():
-                assert path.stat().st_ino == inode
-                (target / name).write_bytes(path.read_bytes()[: self.sizes.get(inode, 0)])
-        return target
 
 
 def test_what_was_acknowledged_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

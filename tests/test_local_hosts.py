@@ -8,27 +8,9 @@ from pathlib import Path
 
 import pytest
 from children.jobs import add_item, config
-from local_files import filled, frames, length, log_of, opened
+from local_files import Hosts, filled, frames, length, log_of, opened
 
 from charm_checkpoint.errors import ThreadConflict
-
-
-class Hosts:
-    """Two copies of a folder, as two hosts have them, and the syncing between them by hand."""
-
-    def __init__(self, folder: Path) -> None:
-        self.a, self.b = folder / "host a", folder / "host b"
-
-    def sync(self, source: Path, target: Path, *, in_place: bool = False) -> None:
-        """Carry every file over: in place, or as a new file in the old one's place."""
-        for file in [path for path in source.rglob("*") if path.is_file()]:
-            to = target / file.relative_to(source)
-            to.parent.mkdir(parents=True, exist_ok=True)
-            if in_place:
-                shutil.copyfile(file, to)
-            else:
-                shutil.copyfile(file, to.with_name(".tmp"))
-                to.with_name(".tmp").replace(to)
 
 
 @pytest.fixture

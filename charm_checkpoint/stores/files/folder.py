@@ -345,6 +345,14 @@ class Disk:
             path.unlink()
             self.sync_folder(path.parent)
 
+    def remove_folder(self, folder: Path) -> None:
+        """Remove a folder in which nothing is left; one that somebody else has put something into stays."""
+        with contextlib.suppress(OSError):
+            if _FILE:
+                (folder / _FILE).unlink(missing_ok=True)
+            folder.rmdir()
+        self.sync_folder(folder.parent)
+
 
 def _opener(folder: int | None) -> Callable[[str, int], int] | None:
     """Return what opens a file by its name in an open folder, whatever that is called by now."""

@@ -1,4 +1,4 @@
-"""The log in which local files keep a thread: frames, each written in one piece behind the last.
+"""The logs in which local files keep threads and items: frames, each written in one piece behind the last.
 
     4 bytes   mark, which tells where a frame may begin
     8 bytes   length of the payload, big-endian
@@ -29,7 +29,8 @@ FIRST = bytes(8)
 """What stands for the digest of the frame before the first."""
 
 _HEADER = Struct(">4sQI8s8s")
-_DIGEST = slice(24, 32)
+_BEFORE, _DIGEST = slice(16, 24), slice(24, 32)
+HEADER_SIZE = _HEADER.size
 
 Tail: TypeAlias = Literal["whole", "torn", "forked", "damaged"]
 """How a log ends: with a frame; with part of one; with a frame that does not follow the last; or
@@ -50,6 +51,16 @@ class Entry(NamedTuple):
 
     head: Sequence[Any]
     blobs: Sequence[bytes] = ()
+
+
+def follows(header: bytes) -> bytes:
+    """Return the digest of the frame that one with this header follows."""
+    return header[_BEFORE]
+
+
+def digest_in(header: bytes) -> bytes:
+    """Return the digest of the frame with this header."""
+    return header[_DIGEST]
 
 
 def encode(entry: Entry, offset: int, before: bytes) -> tuple[bytes, Frame]:
@@ -78,10 +89,10 @@ class Scan:
             frame = self._read(header)
             if frame is None:
                 if _is_newer(header) and not self._goes_on():
-                    raise NewerFormat.of("This thread's log has a frame that begins with", header[: len(MARK)])
+                    raise NewerFormat.of("A log has a frame that begins with", header[: len(MARK)])
                 self.tail = "damaged" if self._goes_on() else "torn"
                 return
-            if header[16:24] != self.digest:
+            if header[_BEFORE] != self.digest:
                 self.tail = "forked"
                 return
             self.end, self.digest = frame.end, frame.digest
@@ -98,7 +109,7 @@ class Scan:
     def _goes_on(self) -> bool:
         """Tell whether there is a sound frame anywhere behind the end."""
         self._file.seek(self.end)
-        rest = self._file.read()
+        rest = self._file.read(self._size - self.end)  # what a writer has added since is no sign of damage
         at = 0
         while (at := rest.find(MARK, at + 1)) >= 0:
             header = rest[at : at + _HEADER.size]

@@ -20,7 +20,9 @@ from charm_checkpoint.runtime.worker_thread import ReadWriteThreads, aside
 from charm_checkpoint.store import Store
 from charm_checkpoint.stores.files.backend import FilesBackend
 from charm_checkpoint.stores.files.folder import Disk, FolderWatch, translate
+from charm_checkpoint.stores.files.items import FilesItems
 from charm_checkpoint.stores.files.messages import MessageFiles
+from charm_checkpoint.stores.files.spaces import Spaces
 from charm_checkpoint.stores.files.thread import Threads
 
 T = TypeVar("T")
@@ -44,8 +46,8 @@ OPTIONS = (
 )
 """What a URL's query, a config or keywords may say about a store of local files."""
 
-OURS, CHECKPOINT_FOLDER, MESSAGE_FOLDER = ".charm", "checkpoints", "memory"
-"""Where everything is in the folder of a store, as Charm has it, and there the threads, and their messages."""
+OURS, CHECKPOINT_FOLDER, MESSAGE_FOLDER, ITEM_FOLDER = ".charm", "checkpoints", "memory", "items"
+"""Where everything is in the folder of a store, as Charm has it, and there the threads, their messages, and items."""
 
 _DRIVE = re.compile(r"/[A-Za-z]:(?:/|$)")
 
@@ -62,7 +64,8 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Store:
     above, budget = FolderWatch(ours), Budget()
     files = MessageFiles(ours / MESSAGE_FOLDER, options["shared_messages_file"], disk, timeout, above)
     threads = Threads(ours / CHECKPOINT_FOLDER, _host(ours / CHECKPOINT_FOLDER), disk, timeout, budget, above)
-    return Store(FilesBackend(threads, files), FilesDriver(folder), files, budget=budget)
+    items = FilesItems(Spaces(ours / ITEM_FOLDER, threads.host, disk, timeout, budget, above))
+    return Store(FilesBackend(threads, files), FilesDriver(folder), files, items=items, budget=budget)
 
 
 def folder_of(location: Location) -> Path:

@@ -113,3 +113,58 @@ def test_many_threads_take_turns() -> None:
     for thread in threads:
         thread.join(30)
     assert len(most) == 1600 and max(most) <= 3 and len(semaphore) == 0
+
+
+def test_thousands_who_wait_are_not_busy_with_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    granted = Semaphore.granted
+
+    def counted(self: Semaphore) -> list[Permit | None]:
+        nonlocal looks
+        looks += 1
+        return granted(self)
+
+    monkeypatch.setattr(Semaphore, "granted", counted)
+    many, order = 5_000, list[int]()
+
+    async def work(semaphore: Semaphore, number: int) -> None:
+        permit = Permit(semaphore)
+        assert await permit.aacquire(60)
+        order.append(number)
+        await asyncio.sleep(0)
+        permit.release()
+
+    async def queue() -> None:
+        semaphore = Semaphore(10)
+        first = [Permit(semaphore) for _ in range(10)]
+        for permit in first:
+            assert await permit.aacquire(60)
+        waiting = [asyncio.ensure_future(work(semaphore, number)) for number in range(many)]
+        await asyncio.sleep(0.5)  # as long as five looks of each, if there were few
+        assert looks < 2 * many
+        for permit in first:
+            permit.release()
+        await asyncio.gather(*waiting)
+
+    asyncio.run(queue())
+    assert order == list(range(many))
+
+
+def test_one_who_looks_wakes_whom_an_interrupt_left_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charm_checkpoint.runtime.semaphore.MANY", 1)  # each of 300 looks every 30 s
+
+    async def look() -> None:
+        semaphore = Semaphore(1)
+        first, second = Permit(semaphore), Permit(semaphore)
+        assert await first.aacquire(10)
+        waiting = asyncio.ensure_future(second.aacquire(60))
+        await asyncio.sleep(0)
+        crowd = [asyncio.ensure_future(Permit(semaphore).aacquire(60)) for _ in range(300)]
+        await asyncio.sleep(0.5)  # second has looked, and does so again in 30 s
+        first.leave()  # and wakes nobody, as a call that an interrupt ended
+        assert await asyncio.wait_for(waiting, 10)
+        for task in crowd:
+            task.cancel()
+        await asyncio.gather(*crowd, return_exceptions=True)
+
+    asyncio.run(look())

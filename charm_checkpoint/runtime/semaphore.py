@@ -7,12 +7,16 @@ import threading
 import weakref
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from charm_checkpoint.runtime.clock import monotonic
 
 RECHECK = 0.1
 """Seconds after which a permit that waits looks again: a call that an interrupt ended may have woken nobody."""
+
+MANY: Final = 128
+"""How many may look so often; of more, each looks more rarely, so that thousands are not busy with looking."""
 
 
 class Semaphore:
@@ -34,7 +38,21 @@ class Semaphore:
 
     def granted(self) -> list[Permit | None]:
         """Return those that are granted; None is one that is just going."""
-        return [permit() for permit in list(self.queue)[: self.size]]
+        try:
+            first = list(islice(self.queue, self.size))
+        except RuntimeError:  # another thread changed it meanwhile
+            first = list(self.queue)[: self.size]
+        return [permit() for permit in first]
+
+    def wake(self) -> None:
+        """Wake those who are granted and may not know."""
+        for permit in self.granted():
+            if permit is not None and permit._wakeup is not None:
+                permit._wake()
+
+    def pause(self) -> float:
+        """Return the seconds after which whoever waits looks again."""
+        return RECHECK * (1 + len(self.queue) // MANY)
 
 
 class Permit:
@@ -62,7 +80,8 @@ class Permit:
             if rest <= 0:
                 self.release()
                 return False
-            wakeup.acquire(timeout=min(rest, RECHECK))
+            if not wakeup.acquire(timeout=min(rest, self._semaphore.pause())):
+                self._semaphore.wake()
         return True
 
     async def aacquire(self, timeout: float) -> bool:
@@ -77,7 +96,7 @@ class Permit:
                 return False
             # A wait_for would make a task for each wait.
             self._wakeup = wakeup = loop.create_future()
-            timer = loop.call_later(min(rest, RECHECK), _settle, wakeup)
+            timer = loop.call_later(min(rest, self._semaphore.pause()), _look, self._semaphore, wakeup)
             try:
                 await wakeup
             finally:
@@ -94,9 +113,7 @@ class Permit:
         """Leave the queue, and wake those who are granted now. May be called again, or without a permit."""
         self.leave()
         if len(self._semaphore) >= self._semaphore.size:
-            for permit in self._semaphore.granted():
-                if permit is not None and permit._wakeup is not None:
-                    permit._wake()
+            self._semaphore.wake()
 
     def _wake(self) -> None:
         wakeup = self._wakeup
@@ -105,6 +122,12 @@ class Permit:
         else:
             with suppress(RuntimeError):  # it was woken already
                 wakeup.release()
+
+
+def _look(semaphore: Semaphore, wakeup: asyncio.Future[None]) -> None:
+    """Look again, on behalf of all who wait, for each of them may look rarely. It keeps no permit in the queue."""
+    _settle(wakeup)
+    semaphore.wake()
 
 
 def _settle(wakeup: asyncio.Future[None]) -> None:

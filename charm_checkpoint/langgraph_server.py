@@ -1,13 +1,17 @@
-"""Where langgraph.json finds the checkpointer; it is made in `charm_checkpoint.hosts.langgraph_server`.
+"""Where langgraph.json finds checkpointer and store; they are made in `charm_checkpoint.hosts.langgraph_server`.
 
 ::
 
-    {"checkpointer": {"path": "charm_checkpoint.langgraph_server.checkpointer"}}
+    {
+      "checkpointer": {"path": "charm_checkpoint.langgraph_server.checkpointer"},
+      "store": {"path": "charm_checkpoint.langgraph_server.store"}
+    }
 
-This path stands in people's files and stays.
+These paths stand in people's files and stay.
 """
 
 from __future__ import annotations
 
 from charm_checkpoint.hosts.langgraph_server import checkpointer as checkpointer
 from charm_checkpoint.hosts.langgraph_server import open_configured as open_configured
+from charm_checkpoint.hosts.langgraph_server import store as store

@@ -24,7 +24,7 @@ from workers import CHILDREN
 
 from charm_checkpoint import open_memory
 from charm_checkpoint.errors import ConfigError, StoreUnavailable
-from charm_checkpoint.langgraph_server import checkpointer, open_configured
+from charm_checkpoint.langgraph_server import checkpointer, open_configured, store
 from charm_checkpoint.saver.records import CONFLICT_KEY, REQUEST_KEYS
 
 STORES: dict[str, Callable[[Path], str]] = {
@@ -34,6 +34,7 @@ STORES: dict[str, Callable[[Path], str]] = {
 }
 
 PATH = "charm_checkpoint.langgraph_server.checkpointer"
+STORE_PATH = "charm_checkpoint.langgraph_server.store"
 SHOWN = [block.code for block in BY_NAME["docs/langgraph-server.md"].blocks("json")]
 """What the documentation writes into langgraph.json."""
 STARTED = 60
@@ -96,12 +97,53 @@ def test_a_wrong_url_of_the_environment_names_its_variable() -> None:
 
 
 def test_the_documentation_shows_how(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = (json.loads(block)["checkpointer"] for block in SHOWN)
+    first, second = (json.loads(block)["checkpointer"] for block in SHOWN[:2])
     assert first["path"] == second["path"] == PATH
     monkeypatch.delenv("PGHOST", raising=False)
     with open_configured({"LANGGRAPH_CHECKPOINTER": json.dumps(second)}) as memory:
         assert str(memory.location) == "postgresql://127.0.0.1/agents"
         assert memory.get_langgraph_checkpointer().on_conflict == "raise"
+
+
+def test_the_store_is_that_of_the_checkpointer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CHARM_CHECKPOINT_URL", f"sqlite:///{tmp_path}/agent.db")
+
+    async def both() -> None:
+        async with checkpointer() as saver, store() as items:
+            await items.aput(("a",), "k", {"n": 1})
+            assert saver._store is items._store
+        async with store() as items:
+            assert (await items.aget(("a",), "k")).value == {"n": 1}
+
+    asyncio.run(both())
+
+
+def test_the_store_may_be_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = {"url": f"sqlite:///{tmp_path}/items.db", "ttl": {"default_ttl": 5}, "index": {"fields": ["text"]}}
+    monkeypatch.setenv("CHARM_CHECKPOINT_URL", "memory://")
+    monkeypatch.setenv("LANGGRAPH_STORE", json.dumps({"path": STORE_PATH, "charm_checkpoint": own}))
+
+    async def put() -> None:
+        async with checkpointer(), store() as items:
+            await items.aput(("a",), "k", {"text": "window seats"})
+
+    asyncio.run(put())
+    with open_memory(f"sqlite:///{tmp_path}/items.db") as memory:
+        found = memory.get_langgraph_store().get(("a",), "k")
+        assert found is not None and memory.usage().items == 1
+
+
+@pytest.mark.parametrize("own", [{"synchronous": "full"}, {"ttl": {"default": 5}}, {"index": {"dim": 3}}, "sqlite://"])
+def test_settings_of_the_store_that_are_wrong(own: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARM_CHECKPOINT_URL", "memory://")
+    monkeypatch.setenv("LANGGRAPH_STORE", json.dumps({"path": STORE_PATH, "charm_checkpoint": own}))
+
+    async def enter_store() -> None:
+        async with store():
+            pass
+
+    with pytest.raises(ConfigError, match="synchronous.*no url|default_ttl|dims|must be an object"):
+        asyncio.run(enter_store())
 
 
 async def enter() -> str:
@@ -146,7 +188,7 @@ class Server:
         self.log = log
         self.url = f"http://127.0.0.1:{port}"
         self.client = get_sync_client(url=self.url)
-        self.threads, self.runs = self.client.threads, self.client.runs
+        self.threads, self.runs, self.store = self.client.threads, self.client.runs, self.client.store
 
     def is_up(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
@@ -227,6 +269,7 @@ def test_a_server_is_killed_and_its_threads_go_on(store: str, tmp_path: Path) ->
         keeps_history(server, thread)
         copy = copies(server, thread)
         rolls_back(server, thread)
+        remembers(server)
         refuses_to_block(server)
         asking, waiting = leaves_unfinished(server)
     # Another folder: of all that the server itself kept, nothing is there.
@@ -235,6 +278,7 @@ def test_a_server_is_killed_and_its_threads_go_on(store: str, tmp_path: Path) ->
         for known in (thread, copy, asking, waiting):
             server.threads.create(thread_id=known, graph_id="agent", if_exists="do_nothing")
         goes_on(server, thread, asking, waiting)
+        recalls(server)
         deletes(server, url, thread, copy)
 
 
@@ -289,6 +333,25 @@ def rolls_back(server: Server, thread: str) -> None:
     until(lambda: "answer" in server.threads.get_state(thread)["next"])
     assert server.say(thread, "instead", multitask_strategy="rollback") == [*before[0], "instead", "4: instead"]
     assert len(server.threads.get_history(thread, limit=100)) == before[1] + 4
+
+
+def remembers(server: Server) -> None:
+    """Keep long-term memory from a node, and by the routes of the store."""
+    server.say(server.thread(), "remember")
+    assert server.store.get_item(["users", "ann"], "taste")["value"] == {"text": "window seats on trains"}
+    server.store.put_item(["users", "ben"], "taste", {"text": "the quiet coach", "n": 10}, ttl=60)
+    server.store.put_item(["users", "ben"], "gone", {"text": "nothing"})
+    server.store.delete_item(["users", "ben"], "gone")
+    found = server.store.search_items(["users"], filter={"n": {"$gt": 9}}, limit=5)["items"]
+    assert [item["key"] for item in found] == ["taste"] and found[0]["namespace"] == ["users", "ben"]
+    assert server.store.list_namespaces(prefix=["users"])["namespaces"] == [["users", "ann"], ["users", "ben"]]
+
+
+def recalls(server: Server) -> None:
+    """Find what another server kept."""
+    assert server.say(server.thread(), "recall")[-1] == "1: window seats on trains"
+    found = server.store.search_items(["users"], query="a quiet place")["items"]
+    assert [item["namespace"] for item in found] == [["users", "ben"], ["users", "ann"]]
 
 
 def refuses_to_block(server: Server) -> None:

@@ -19,7 +19,8 @@ sys.path.remove(os.path.dirname(__file__))  # what is here has names of modules 
 from alterations import Alteration, alter
 
 for _name in (
-    "httpx", "langchain_core.documents", "langchain_core.messages", "langgraph.checkpoint.serde.types",
+    "httpx", "langchain_core.caches", "langchain_core.documents", "langchain_core.embeddings",
+    "langchain_core.messages", "langchain_core.outputs", "langgraph.checkpoint.serde.types",
     "langgraph.graph", "langgraph.store.base", "numpy", "psycopg_pool", "pydantic.v1", "pytest", "redis", "zstandard",
 ):  # fmt: skip
     importlib.import_module(_name)
@@ -34,7 +35,7 @@ def found(url: str) -> list[str]:
 
     with open_memory(url) as memory:
         both = InMode(memory, BlockingMode())
-        check_everything(both, InMode(memory.get_langgraph_checkpointer(), both.mode), is_second=True)
+        check_everything(both, InMode(memory.get_langgraph_checkpointer(), both.mode), is_second=True, is_third=True)
         if url.startswith("file:"):
             check_log(memory)
         return [repr(memory.usage()), *sorted(map(repr, both.threads())), *states(memory.store)]

@@ -14,6 +14,7 @@ from typing import Annotated
 from langchain_core.messages import AIMessage
 from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
+from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
@@ -34,7 +35,7 @@ async def count(state: State) -> dict:
     return {"tally": Tally(state["tally"].turns + 1 if state.get("tally") else 1)}
 
 
-async def answer(state: State) -> dict:
+async def answer(state: State, runtime: Runtime) -> dict:
     text = state["messages"][-1].content
     if text == "ask":
         text = interrupt("Which?")
@@ -42,6 +43,11 @@ async def answer(state: State) -> dict:
         await asyncio.sleep(60)
     elif text == "block":
         time.sleep(0.01)  # noqa: ASYNC251 - what the server watches for
+    elif text == "remember":
+        await runtime.store.aput(("users", "ann"), "taste", {"text": "window seats on trains"})
+    elif text == "recall":
+        [item] = await runtime.store.asearch(("users",), query="which seat on a train?", limit=1)
+        text = item.value["text"]
     return {"messages": [AIMessage(f"{state['tally'].turns}: {text}")]}
 
 

@@ -10,13 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environment, imports, pairs, plot, report, runner, servers
+from benchmarks import environment, imports, pairs, plot, report, retrieval, runner, servers
 from benchmarks.contender import Contender, cannot_import
 from benchmarks.contenders import CONTENDERS
 from benchmarks.pairs import Pairs
 from benchmarks.runner import Job, Outcome
 
-WORKLOADS = ("chat", "files", "operations", "history", "messages", "tasks", "latency", "open")
+WORKLOADS = ("chat", "files", "operations", "history", "messages", "tasks", "latency", "store", "open")
 FULL_TURNS = 1_000
 TASK_ROUNDS = 30
 FAR_TURNS = 20
@@ -32,10 +32,13 @@ history     get_state_history and list of a long chat's last checkpoints, at fir
 messages    append_messages and load_messages on a long message history; for our own stores
 tasks       many asyncio tasks at once, each reading and saving its own thread
 latency     a chat with a server that is far away, and its round trips; for stores with servers
+store       puts, gets, searches and listings of long-term memory, beside LangGraph's own stores
 open        importing the package in a fresh process
 """
 
 EPILOG = """\
+What searching finds, instead of how fast it is, is measured by `python -m benchmarks retrieval --help`.
+
 Every measurement is made in a process and a folder of its own, and the contenders take turns, so
 that none gets the machine's better minutes. A ratio of 0.50 is half the time, or half the bytes.
 The official savers store 350 MB for 400 turns and over 2 GB for 1,000; all of it is removed again.
@@ -62,6 +65,9 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmarks; return 1 if anything failed, 2 if the command line is wrong."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["retrieval"]:
+        return retrieval.main(argv[1:])
     options = parser().parse_args(argv)
     chosen = _chosen(options)
     if options.plot and not plot.available():
@@ -121,6 +127,8 @@ def parser() -> argparse.ArgumentParser:
     add("--repeats", type=_count, default=200, metavar="N", help="calls of each operation (default: 200)")
     add("--history", type=_count, default=1_000, metavar="N", help="turns of the chat read back (default: 1000)")
     add("--tasks", type=_count, default=32, metavar="N", help="asyncio tasks at once (default: 32)")
+    add("--items", type=_count, default=10_000, metavar="N", help="items of the store (default: 10000)")
+    add("--spaces", type=_count, default=100, metavar="N", help="namespaces they are in (default: 100)")
     add("--delay", type=_count, default=20, metavar="MS", help="added to a round trip in latency (default: 20)")
     add("--rounds", type=_count, metavar="N", help=f"times everything is measured (default: {ROUNDS}; pairs: {PAIRS})")
     add("--baseline", type=Path, metavar="DIR", help="measure against the version of this package in a folder")
@@ -188,6 +196,7 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
         "messages": [Job("messages", {"repeats": options.repeats})],
         "tasks": [Job("tasks", {"tasks": options.tasks, "rounds": TASK_ROUNDS})],
         "latency": [Job("latency", {"turns": FAR_TURNS, "delay": options.delay})],
+        "store": [Job("store", {"items": options.items, "spaces": options.spaces, "repeats": options.repeats})],
     }
     wanted = [job for name, some in jobs.items() if name in options.only for job in some]
     return [*wanted, Job("growth", {"turns": _turns(options)[-1]})] if options.plot else wanted

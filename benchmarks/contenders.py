@@ -10,7 +10,7 @@ from typing import Any
 
 from langgraph.checkpoint.memory import InMemorySaver
 
-from benchmarks import postgres_servers, redis_servers
+from benchmarks import postgres_servers, redis_servers, store_contenders
 from benchmarks.contender import Contender, Saver, file_bytes
 
 BASELINE = "InMemorySaver"
@@ -125,4 +125,5 @@ CONTENDERS: tuple[Contender, ...] = (
     ),
     *charm("charm postgres", postgres_servers.url, POSTGRES, **ON_POSTGRES),
     *charm("charm ram", lambda folder: "memory://", (BASELINE, "InMemorySaver async"), None),
+    *store_contenders.CONTENDERS,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import history, imports, latency, messages, operations, tasks
+from benchmarks import history, imports, latency, messages, operations, store, tasks
 from benchmarks.contender import Contender
 from benchmarks.contenders import BASELINE
 from benchmarks.pairs import Pairs, Ratio
@@ -95,6 +95,7 @@ TITLES = {
     "history": f"milliseconds for the last {history.LIMIT} checkpoints of a chat of {{turns:,}} turns",
     "messages": "microseconds a call, median of {repeats:,} calls",
     "tasks": "{tasks:,} asyncio tasks at once, each with a thread of its own; more is better",
+    "store": "microseconds a call, median of {repeats:,} calls, on {items:,} items in {spaces:,} namespaces",
     "latency": "a chat of {turns:,} turns, {delay:,} ms added to each round trip",
 }
 FIGURES = {
@@ -102,6 +103,7 @@ FIGURES = {
     "history": (history.FIGURES, "milliseconds", whole),
     "messages": (messages.FIGURES, "microseconds", whole),
     "tasks": (tasks.FIGURES, "a second", whole),
+    "store": (store.FIGURES, "microseconds or bytes", whole),
     "latency": (latency.FIGURES, "a turn", seconds),
 }
 """What the workloads measure that have a table for each figure: its unit, and how it is written."""

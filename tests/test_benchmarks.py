@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import sqlite3
 import sys
 import threading
 import time
@@ -33,6 +34,7 @@ from benchmarks import (
     redis_servers,
     report,
     servers,
+    store,
     tasks,
     text,
 )
@@ -44,7 +46,6 @@ from charm_checkpoint.servers import PostgresServer
 
 TURNS = 3
 BY_NAME = {row.name: row for row in CONTENDERS}
-
 
 SERVERS = {postgres_servers.VARIABLE: lambda: postgres_server().url, redis_servers.VARIABLE: valkey_url}
 
@@ -154,6 +155,22 @@ def test_messages(contender: Contender, home: Path) -> None:
 @entered("tasks")
 def test_tasks(contender: Contender, home: Path) -> None:
     assert (tasks.measure(contender, home, tasks=4, rounds=2)[tasks.SPEED] or 0) > 0
+
+
+LOADS = hasattr(sqlite3.Connection, "enable_load_extension")
+"""Whether SqliteStore can be measured in this process; elsewhere its contender has another sqlite3 take the place."""
+OWN = ("charm ", "InMemoryStore", *(("SqliteStore", "AsyncSqliteStore") if LOADS else ()))
+STORES = [
+    row for row in CONTENDERS if "store" in row.workloads and row.name.startswith(OWN) and not row.cannot_import()
+]
+
+
+@pytest.mark.parametrize("contender", STORES, ids=lambda row: row.name)
+def test_store(contender: Contender, home: Path) -> None:
+    figures = store.measure(contender, home, items=40, spaces=4, repeats=3)
+    measured = {label for label, value in figures.items() if value and value > 0}
+    assert measured == set(store.FIGURES) - ({store.COLD, store.BYTES} if contender.stored is None else set())
+    assert sys.modules["sqlite3"] is sqlite3
 
 
 @entered("latency")

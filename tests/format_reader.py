@@ -1,12 +1,15 @@
 """A reader of stored bytes that was written from docs/format.md alone: it shares no code with the package.
 
-It does not build values. It follows a store's bytes to the last, notes which forms it met, and fails at what the
-page does not tell of.
+It does not build values of threads. It follows a store's bytes to the last, notes which forms it met, and fails at what
+the page does not tell of. Items it reads: their values are JSON.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
+import struct
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import closing
 from hashlib import blake2b
@@ -20,6 +23,21 @@ RAW_BODIES = {6, 7, 8, 16, 17, 30}
 """Extension codes whose bodies the page calls bytes."""
 
 
+class ReadItem(NamedTuple):
+    """An item as the page tells of it."""
+
+    namespace: tuple[str, ...]
+    key: str
+    value: Any
+    index: Any
+    created: int
+    updated: int
+    ttl: int | None
+    expires: int | None
+    words: dict[str, int]
+    vectors: int
+
+
 class Ext(NamedTuple):
     """An extension value."""
 
@@ -30,8 +48,9 @@ class Ext(NamedTuple):
 class Reader:
     """Reads stored bytes; ``met`` are the forms that were there, as pairs of what and which."""
 
-    def __init__(self, dictionary: bytes) -> None:
+    def __init__(self, dictionary: bytes = b"") -> None:
         self.met: set[tuple[str, Any]] = set()
+        self.items: list[ReadItem] = []
         words = zstandard.ZstdCompressionDict(dictionary, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
         self._zstd = zstandard.ZstdDecompressor(words, format=zstandard.FORMAT_ZSTD1_MAGICLESS)
 
@@ -177,11 +196,87 @@ class Reader:
             assert len(held) == size
             self.met.add(("status", held[0]))
 
+    # ------------------------------------------------------------------------- items
+
+    def item(self, path: bytes, key: bytes, value: bytes, entry: bytes, vectors: bytes, *times: Any) -> None:
+        """Read an item; what is not in a namespace of items is noted only."""
+        self.met.add(("realm", path[:1]))
+        if path[:1] != b"i":
+            assert path[:1] in (b"c", b"e")
+            return
+        *labels, end = path[1:].split(b"\0")
+        assert end == b"" and labels
+        words, count = self._entry(entry, vectors)
+        self.items.append(ReadItem(tuple(map(text, labels)), text(key), *self._item_value(value), *times, words, count))
+
+    def _item_value(self, data: bytes) -> tuple[Any, Any]:
+        self.met.add(("item", data[0]))
+        held = json.loads(text(data[1:])) if data[0] == 1 else None
+        if data[0] == 1:
+            return held, None
+        assert data[0] == 2
+        about, held = json.loads(text(data[1:]))
+        assert about.keys() <= {"index", "big"}
+        self.met |= {("about", name) for name in about}
+        return unescaped(held) if about.get("big") else held, about.get("index")
+
+    def _entry(self, entry: bytes, vectors: bytes) -> tuple[dict[str, int], int]:
+        """Read an entry and its vectors; return the words and how many vectors there are."""
+        if not entry:
+            assert not vectors
+            return {}, 0
+        assert entry[0] == 1 and entry[1] < 4
+        self.met |= {("entry", entry[0]), ("waits", bool(entry[1] & 1)), ("centred", bool(entry[1] & 2))}
+        count, at = varint(entry, 2)
+        if count:
+            dims, codes = varint(entry, at + 8)
+            assert len(vectors) == count * dims * 2
+            for number in range(count):
+                row = struct.unpack_from(f"<{dims}e", vectors, number * dims * 2)
+                assert abs(sum(each * each for each in row) - 1) < 0.01
+            at = codes + count * -(-dims // 8)
+        size, at = varint(entry, at)
+        assert at + size == len(entry)
+        once, *lines = text(entry[at:]).split("\n")
+        words = dict.fromkeys(once.split(" "), 1) if once else {}
+        for line in lines:
+            often, *found = line.split(" ")
+            words |= dict.fromkeys(found, int(often))
+        self.met |= {("often", often > 1) for often in words.values()}
+        return words, count
+
     def id(self, id: bytes | None) -> None:
         """Read an id."""
         if id is not None:
             self.met.add(("id", id[:1]))
             assert len(id) == 17 if id[:1] == b"u" else id[:1] == b"t"
+
+
+def text(data: bytes) -> str:
+    """Read text of an item: in UTF-8, halves of pairs as characters."""
+    return data.decode("utf-8", "surrogatepass")
+
+
+def unescaped(value: Any) -> Any:
+    """Read a value of which integers stand in objects, and keys that begin with NUL have one more of them."""
+    if isinstance(value, list):
+        return [unescaped(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if list(value) == ["\0"]:
+        assert value["\0"].lstrip("-").startswith("0x")
+        return int(value["\0"], 16)
+    return {key[1:] if key.startswith("\0") else key: unescaped(each) for key, each in value.items()}
+
+
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    """Read a count; return it and where it ends."""
+    groups = []
+    while data[at] & 0x80:
+        groups.append(data[at] & 0x7F)
+        at += 1
+    groups.append(data[at])
+    return sum(group << 7 * place for place, group in enumerate(groups)), at + 1
 
 
 def split(refs: bytes) -> list[bytes]:
@@ -219,4 +314,92 @@ def read_sqlite(file: Path, dictionary: bytes) -> Reader:
         for [body] in database.execute("SELECT body FROM message_batch"):
             assert isinstance(reader.value(reader.unpacked(body)), list)
             reader.met.add(("batch", body[0]))
+        read_sqlite_items(reader, database)
+    return reader
+
+
+def read_sqlite_items(reader: Reader, database: sqlite3.Connection) -> None:
+    """Read the items that a SQLite file holds."""
+    rows = database.execute(
+        "SELECT s.path, i.name, v.value, i.entry, IFNULL(x.vectors, x''), IFNULL(i.created, i.updated), i.updated,"
+        " i.ttl, i.expires, i.touched, s.stamp, s.removed FROM item i JOIN item_space s ON s.key = i.space"
+        " JOIN item_value v ON v.item = i.key LEFT JOIN item_vectors x ON x.item = i.key"
+    )
+    for *item, touched, stamp, removed in rows:
+        reader.item(*item)
+        assert max(touched or item[6], removed) <= stamp
+        reader.met |= {("touched", touched is not None), ("removed", removed == stamp)}
+
+
+MARK = bytes.fromhex("89434b4c")
+
+
+def read_item_log(reader: Reader, log: bytes) -> None:
+    """Read the log of a space of items in local files."""
+    before, at, path, held = bytes(8), 0, b"", dict[bytes, tuple[Any, ...]]()
+    while at < len(log):
+        assert log[at : at + 4] == MARK and log[at + 16 : at + 24] == before
+        size, head_size = int.from_bytes(log[at + 4 : at + 12], "big"), int.from_bytes(log[at + 12 : at + 16], "big")
+        digest, payload = log[at + 24 : at + 32], log[at + 32 : at + 32 + size]
+        counted = log[at : at + 24] + bytes(8) + payload
+        assert blake2b(counted, digest_size=8).digest() == digest and len(payload) == size
+        kind, *head = ormsgpack.unpackb(payload[:head_size])
+        reader.met.add(("frame", kind))
+        if kind == 6:
+            assert at == 0
+            _, path, *_ = head
+        else:
+            assert kind == 7
+            apply_rows(reader, held, head, payload[head_size:])
+        before, at = digest, at + 32 + size
+    for key, (times, value, entry, vectors) in held.items():
+        reader.item(path, key, value, entry, vectors, *times)
+
+
+def apply_rows(reader: Reader, held: dict[bytes, tuple[Any, ...]], head: list[Any], blobs: bytes) -> None:
+    """Do to items what a batch did."""
+    _, base, rows = head
+    at = 0
+    for key, stamp, *rest in rows:
+        reader.met.add(("row", len(rest)))
+        if not rest:
+            del held[key]
+        elif len(rest) == 1:
+            (created, updated, ttl, _), *blobs_of = held[key]
+            held[key] = ((created, updated, ttl, updated + rest[0]), *blobs_of)
+        else:
+            updated, created, ttl, expires, _, *sizes = rest
+            updated += base + stamp
+            ends = None if expires is None else updated + expires
+            parts = []
+            for size in sizes:
+                parts.append(blobs[at : at + size])
+                at += size
+            held[key] = ((updated + created, updated, ttl, ends), *parts)
+    assert at == len(blobs)
+
+
+def read_files(folder: Path) -> Reader:
+    """Read the items of a folder of local files."""
+    reader = Reader()
+    for log in folder.glob(".charm/items/*/log"):
+        read_item_log(reader, log.read_bytes())
+    return reader
+
+
+def read_redis(commands: list[list[bytes]]) -> Reader:
+    """Read the items of Redis, from the commands that make its keys."""
+    reader = Reader()
+    keys = {key: dict(zip(rest[::2], rest[1::2], strict=True)) for kind, key, *rest in commands if kind == b"HSET"}
+    [[paths, *members]] = [[key, *rest] for kind, key, *rest in commands if kind == b"ZADD" and key.endswith(b":paths")]
+    assert paths == b"charm:{spaces-}:paths"
+    for path in members[1::2]:
+        tag = urlsafe_b64encode(blake2b(bytes(4) + b"\2" + path, digest_size=16).digest()).rstrip(b"=")
+        rows, values, entries, vectors = (
+            keys.get(b"charm:{%b}:item-%b" % (tag, part), {}) for part in (b"rows", b"values", b"entries", b"vectors")
+        )
+        assert values.keys() == rows.keys() >= entries.keys() >= vectors.keys()
+        for key, row in rows.items():
+            times = [int(number) if number else None for number in row.split(b" ", 4)[:4]]
+            reader.item(path, key, values[key], entries.get(key, b""), vectors.get(key, b""), *times)
     return reader

@@ -8,13 +8,16 @@ from functools import partial
 from typing import Any
 
 import golden_contents_2 as second
+import golden_contents_3 as third
+import pytest
 from golden_contents import DELETED, HOSTILE, MESSAGES, PRUNED, Put, puts
 from strict import same
 
 from charm_checkpoint import Memory
+from charm_checkpoint.contract_items import ItemKey
 from charm_checkpoint.messages.plans import MessageHistory
 from charm_checkpoint.runtime.cache import Budget
-from charm_checkpoint.testing.call_modes import InMode
+from charm_checkpoint.testing.call_modes import InMode, ItemsInMode
 from charm_checkpoint.testing.samples import config, ids
 
 FIRST = "1ef00000-0000-6000-8000-000000000001"
@@ -43,16 +46,18 @@ def expected_writes(put: Put) -> list[tuple[str, str, list[tuple[str, Any]]]]:
     return [(task, path, [item for item in writes if item[1] != "too late"]) for task, path, writes in put.writes]
 
 
-def check_everything(memory: InMode, saver: InMode, is_second: bool) -> None:
+def check_everything(memory: InMode, saver: InMode, is_second: bool, is_third: bool) -> None:
     """Check that a store holds what it was filled with, nothing more and nothing else."""
     check_filters(saver, is_second)
     for put in puts():
         check(saver, put)
     check_threads(saver)
     check_messages(memory)
-    check_listing(memory, is_second)
+    check_listing(memory, is_second, is_third)
     if is_second:
         check_second(memory, saver)
+    if is_third:
+        check_third(memory, saver)
 
 
 def check_filters(saver: InMode, is_second: bool) -> None:
@@ -88,7 +93,7 @@ def check_messages(memory: InMode) -> None:
         assert same(memory.load_messages(thread), messages)
 
 
-def check_listing(memory: InMode, is_second: bool) -> None:
+def check_listing(memory: InMode, is_second: bool, is_third: bool) -> None:
     found = {item.thread_id: item for item in memory.threads()}
     unnamed = found.pop(None, None)  # a file of messages whose name does not tell the thread, nor a log
     if unnamed is not None:
@@ -103,6 +108,8 @@ def check_listing(memory: InMode, is_second: bool) -> None:
     if is_second:
         with_messages |= {*second.SAID, "only batches"}
         expected |= {*(put.thread for put in second.puts()), second.EARLY[0], *with_messages}
+    if is_third:
+        expected |= {put.thread for put in third.puts()}
     assert set(found) == expected
     assert found["chat"].checkpoints == len([put for put in puts() if put.thread == "chat"])
     assert all(item.damage is None for item in found.values())
@@ -126,6 +133,93 @@ def check_second(memory: InMode, saver: InMode) -> None:
 
 def said() -> list[tuple[str, list[list[dict[str, Any]]]]]:
     return [*second.SAID.items(), ("only batches", second.SAID["batches"][1:2])]
+
+
+def check_third(memory: InMode, saver: InMode) -> None:
+    """Check what stores of the third version hold beside the rest."""
+    for put in third.puts():
+        check(saver, put)
+    store = InMode(memory.raw.get_langgraph_store(), memory.mode)
+    check_items(store)
+    check_rows(memory)
+    check_searches(store)
+    check_meanings(memory)
+    check_caches(memory)
+
+
+def check_items(store: InMode) -> None:
+    expected = third.held()
+    for (namespace, key), item in expected.items():
+        found = store.get(namespace, key, refresh_ttl=False)
+        assert found is not None and same(found.value, item.value), (namespace, key)
+        assert (found.namespace, found.key) == (namespace, key)
+        assert (found.created_at.timestamp(), found.updated_at.timestamp()) == (
+            pytest.approx(item.created / 1e6, abs=1e-6), pytest.approx(item.updated / 1e6, abs=1e-6),
+        )  # fmt: skip
+        assert found.revision == item.updated
+    gone = {(step.namespace, step.key) for step in [*third.STEPS, third.EXPIRED]} - expected.keys()
+    assert len(gone) == 5 and all(store.get(*each, refresh_ttl=False) is None for each in gone)
+    namespaces = {namespace for namespace, _ in expected} | {third.MEANINGS, third.LATE, third.WAITING}
+    assert store.list_namespaces(limit=100) == sorted(namespaces, key=lambda labels: third.path(labels))
+    assert store.count(()) == len(expected) + len(third.MEANT) + 2
+    newest = sorted((namespace for namespace in expected), key=lambda at: -expected[at].updated)
+    old = [found for found in store.items(()) if (found.namespace, found.key) in expected]
+    assert [(found.namespace, found.key) for found in old] == newest
+
+
+def check_rows(memory: InMode) -> None:
+    """Check what an item's callers do not see: its end."""
+    items = ItemsInMode(memory.raw.store, memory.mode)
+    at = {ItemKey(third.path(namespace), third.encoded(key)): held for (namespace, key), held in third.held().items()}
+    rows = items.fetch(list(at))
+    for place, held in at.items():
+        row = rows[place]
+        assert (row.created, row.updated, row.ttl, row.expires) == (held.created, held.updated, held.ttl, held.expires)
+    values = {key: ItemKey(third.path(third.MEANINGS), third.encoded(key)) for key in third.MEANT}
+    vectors = items.fetch(list(values.values()), vectors=True)
+    for key, value in third.MEANT.items():
+        assert vectors[values[key]].value == third.packed_vectors(value), key
+
+
+def check_searches(store: InMode) -> None:
+    for prefix, filter, expected in third.FILTERS:
+        assert paths(prefix, store.search(prefix, filter=filter, refresh_ttl=False)) == expected, filter
+    for prefix, query, words in third.WORDS:
+        found = store.search(prefix, query=query, limit=100, refresh_ttl=False)
+        assert set(paths(prefix, [item for item in found if (item.score or 0) > 0.5])) == words, query
+
+
+def paths(prefix: tuple[str, ...], found: list[Any]) -> list[str]:
+    return ["/".join((*item.namespace[len(prefix) :], item.key)) for item in found]
+
+
+def meanings(memory: InMode, model: third.MadeUp) -> InMode:
+    """Return the store of items that asks a model."""
+    index = {"embed": model, "fields": ["text", "notes[*]"]}
+    return InMode(memory.raw.get_langgraph_store(index, cache_delay=0), memory.mode)
+
+
+def check_meanings(memory: InMode) -> None:
+    """Check what is found by vectors, and that what was kept of the model spares asking it."""
+    model = third.MadeUp()
+    store = meanings(memory, model)
+    found = store.search(third.MEANINGS, query=third.QUERY)
+    assert [item.key for item in found][:1] == [third.NEAREST] and {item.key for item in found} == third.MEANT.keys()
+    assert found[0].score == pytest.approx(third.cosine(third.QUERY, third.MEANT[third.NEAREST]["text"]), abs=2e-3)
+    assert model.asked == []
+    assert same(store.get(third.LATE, "k").value, third.LATE_VALUE)
+    assert same(store.get(third.WAITING, "k").value, third.WAITING_VALUE)
+
+
+def check_caches(memory: InMode) -> None:
+    """Check what caches kept. Another version may have nothing there, as soon as it keeps it in another form."""
+    cache, answers = (
+        InMode(made, memory.mode) for made in (memory.raw.get_langgraph_cache(), memory.raw.get_llm_cache())
+    )
+    found = cache.get([*third.CACHED, (third.NODES, "other")])
+    assert same(found, {key: value for key, (value, _) in third.CACHED.items()})
+    for asked, answer in third.ANSWERS.items():
+        assert answers.lookup(*asked) == answer and answers.lookup(asked[0], "another model") is None
 
 
 def check_log(memory: Memory) -> None:

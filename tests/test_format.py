@@ -14,15 +14,21 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import golden_contents_3 as third
 import pytest
 from conftest import or_skip
 from format_page import bare, block_bytes, blocks, example, literal, sections, table
-from format_reader import read_sqlite
+from format_reader import Reader, read_files, read_redis, read_sqlite
+from golden_stores import FOLDER, LATEST
+from golden_stores import text as text_of
 from stores import postgres_url
 from strict import same
 
 from charm_checkpoint import open_memory
 from charm_checkpoint.contract import NESTED, NewCheckpoint
+from charm_checkpoint.contract_items import ItemChange, ItemKey, ItemRow
+from charm_checkpoint.items import values as item_values
+from charm_checkpoint.items.ranking import codes, entries, models
 from charm_checkpoint.messages.plans import MessageHistory
 from charm_checkpoint.runtime.cache import Budget
 from charm_checkpoint.saver import pending_writes, records, threads
@@ -32,9 +38,13 @@ from charm_checkpoint.saver.tags import tags
 from charm_checkpoint.saver.threads import note_of_writes, noted
 from charm_checkpoint.stores.files import contents as log_contents
 from charm_checkpoint.stores.files import log
+from charm_checkpoint.stores.files import space as item_logs
+from charm_checkpoint.stores.files.draft import Draft
+from charm_checkpoint.stores.files.store import ITEM_FOLDER
 from charm_checkpoint.stores.postgres_schema import schema, signatures
 from charm_checkpoint.stores.ram import RamBackend
-from charm_checkpoint.stores.redis import backend as redis_backend
+from charm_checkpoint.stores.redis import item_rows as redis_item_rows
+from charm_checkpoint.stores.redis import layout as redis_layout
 from charm_checkpoint.stores.redis import rows as redis_rows
 from charm_checkpoint.stores.shared import names
 from charm_checkpoint.stores.shared.names import id_bytes, id_text, identity
@@ -137,16 +147,24 @@ def test_the_functions_of_postgres() -> None:
 
 def test_the_keys_of_redis() -> None:
     assert [bare(name).encode() for name, *_ in table("Redis and Valkey", "Part")] == list(redis_rows._PARTS)
-    archive = zipfile.ZipFile(Path(__file__).parent / "golden" / "0.2.0" / "redis.zip")
+    assert [bare(name).encode() for name, *_ in table("Items in Redis", "Part")] == list(redis_item_rows._PARTS)
     found: dict[str, set[str]] = {"state": set(), "messages": set()}
-    for line in archive.read("commands.jsonl").decode().splitlines():
-        command, key, *args = map(b64decode, json.loads(line))
+    parts = set()
+    for command, key, *args in commands():
         part = key.rpartition(b":")[2].decode()
         if command == b"HSET" and part in found:
             found[part] |= {chr(field[0]) for field in args[::2]}
+        parts |= {part} & {bare(name) for name, *_ in table("Items in Redis", "Part")}
+        assert part != "space" or {*args[::2]} <= {b"s", b"r", b"b", b"l"}
+    assert parts == {part.decode() for part in redis_item_rows._PARTS} - {"item-intent"}
     for part, fields in found.items():
         told = set(re.findall(r"`(\w)`", " ".join(row[0] for row in table("Redis and Valkey", f"Field of `{part}`"))))
         assert fields <= told, part
+
+
+def commands() -> list[list[bytes]]:
+    """Return the commands that make the keys of Redis in the latest golden store."""
+    return [[*map(b64decode, json.loads(line))] for line in text_of(FOLDER / LATEST / "redis.zip").splitlines()]
 
 
 def test_the_frames_of_logs() -> None:
@@ -156,13 +174,24 @@ def test_the_frames_of_logs() -> None:
     assert f"`{log.MARK.hex(' ')}`" in table("Local files", "Bytes")[0][1]
 
 
+def test_the_frames_of_logs_of_items() -> None:
+    told = {bare(name): int(kind) for kind, name, *_ in table("Items in local files", "Kind")}
+    assert told == {"SPACE": item_logs.SPACE, "ITEMS": item_logs.ITEMS}
+    assert sorted(told.values()) == sorted(item_logs.KINDS)
+    assert not set(item_logs.KINDS) & set(log_contents._KINDS)
+    assert ITEM_FOLDER in table("Items in local files", "Path in the folder")[0][0].split("/")
+
+
 def test_the_versions_that_are_known() -> None:
     told = {what: known for what, _, known in table("Where the versions are", "What")}
     steps = [[step.version for step in all_of] for all_of in (sqlite_schema.MIGRATIONS, schema.migrations())]
     assert steps == [listed(told["tables in SQLite"]), listed(told["tables in Postgres, Supabase"])]
-    assert listed(told["layout in Redis"]) == list(range(1, redis_backend.VERSION + 1))
+    assert redis_layout.VERSION == redis_layout.ITEMS
+    assert listed(told["layout in Redis"]) == list(range(1, redis_layout.VERSION + 1))
     assert told["log of a thread in local files"] == f"`{log.MARK.hex(' ')}`; 1, 2"
     assert list(log_contents.FORMATS) == [1, 2] and log_contents.FORMAT == 2
+    assert told["log of a space of items in local files"] == f"`{log.MARK.hex(' ')}`; 1"
+    assert list(item_logs.FORMATS) == [1] and item_logs.FORMAT == 1
     assert first_bytes(packing.UNPACK) == listed(told["packed bytes"])
     kinds = {*decoder.WHOLE, *decoder.LEAVES, *decoder.PIECE, encoder.GROUP}
     assert first_bytes(kinds) == listed(told["chunk"])
@@ -174,6 +203,9 @@ def test_the_versions_that_are_known() -> None:
     assert first_bytes(pending_writes.FORMS) == listed(told["pending writes, message lists and batches"])
     assert first_bytes(names.IDS) == [int(byte, 16) for byte in told["id"].split(", ")]
     assert list(range(len(threads._STATUS))) == listed(told["note of a thread"])
+    assert first_bytes([item_values._PLAIN, item_values._ABOUT]) == listed(told["value of an item"])
+    known = listed(told["entry of an item, what is known of a model"])
+    assert first_bytes(entries._READERS) == first_bytes([models._VERSION]) == known
     assert told["tags of a checkpoint"].startswith(f"`{NESTED.hex(' ')}`")
 
 
@@ -293,6 +325,17 @@ def test_batches() -> None:
     assert SERDE.loads(unpack(body)) == batch
 
 
+def test_entries_of_items() -> None:
+    entry, vectors, model = map(block_bytes, blocks("Entries of items"))
+    known = models.Model(b"model-id", 2, codes.row_of(codes.row_bytes((0.0, 0.95))), 0.25, 0.5)
+    assert known.to_bytes() == model and models.Model.from_bytes(model) == known
+    assert entries.write_entry(["The train, the boat: größe"], [[3.0, 4.0]], known) == (entry, vectors)
+    waiting, _ = entries.write_entry(["train"], waiting=True)
+    assert f"`{waiting.hex(' ')}`" in sections()["Entries of items"]
+    parsed = entries.read_entry(entry)
+    assert parsed == ({"train": 1, "boat": 1, "grösse": 1, "the": 2}, b"model-id", 1, 2, b"\x80", False, True)
+
+
 def test_keys_of_redis() -> None:
     ours, anns = redis_rows.Names("charm", ""), redis_rows.Names("charm", "ann")
     tag, other = ours.tag("t"), anns.tag("t")
@@ -312,6 +355,18 @@ def test_rows_of_redis() -> None:
     assert (row.parent, row.conflict, row.roots, row.body) == ("c1", None, b"r" * 16, b"body")
 
 
+def test_items_of_redis() -> None:
+    ours, anns = redis_item_rows.ItemNames("charm", ""), redis_item_rows.ItemNames("charm", "ann")
+    path = b"iusers\x007\x00"
+    made = [ours.keys(path)[0], anns.keys(path)[0], ours.stage(path, b"k"), ours.listing[0], anns.listing[1]]
+    assert made == [bare(key).encode() for _, key in table("Items in Redis", "Example")]
+    item = ItemKey(path, b"k")
+    rows = [
+        redis_item_rows.read_row(item, bytes.fromhex(bare(row)), b"v") for _, row in table("Items in Redis", "Item")
+    ]
+    assert rows == [ItemRow(*item, b"v", 1, 2), ItemRow(*item, b"v", 1, 2, 3, 4)]
+
+
 def test_frames() -> None:
     contents = log_contents.Contents(thread="t")
     contents.count(b"hosthost")
@@ -321,6 +376,23 @@ def test_frames() -> None:
     read = log_contents.Contents()
     read.apply(frame)
     assert (read.thread, read.state.seq, read.hosts) == ("t", 1, {b"hosthost": 1})
+
+
+def test_frames_of_items() -> None:
+    draft = Draft(b"ia\0", item_logs.Space(), b"hosthost", 1000)
+    draft.change(ItemChange(b"ia\0", b"k", b"value", b"tags", b"e", b"v", ttl=60))
+    kept, more = draft.anew()
+    data, read = b"", item_logs.Space()
+    for entry in (*kept.entries(), *more):
+        made, frame = log.encode(entry, read.end, read.digest)
+        read.apply(frame)
+        data += made
+    [block] = blocks("Items in local files")
+    assert data == block_bytes(block)
+    item = read.items[b"k"]
+    assert (read.path, read.hosts, item.row(b"ia\0", b"k", data[item.at : item.at + item.value])) == (
+        b"ia\0", {b"hosthost": 1000}, ItemRow(b"ia\0", b"k", b"value", 1000, 1000, 60, 1060),
+    )  # fmt: skip
 
 
 def check_examples() -> None:
@@ -333,7 +405,8 @@ def check_examples() -> None:
             check(text, stored)
     for test in (
         test_chunks, test_identities_ids_and_tags, test_notes, test_records, test_pending_writes, test_batches,
-        test_keys_of_redis, test_rows_of_redis, test_frames,
+        test_keys_of_redis, test_rows_of_redis, test_items_of_redis, test_frames, test_frames_of_items,
+        test_entries_of_items,
     ):  # fmt: skip
         test()
 
@@ -342,10 +415,11 @@ def check_examples() -> None:
 
 
 def test_a_golden_store_is_read_by_the_page_alone_and_holds_every_form(tmp_path: Path) -> None:
-    zipfile.ZipFile(Path(__file__).parent / "golden" / "0.2.0" / "sqlite.zip").extractall(tmp_path)
-    [words] = blocks("Packed bytes")
-    met = read_sqlite(tmp_path / "agent.db", b64decode(words)).met
-    found = {what: {which for other, which in met if other == what} for what, _ in met}
+    zipfile.ZipFile(FOLDER / LATEST / "sqlite.zip").extractall(tmp_path)
+    reader = read_sqlite(tmp_path / "agent.db", words())
+    check_items(reader)
+    found = of_reader(reader)
+    assert found["touched"] == found["removed"] == {False, True}
     assert found["packed"] == {0, 1}
     assert found["kind"] == set(range(1, 7))
     assert found["run"] == {2, 3}
@@ -360,4 +434,52 @@ def test_a_golden_store_is_read_by_the_page_alone_and_holds_every_form(tmp_path:
     assert found["code"] == {int(code) for code, *_ in table("Values", "Code")}
     assert {mark for name in found["class"] for mark in re.findall("#[0-9a-f]{8}$", name)}
     own = {short for short, name in known_classes.SHORT_NAMES.items() if name.startswith(("langchain", "langgraph"))}
-    assert own - found["class"] == {"b", "B"}  # bases of messages, of which nobody has instances
+    assert own - found["class"] == {"b", "B"}, "bases of messages, of which nobody has instances"
+
+
+def test_items_in_golden_files_are_read_by_the_page_alone(tmp_path: Path) -> None:
+    zipfile.ZipFile(FOLDER / LATEST / "files.zip").extractall(tmp_path)
+    reader = read_files(tmp_path)
+    check_items(reader)
+    found = of_reader(reader)
+    assert found["frame"] == {item_logs.SPACE, item_logs.ITEMS}
+    assert found["row"] == {0, 1, 8}
+
+
+def test_items_in_golden_keys_of_redis_are_read_by_the_page_alone() -> None:
+    check_items(read_redis(commands()))
+
+
+def words() -> bytes:
+    """Return the dictionary of packed bytes."""
+    [held] = blocks("Packed bytes")
+    return b64decode(held)
+
+
+def of_reader(reader: Reader) -> dict[str, set[Any]]:
+    """Return the forms that a reader met, by what they are of."""
+    return {what: {which for other, which in reader.met if other == what} for what, _ in reader.met}
+
+
+def check_items(reader: Reader) -> None:
+    """Check the items that the page's reader found, and that every form of them was there."""
+    found = {(item.namespace, item.key): item for item in reader.items}
+    assert len(found) == len(reader.items)
+    for at, held in third.held().items():
+        item = found.pop(at)
+        assert same(item.value, held.value), at
+        assert item[4:8] == (held.created, held.updated, held.ttl, held.expires)
+    for key, value in third.MEANT.items():
+        item = found.pop((third.MEANINGS, key))
+        assert (item.value, item.vectors * third.DIMS * 2) == (value, len(third.packed_vectors(value)))
+    late, waiting = found.pop((third.LATE, "k")), found.pop((third.WAITING, "k"))
+    assert (late.value, late.vectors, waiting.value, waiting.vectors) == (third.LATE_VALUE, 1, third.WAITING_VALUE, 0)
+    assert found.pop((third.EXPIRED.namespace, third.EXPIRED.key)).value == third.EXPIRED.value and not found
+    of_user = {item.key: item for item in reader.items if item.namespace == third.USER}
+    assert (of_user["unindexed"].index, of_user["unindexed"].words) == (False, {})
+    assert (of_user["paths"].index, set(of_user["paths"].words)) == (["title", "at[*]"], {"harbour", "pilot", "1"})
+    assert of_user["k"].words == {"second": 1, "lighthouse": 1, "a": 1}
+    met = of_reader(reader)
+    assert met["realm"] == {b"i", b"c", b"e"}
+    assert (met["item"], met["about"], met["entry"]) == ({1, 2}, {"index", "big"}, {1})
+    assert met["waits"] == met["centred"] == met["often"] == {False, True}

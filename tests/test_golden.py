@@ -6,24 +6,27 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import golden_contents
 import golden_contents_2 as second
+import golden_contents_3 as third
 import pytest
 from conftest import or_skip
-from golden_checks import check_everything, check_messages, said
+from golden_checks import check_everything, check_messages, meanings, said
 from golden_contents import HOSTILE, MESSAGES
 from golden_stores import FOLDER, STORES, VERSIONS, opened, upgrade_supabase
 from strict import same
 
 from charm_checkpoint import Memory, open_memory
-from charm_checkpoint.errors import ReadOnlyStore, SchemaMismatch
+from charm_checkpoint.contract_items import ItemKey
+from charm_checkpoint.errors import ItemConflict, ReadOnlyStore, SchemaMismatch
 from charm_checkpoint.messages.plans import FOLD_BATCHES, MessageHistory
 from charm_checkpoint.runtime.cache import Budget
-from charm_checkpoint.testing.call_modes import CALL_MODES, CallMode, InMode
+from charm_checkpoint.testing.call_modes import CALL_MODES, CallMode, InMode, ItemsInMode
 from charm_checkpoint.testing.graphs import Command, nested, paused
 from charm_checkpoint.testing.samples import checkpoint, config, ids
 
@@ -31,7 +34,7 @@ from charm_checkpoint.testing.samples import checkpoint, config, ids
 def url_of(version: str, store: str, scratch: Path) -> str:
     """Return the URL of a store that a version wrote, ready to be used."""
     url = opened(store, scratch, version)
-    if store == "supabase" and version == "0.1.0":
+    if store == "supabase" and version in ("0.1.0", "0.2.0"):
         with open_memory(url) as memory, pytest.raises(SchemaMismatch, match="or an older one.*paste what it prints"):
             memory.usage()
         upgrade_supabase()
@@ -48,6 +51,12 @@ def golden(request: pytest.FixtureRequest) -> tuple[str, str]:
 def is_second(golden: tuple[str, str]) -> bool:
     """Tell whether the store was written by the second version, or a later one."""
     return golden[0] != "0.1.0"
+
+
+@pytest.fixture
+def is_third(golden: tuple[str, str]) -> bool:
+    """Tell whether the store was written by the third version, or a later one."""
+    return golden[0] not in ("0.1.0", "0.2.0")
 
 
 @pytest.fixture
@@ -72,15 +81,18 @@ def test_there_are_golden_stores_of_every_kind() -> None:
         assert {path.stem for path in (FOLDER / version).iterdir()} == set(STORES)
 
 
-def test_everything_reads_back_and_goes_on(memory: Memory, mode: CallMode, is_second: bool) -> None:
+def test_everything_reads_back_and_goes_on(memory: Memory, mode: CallMode, is_second: bool, is_third: bool) -> None:
     saver = InMode(memory.get_langgraph_checkpointer(), mode)
-    check_everything(InMode(memory, mode), saver, is_second)
+    check_everything(InMode(memory, mode), saver, is_second, is_third)
     go_on(saver)
     paused_thread = next(found for found in InMode(memory, mode).threads() if found.thread_id == "paused")
     assert (paused_thread.status, paused_thread.source) == ("done", "loop")
     go_on_with_messages(InMode(memory, mode))
     if is_second:
         go_on_with_second(InMode(memory, mode), saver)
+    if is_third:
+        go_on_with_third(InMode(memory, mode))
+    go_on_with_items(InMode(memory, mode))
 
 
 def go_on(saver: InMode) -> None:
@@ -120,6 +132,50 @@ def go_on_with_second(memory: InMode, saver: InMode) -> None:
     for thread, batches in said():
         memory.append_messages(thread, [{"n": 1}])
         assert same(memory.load_messages(thread), [*(message for batch in batches for message in batch), {"n": 1}])
+
+
+def go_on_with_third(memory: InMode) -> None:
+    """Change items of old, in the ways that programs do."""
+    store = InMode(memory.raw.get_langgraph_store(), memory.mode)
+    expected = third.held()
+    store.put(third.USER, "k", {"text": "third"}, if_revision=expected[third.USER, "k"].updated)
+    with pytest.raises(ItemConflict):
+        store.put(third.USER, "kinds", {"text": "late"}, if_revision=1)
+    changed = store.get(third.USER, "k")
+    assert changed.revision > expected[third.USER, "k"].updated
+    assert changed.created_at == third.START + timedelta(seconds=1)  # when the second step was
+    store.get(("timed",), "stays", refresh_ttl=True)
+    items = ItemsInMode(memory.raw.store, memory.mode)
+    at = ItemKey(third.path(("timed",)), b"stays")
+    assert items.fetch([at])[at].expires > (expected[("timed",), "stays"].expires or 0)
+    store.put(("emptied",), "a", {"n": "new"})
+    store.delete(third.USER, "large")
+    assert all((found.score or 0) < 0.5 for found in store.search(third.USER, query="word699", limit=100))
+    assert store.sweep_ttl() == 1, "the one that has expired, and was there"
+    store.put((*third.EXPIRED.namespace,), third.EXPIRED.key, {"text": "anew"})
+    model = third.MadeUp()
+    near = meanings(memory, model)
+    near.put(third.MEANINGS, "new", {"text": third.QUERY})
+    assert near.search(third.MEANINGS, query=third.QUERY)[0].key == "new"
+    assert near.search(third.WAITING, query="never embedded")[0].score > 0.99
+    assert sorted(model.asked) == sorted([third.QUERY, "never embedded", "never embedded"])
+    assert store.delete_namespace(("batch",)) == len(third.BATCH)
+    memory.raw.get_langgraph_cache().clear()
+    assert memory.raw.get_langgraph_cache().get(list(third.CACHED)) == {}
+
+
+def go_on_with_items(memory: InMode) -> None:
+    """Keep items beside whatever a store of old holds."""
+    store = InMode(memory.raw.get_langgraph_store(), memory.mode)
+    before = memory.usage().items
+    store.put(("new", "7"), "k", {"text": "what is new here", "user": "ann"})
+    store.put(("new", "7"), "timed", {"n": 1}, ttl=60)
+    store.put(("new",), "k", {"text": "gone"})
+    store.delete(("new",), "k")
+    assert store.get(("new", "7"), "k").value == {"text": "what is new here", "user": "ann"}
+    assert [found.key for found in store.search(("new",), query="new", filter={"user": "ann"})] == ["k"]
+    assert store.list_namespaces(prefix=("new",)) == [("new", "7")]
+    assert memory.usage().items == before + 2
 
 
 def go_on_with_messages(memory: InMode) -> None:

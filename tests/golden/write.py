@@ -1,6 +1,6 @@
-"""Fill stores of every kind with what golden_contents and golden_contents_2 tell.
+"""Fill stores of every kind with what golden_contents, golden_contents_2 and golden_contents_3 tell.
 
-It is run as ``python tests/golden/write.py 0.2.0``.
+It is run as ``python tests/golden/write.py 0.3.0``.
 The stores are kept as they were written, in a folder named by the version; tests/test_golden.py reads each of them
 with every later version. Until a version is released its folder may be deleted and written anew; then never again.
 """
@@ -15,6 +15,8 @@ import sys
 import tempfile
 import zipfile
 from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,12 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 import golden_contents_2 as second  # noqa: E402
+import golden_contents_3 as third  # noqa: E402
 from golden_contents import DELETED, MESSAGES, PRUNED, Put, puts  # noqa: E402
+from langgraph.store.base import PutOp  # noqa: E402
 
 from charm_checkpoint import Memory, open_memory  # noqa: E402
+from charm_checkpoint.items import clock  # noqa: E402
 from charm_checkpoint.messages.plans import MessageHistory  # noqa: E402
 from charm_checkpoint.runtime.cache import Budget  # noqa: E402
 from charm_checkpoint.servers import PostgresServer, ValkeyServer, postgres, valkey  # noqa: E402
@@ -39,6 +44,7 @@ def fill(memory: Memory) -> None:
     """Put everything into a new, empty store."""
     fill_first(memory)
     fill_second(memory)
+    fill_third(memory)
 
 
 def fill_first(memory: Memory) -> None:
@@ -80,6 +86,59 @@ def fill_second(memory: Memory) -> None:
     memory.append_messages("only batches", second.SAID["batches"][1])
     memory.save_messages(DELETED, second.SAID["batches"][0])
     memory.delete_messages(DELETED)
+
+
+def fill_third(memory: Memory) -> None:
+    """Put in what came with the third version: items, and what caches keep."""
+    saver = memory.get_langgraph_checkpointer()
+    for number, put in enumerate(third.puts(), 1):
+        put_one(saver, put, number, {})
+    nodes, models = memory.get_langgraph_cache(), memory.get_llm_cache()
+    nodes.set(third.CACHED)
+    for asked, answer in third.ANSWERS.items():
+        models.update(*asked, answer)
+    store = memory.get_langgraph_store()
+    for number, step in enumerate(third.STEPS):
+        with dated(number):
+            if step.value == third.TOUCH:
+                store.get(step.namespace, step.key, refresh_ttl=True)
+            elif step.value is None:
+                store.delete(step.namespace, step.key)
+            else:
+                store.put(step.namespace, step.key, step.value, step.index, ttl=step.ttl)
+    with dated(len(third.STEPS)):
+        store.batch([PutOp(*item) for item in third.BATCH])
+    fill_meanings(memory)
+    with dated(0):
+        over = third.EXPIRED
+        store.put(over.namespace, over.key, over.value, ttl=over.ttl)
+
+
+def fill_meanings(memory: Memory) -> None:
+    """Put in items that have vectors, items that wait for theirs, and the vector of a query."""
+    model = third.MadeUp()
+    index = {"embed": model, "fields": ["text", "notes[*]"]}
+    store = memory.get_langgraph_store(index, cache_delay=0)
+    for key, value in third.MEANT.items():
+        store.put(third.MEANINGS, key, value)
+    assert store.search(third.MEANINGS, query=third.QUERY)[0].key == third.NEAREST
+    model.works = False
+    store.put(third.LATE, "k", third.LATE_VALUE)
+    model.works = True
+    assert store.reindex(third.LATE) == 1
+    model.works = False
+    store.put(third.WAITING, "k", third.WAITING_VALUE)
+
+
+@contextmanager
+def dated(number: int) -> Iterator[None]:
+    """Have it be the time of a step."""
+    usual = clock.now
+    clock.now = lambda: third.micros(number)
+    try:
+        yield
+    finally:
+        clock.now = usual
 
 
 def put_one(saver: Any, put: Put, number: int, versions: dict[str, int]) -> None:

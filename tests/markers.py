@@ -33,8 +33,8 @@ SLOW_MODULES = frozenset({
     "charm_sdk", "conformance", "crash", "demo", "docs", "format_constants", "golden", "hosts_notebooks",
     "hosts_servers", "hosts_workers", "langgraph_server", "local_crash", "network_accidents", "notebooks", "official",
     "oracle", "packed", "postgres_connecting", "postgres_faults", "postgres_pools", "processes", "redis_connecting",
-    "redis_faults", "redis_silence", "redis_tls", "servers", "servers_supabase", "sqlite_moved", "supabase",
-    "supabase_attacks", "supabase_faults", "supabase_rights", "terminal",
+    "redis_faults", "redis_silence", "redis_tls", "servers", "servers_supabase", "sqlite_moved", "store_agents",
+    "supabase", "supabase_attacks", "supabase_faults", "supabase_rights", "terminal",
 })  # fmt: skip
 """Modules of tests that start servers and programs, wait for what does not answer, or try much at random."""
 

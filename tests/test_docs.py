@@ -23,6 +23,7 @@ from pages import BY_NAME, PAGES, README, ROOT, Block, Page
 from stores import supabase_url, tenant_url, valkey_url
 from workers import child
 
+from benchmarks import retrieval
 from benchmarks.cli import parser as benchmarks_parser
 from charm_checkpoint import CharmError, StorageManager, contract, errors, from_charm
 from charm_checkpoint.cli import build_parser
@@ -209,7 +210,8 @@ def check_command(program: str, arguments: list[str]) -> None:
     if program == "charm-checkpoint" and arguments != ["--help"]:
         build_parser().parse_args(arguments)
     elif program == "benchmarks":
-        benchmarks_parser().parse_args(arguments)
+        own = retrieval.parser() if arguments[:1] == ["retrieval"] else benchmarks_parser()
+        own.parse_args(arguments[1:] if own.prog.endswith("retrieval") else arguments)
     elif program == "pip":
         check_extras([word for word in arguments if "[" in word])
 

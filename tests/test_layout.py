@@ -25,12 +25,13 @@ Graph = dict[str, set[str]]
 LAYERS = (
     "errors moved",
     "plan contract_records",
-    "contract",
+    "contract contract_items",
     "runtime",
     "config values",
     "store",
     "opening",
     "messages saver stores",
+    "items",
     "memory",
     "providers",
     "hosts importers servers",
@@ -51,6 +52,7 @@ SHARED_BY_STORES = {
     "postgres_schema": {"postgres", "supabase"},
     "ram": {"none"},
     "ram_contents": {"ram"},
+    "ram_items": {"ram"},
 }
 """What a store imports of another's room: who may, None is all."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any, TypedDict
 
 import pytest
@@ -10,6 +11,7 @@ from langgraph.graph import START, StateGraph
 
 from charm_checkpoint import StorageManager, open_memory
 from charm_checkpoint.contract import Usage
+from charm_checkpoint.contract_items import ItemBatch, ItemChange, ItemKey, ItemQuery
 from charm_checkpoint.errors import ConfigError, NotSerializable, StoreClosed
 from charm_checkpoint.providers import NullMemory
 
@@ -40,6 +42,24 @@ def test_the_same_in_an_event_loop() -> None:
             assert await memory.ausage() == Usage()
 
     asyncio.run(use())
+
+
+def test_long_term_memory_takes_all_and_finds_nothing() -> None:
+    with open_memory("none://") as memory:
+        items = memory.store.items
+        assert items is not None
+        item = ItemKey(b"s", b"a")
+        batch = ItemBatch(5, [item], [item], [ItemChange(b"s", b"a", b"value", expect=0), ItemChange(b"s", b"b", None)])
+        for _ in range(2):
+            reply = memory.store.run(partial(items.change, batch), write=True)
+            assert (reply.outcome, list(reply.rows), list(reply.updated)) == ("stored", [None], [5, 0])
+        late = ItemBatch(6, changes=[ItemChange(b"s", b"a", b"value", expect=5)])
+        assert memory.store.run(partial(items.change, late), write=True).outcome == "changed"
+        assert memory.store.run(partial(items.page, ItemQuery(b"", 6, 10)), write=False) == []
+        assert memory.store.run(partial(items.fetch, [item]), write=False) == {}
+        assert memory.store.run(partial(items.expire, 9, 10), write=True) == 0
+        assert memory.store.run(partial(items.erase, b""), write=True) == 0
+        assert memory.store.run(items.usage, write=False) == (0, 0)
 
 
 def test_a_graph_runs_without_being_saved() -> None:

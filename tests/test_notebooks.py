@@ -18,6 +18,7 @@ NEEDS: dict[str, tuple[Callable[[], Any], ...]] = {
     "02_every_store": (supabase_url, valkey_url),
     "04_charm": (valkey_url,),
     "05_growth": (tenant_url, valkey_url),
+    "07_memory_across_threads": (tenant_url, valkey_url),
 }
 """What starts servers of the kinds that a notebook starts."""
 
@@ -27,8 +28,8 @@ def outputs(notebook: Any) -> list[Any]:
     return [output for cell in notebook.cells for output in cell.get("outputs", ())]
 
 
-def test_there_are_six() -> None:
-    assert [path.stem[:3] for path in NOTEBOOKS] == ["01_", "02_", "03_", "04_", "05_", "06_"]
+def test_there_are_seven() -> None:
+    assert [path.stem[:3] for path in NOTEBOOKS] == ["01_", "02_", "03_", "04_", "05_", "06_", "07_"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -195,7 +195,7 @@ def test_a_project_without_the_schema_says_what_to_do() -> None:
         assert str(caught.value) == (
             f"The Supabase project at {server.url} has no schema 'missing' of charm_checkpoint, or an older one, and "
             "its API cannot make it. Run `charm-checkpoint schema --url 'supabase://?schema=missing'`, paste what it "
-            "prints into the project's SQL editor, and run it there."
+            "prints into the project's SQL editor, and run it there, once more after an upgrade."
         )
 
 

@@ -90,7 +90,15 @@ def usage(args: Namespace) -> int:
         if args.thread is not None and not _is_there(memory, args.thread):
             return 1
         found = memory.usage(args.thread)
-    for name in ("threads", "checkpoints", "writes", "chunks", "payload_bytes"):
+    names = (
+        "threads",
+        "checkpoints",
+        "writes",
+        "chunks",
+        *(("items",) if args.thread is None else ()),
+        "payload_bytes",
+    )
+    for name in names:
         echo(f"{name.replace('_', ' '):<14}{getattr(found, name):>14,}")
     if found.damaged:
         echo(f"{'damaged':<14}{found.damaged:>14,}")

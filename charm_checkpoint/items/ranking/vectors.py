@@ -17,6 +17,8 @@ from charm_checkpoint.items.ranking.postings import Values
 MOST_AT_HAND = 8_000
 """Vectors of an index's items that it keeps beyond those of small ones."""
 _PIECE = 128
+_FEW = 256
+"""So many vectors are kept as float16: many small indexes are to have room beside each other."""
 _KNOWN = 230
 _HELD = 120
 """Bytes of what is known of an item with vectors, and of vectors at hand beside their own."""
@@ -258,8 +260,10 @@ class Vectors:
 
     def _stacked(self, numpy: Any, dims: int, slots: list[int]) -> _Stack:
         parts = [self._at_hand[slot] for slot in slots]
-        # float32 holds each number as it is, in half the room that float64 takes, which sums are made in.
-        rows = numpy.frombuffer(b"".join(parts), dtype="<f2").reshape(-1, dims).astype(numpy.float32)
+        rows = numpy.frombuffer(b"".join(parts), dtype="<f2").reshape(-1, dims)
+        if len(rows) > _FEW:
+            # It holds each number as it is, takes twice the room, and is made float64 many times faster.
+            rows = rows.astype(numpy.float32)
         squares = numpy.einsum("ij,ij->i", rows, rows, dtype=numpy.float64)
         squares[squares == 0.0] = 1.0  # what is divided by it is 0.0 as well
         counts = [len(part) // (dims * ROW_ITEM) for part in parts]

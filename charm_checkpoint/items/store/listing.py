@@ -32,7 +32,9 @@ class NamespaceListing:
         self.prefix = path_of(max((_fixed(each) for each in self.conditions), key=len, default=()))
 
     def of(self, paths: Iterable[bytes]) -> list[tuple[str, ...]]:
-        """Return the listing of these namespaces' paths, which are sorted."""
+        """Return the listing of these namespaces' paths, which are sorted and each there once."""
+        if not self.conditions and self.max_depth is None:
+            return list(map(namespace_at, list(paths)[self.slice]))
         found = dict.fromkeys(
             namespace[: self.max_depth]
             for namespace in map(namespace_at, paths)

@@ -86,16 +86,6 @@ SQLITE = ("SqliteSaver", "AsyncSqliteSaver")
 REDIS = ("plain Redis", "plain Redis async")
 POSTGRES = ("PostgresSaver", "AsyncPostgresSaver")
 
-ON_REDIS: dict[str, Any] = {
-    "stored": redis_servers.stored,
-    "clear": redis_servers.clear,
-    "variables": (redis_servers.VARIABLE,),
-}
-ON_POSTGRES: dict[str, Any] = {
-    "stored": postgres_servers.stored,
-    "clear": postgres_servers.clear,
-    "variables": (postgres_servers.VARIABLE,),
-}
 PEER = "langgraph_checkpoint_plainredis"
 OFFICIAL = "langgraph.checkpoint.postgres"
 POOLED = "psycopg_pool:ConnectionPool"
@@ -113,17 +103,19 @@ CONTENDERS: tuple[Contender, ...] = (
     ),
     *charm("charm sqlite", lambda folder: f"sqlite:///{folder}/charm.db", SQLITE),
     *charm("charm files", lambda folder: f"file://{folder}", SQLITE),
-    Contender(REDIS[0], open=redis_servers.plain, needs=(f"{PEER}:RedisSaver",), **ON_REDIS),
-    Contender(REDIS[1], aopen=redis_servers.plain_async, needs=(f"{PEER}:AsyncRedisSaver",), **ON_REDIS),
-    *charm("charm redis", redis_servers.charm_url, REDIS, **ON_REDIS),
-    Contender(POSTGRES[0], open=postgres_servers.official, needs=(f"{OFFICIAL}:PostgresSaver", POOLED), **ON_POSTGRES),
+    Contender(REDIS[0], open=redis_servers.plain, needs=(f"{PEER}:RedisSaver",), **redis_servers.ROW),
+    Contender(REDIS[1], aopen=redis_servers.plain_async, needs=(f"{PEER}:AsyncRedisSaver",), **redis_servers.ROW),
+    *charm("charm redis", redis_servers.charm_url, REDIS, **redis_servers.ROW),
+    Contender(
+        POSTGRES[0], open=postgres_servers.official, needs=(f"{OFFICIAL}:PostgresSaver", POOLED), **postgres_servers.ROW
+    ),
     Contender(
         POSTGRES[1],
         aopen=postgres_servers.official_async,
         needs=(f"{OFFICIAL}.aio:AsyncPostgresSaver", POOLED),
-        **ON_POSTGRES,
+        **postgres_servers.ROW,
     ),
-    *charm("charm postgres", postgres_servers.url, POSTGRES, **ON_POSTGRES),
+    *charm("charm postgres", postgres_servers.url, POSTGRES, **postgres_servers.ROW),
     *charm("charm ram", lambda folder: "memory://", (BASELINE, "InMemorySaver async"), None),
     *store_contenders.CONTENDERS,
 )

@@ -88,3 +88,7 @@ async def official_async(folder: Path) -> AsyncIterator[Saver]:
             await saver.setup()
             (folder / SET_UP).touch()
         yield saver
+
+
+ROW: dict[str, Any] = {"stored": stored, "clear": clear, "variables": (VARIABLE,)}
+"""What each contender on this server has in its row."""

@@ -78,3 +78,7 @@ async def plain_async(folder: Path) -> AsyncIterator[Saver]:
     saver = resolve_name("langgraph_checkpoint_plainredis:AsyncRedisSaver")(url=url(folder), prefix=PREFIX)
     yield saver
     await saver.aclose()
+
+
+ROW: dict[str, Any] = {"stored": stored, "clear": clear, "variables": (VARIABLE,)}
+"""What each contender on this server has in its row."""

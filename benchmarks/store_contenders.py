@@ -103,17 +103,6 @@ def charm(
     )
 
 
-ON_POSTGRES: dict[str, Any] = {
-    "stored": postgres_servers.stored,
-    "clear": postgres_servers.clear,
-    "variables": (postgres_servers.VARIABLE,),
-}
-ON_REDIS: dict[str, Any] = {
-    "stored": redis_servers.stored,
-    "clear": redis_servers.clear,
-    "variables": (redis_servers.VARIABLE,),
-}
-
 IN_MEMORY = ("InMemoryStore", "InMemoryStore")
 SQLITE = ("SqliteStore", "AsyncSqliteStore")
 POSTGRES = ("PostgresStore", "AsyncPostgresStore")
@@ -126,9 +115,9 @@ CONTENDERS: tuple[Contender, ...] = (
     Contender(SQLITE[1], aopen=_sqlite_async, stored=file_bytes, needs=SQLITE_NEEDS, only=ONLY),
     *charm("sqlite", lambda folder: f"sqlite:///{folder}/charm.db", SQLITE),
     *charm("files", lambda folder: f"file://{folder}", SQLITE),
-    Contender(POSTGRES[0], open=_postgres, needs=POSTGRES_NEEDS, only=ONLY, **ON_POSTGRES),
-    Contender(POSTGRES[1], aopen=_postgres_async, needs=POSTGRES_NEEDS, only=ONLY, **ON_POSTGRES),
-    *charm("postgres", postgres_servers.url, POSTGRES, **ON_POSTGRES),
-    *charm("redis", redis_servers.charm_url, POSTGRES, **ON_REDIS),
+    Contender(POSTGRES[0], open=_postgres, needs=POSTGRES_NEEDS, only=ONLY, **postgres_servers.ROW),
+    Contender(POSTGRES[1], aopen=_postgres_async, needs=POSTGRES_NEEDS, only=ONLY, **postgres_servers.ROW),
+    *charm("postgres", postgres_servers.url, POSTGRES, **postgres_servers.ROW),
+    *charm("redis", redis_servers.charm_url, POSTGRES, **redis_servers.ROW),
     *charm("ram", lambda folder: "memory://", IN_MEMORY, stored=None),
 )

@@ -128,6 +128,9 @@ class MessageFiles:
         with FolderLock(folder, self._timeout) as lock:
             path = self._found(thread) or self._new(thread)
             data = _encode(change(lambda: _read(path)))
+            # What was read by its name is the locked folder's: of one that was renamed before, the list would be empty,
+            # and be written over the one that is there.
+            lock.confirm()
             # One name for all, so that what a killed process leaves is written over by the next.
             temporary = folder / (f".{self._single.name}.new" if self._single else ".new")
 

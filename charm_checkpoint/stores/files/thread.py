@@ -253,6 +253,7 @@ class ThreadFolder:
 
     def _write(self, lock: FolderLock, keep: Contents, more: Iterable[Entry]) -> _NewLog:
         """Write a new log, and return what it comes to."""
+        lock.confirm()  # or what was read by its name would be written over the log of a folder that was renamed
         written = _NewLog(Contents())
 
         def fill(file: BinaryIO) -> None:

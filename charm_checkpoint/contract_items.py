@@ -194,6 +194,27 @@ NOTHING_KNOWN: Mapping[bytes, int] = MappingProxyType({})
 
 
 @runtime_checkable
+class KeepsIndexes(Protocol):
+    """What a backend of items has besides, if indexes of large namespaces are to be kept in its store, as items.
+
+    A program that begins then reads a small part of such an index, and what has changed since it was written, instead
+    of all entries. A store that leaves it out is read whole by each program that begins to search a namespace.
+    """
+
+    def few_entries(self, prefix: bytes, most: int) -> Plan[EntriesReply | None]:
+        """Return what `ItemBackend.entries` does if nothing is known; None if that is more than ``most`` entries."""
+        ...
+
+    def mark_bytes(self, mark: Any) -> bytes:
+        """Return a mark of `EntriesReply` so that it can be stored."""
+        ...
+
+    def mark_of(self, data: bytes) -> Any:
+        """Undo `mark_bytes`."""
+        ...
+
+
+@runtime_checkable
 class ItemBackend(Protocol):
     """One store's items. `ItemPlans` has all but `change`, `entries` and `fetch`, made of these."""
 

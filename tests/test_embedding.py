@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from charm_checkpoint.errors import ConfigError, MissingExtra, StoreError
 from charm_checkpoint.items.embedding.breaker import Breaker
 from charm_checkpoint.items.embedding.embedders import embedder_of
 from charm_checkpoint.items.embedding.embedding import PROBE, Embedding
+from charm_checkpoint.items.embedding.timed_calls import in_a_thread, within
 from charm_checkpoint.items.embedding.vectors import BadVector, clean, pack, unpack
 from charm_checkpoint.items.flow import arun_flow, run_flow
 from charm_checkpoint.items.namespaces import EMBEDDINGS
@@ -601,3 +603,14 @@ def test_a_model_that_fails_fails_all_who_wait_at_once(store: Store) -> None:
         found = list(pool.map(lambda _: documents(store, made, "a"), range(8)))
     assert found == [[None]] * 8
     assert len(model.texts) <= 3
+
+
+def test_calls_one_after_another_start_no_thread_each() -> None:
+    hangs = threading.Event()
+    late = in_a_thread(lambda: hangs.wait(10))
+    used = {within(threading.get_ident, 10) for _ in range(50)}  # one that has just answered may not rest yet
+    assert threading.get_ident() not in used
+    assert len(used) < 25
+    assert not late.done(), "others wait for none that hangs"
+    hangs.set()
+    assert late.result(10)

@@ -96,7 +96,7 @@ MODULES: dict[str, tuple[str, dict[str, str]]] = {
             ("STATE", "ROWS", "STAMPS", "ENTRIES", "VECTORS", "VALUES", "ORDER", "ENDS", "DONE", "INTENT"), ELSEWHERE
         ),
     ),
-    "items.namespaces": ("sqlite", {}),
+    "items.namespaces": ("sqlite", {"INDEXES": "is of kept indexes, which may be lost"}),
     "items.values": ("sqlite", {"VALUE_LIMIT": WRITERS, "_LONG": WRITERS}),
     "items.ranking.entries": ("sqlite", {"MOST_COUNTED": WRITERS, "_ALL_FLAGS": "is made of the flags"}),
     "items.ranking.models": ("sqlite", {"_HEAD": "is little-endian, and on the page: see test_format"}),
@@ -266,6 +266,8 @@ OTHERS = {
     "items.bounded": "is of what may be lost: another form counts as missing",
     "items.embedding.embedding": "is of kept vectors, which may be lost",
     "items.embedding.vector_cache": "is of kept vectors, which may be lost",
+    "items.ranking.kept": "is of kept indexes, which may be lost",
+    "items.store.kept_indexes": "is of kept indexes, which may be lost",
 }
 """Modules with constants of bytes that are no part of the format."""
 

@@ -12,7 +12,7 @@ from langgraph.store.base import GetOp, Item, PutOp, SearchOp
 
 from charm_checkpoint import CharmStore, Memory, open_memory
 from charm_checkpoint.errors import ConfigError, ItemConflict, NotSerializable, ReadOnlyStore, StoreClosed, StoreError
-from charm_checkpoint.items.long_term import LongTerm
+from charm_checkpoint.items.handed_out import HandedOut
 from charm_checkpoint.items.values import decode, encode, plain, stored
 from charm_checkpoint.servers import PostgresServer
 from charm_checkpoint.store import Store
@@ -34,7 +34,7 @@ def test_none_accepts_and_forgets() -> None:
 def test_a_store_without_items_says_so() -> None:
     bare = Store(RamBackend(), RamDriver())
     with pytest.raises(StoreError, match=r"no long-term memory.*writing a store"):
-        LongTerm(bare).items(None, None, "wait", {})
+        HandedOut(bare).items(None, None, "wait", {})
     with pytest.raises(ConfigError, match="get_langgraph_store"):
         CharmStore("agent.db")  # type: ignore[arg-type]
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 from hypothesis import given, settings
@@ -23,10 +24,12 @@ from charm_checkpoint.items.ranking import (
     ScopeIndex,
     arithmetic,
     calibrate,
+    kept,
     scores,
     write_entry,
 )
 from charm_checkpoint.items.ranking import index as index_module
+from charm_checkpoint.items.ranking.postings import Held
 
 WORDS = "boat harbour train window seat coffee milk sugar bridge honey tomato cello garden letter winter".split()
 MODEL = Model(b"model--1", 3, (0.1, 0.0, -0.1), 0.1, 0.2)
@@ -108,6 +111,7 @@ steps = st.one_of(
     st.tuples(st.just("put"), spaces, keys, st.integers(1, 40), st.none() | st.integers(NOW - 3, NOW + 3), entries),
     st.tuples(st.just("delete"), spaces, keys),
     st.tuples(st.just("look"), st.integers(NOW - 4, NOW + 4)),
+    st.tuples(st.just("keep")),
 )
 questions = st.builds(
     Question, texts, st.tuples(*[st.integers(-2, 2).map(float)] * 3), st.just(MODEL), st.sampled_from(
@@ -116,7 +120,33 @@ questions = st.builds(
 )  # fmt: skip
 
 
+BUCKETS: WeakKeyDictionary[ScopeIndex, list[bytes]] = WeakKeyDictionary()
+
+
+def reopened(index: ScopeIndex) -> ScopeIndex:
+    """Return an index as it is after it was written and read, but for one that was read."""
+    if index in BUCKETS:
+        return index
+    data, buckets, mark = index.written()
+    table = kept.read_table(data)
+    assert table is not None
+    read = ScopeIndex.kept(table, mark)
+    assert (read.known, read.mark, len(read), read.behind) == (index.known, index.mark, len(index), 0)
+    BUCKETS[read] = buckets
+    return read
+
+
+def complete(index: ScopeIndex, question: Question) -> None:
+    wanted, buckets = index.missing_terms(question), BUCKETS.get(index, [])
+    found: dict[bytes, Held] = {}
+    for place in {kept.bucket_of(term, len(buckets)) for term in wanted}:
+        found.update(kept.find_terms(buckets[place], wanted))
+    index.take_terms(question, found)
+    assert not index.missing_terms(question)
+
+
 def ranked(index: ScopeIndex, question: Question, contents: Contents, now: int = NOW) -> list[Ranked]:
+    complete(index, question)
     wanted = index.wanted_vectors(question, now)
     rows = contents.vectors()
     index.take_vectors({item: rows[item] for item in wanted})
@@ -132,7 +162,8 @@ def test_after_any_changes_an_index_says_what_a_fresh_one_says(
     contents, index = Contents(), ScopeIndex()
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(index_module, "MANY_REMOVED", 2)
-        follow(done, question, contents, index)
+        monkeypatch.setattr(kept, "BUCKET", 100)
+        index = follow(done, question, contents, index)
     fresh = ScopeIndex()
     # In another order, so that slots differ.
     contents.spaces = {space: dict(reversed(held.items())) for space, held in reversed(contents.spaces.items())}
@@ -155,18 +186,21 @@ def test_after_any_changes_an_index_says_what_a_fresh_one_says(
     assert [place(row) for row in results[0]] == sorted(place(row) for row in results[0])
 
 
-def follow(done: list[tuple[Any, ...]], question: Question, contents: Contents, index: ScopeIndex) -> None:
+def follow(done: list[tuple[Any, ...]], question: Question, contents: Contents, index: ScopeIndex) -> ScopeIndex:
     for step in done:
         if step[0] == "put":
             _, space, key, updated, expires, entry = step
             contents.put(space, Entry(key, updated, expires, entry))
         elif step[0] == "delete":
             contents.delete(*step[1:])
+        elif step[0] == "keep":
+            index = reopened(index)
         else:
             assert index.apply(contents.reply(index.known))
             ranked(index, question, contents, step[1])
             assert len(index) == sum(map(len, contents.spaces.values()))
     assert index.apply(contents.reply(index.known))
+    return index
 
 
 def place(row: Ranked) -> tuple[bool, float, int, ItemKey]:
@@ -395,7 +429,7 @@ def test_the_weight_is_about_what_it_takes(count: int, dims: int) -> None:
     for key in list(contents.spaces[b"is\0"])[: count * 9 // 10]:
         contents.delete(b"is\0", key)
     index.apply(contents.reply(index.known))
-    assert index.weight < taken / 2
+    assert index.weight < taken * 0.6
 
 
 def test_a_model_is_measured_by_unrelated_texts() -> None:

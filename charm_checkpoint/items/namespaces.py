@@ -11,6 +11,9 @@ CACHE: Final = b"c"
 EMBEDDINGS: Final = b"e"
 """Begins the path of vectors that models have made of texts."""
 
+INDEXES: Final = b"n"
+"""Begins the path of indexes that searches keep."""
+
 _END = b"\0"
 
 

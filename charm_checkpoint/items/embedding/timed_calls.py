@@ -11,6 +11,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, TypeVar
 
+from charm_checkpoint.items.embedding.threads import in_the_background
 from charm_checkpoint.runtime.lifecycle import PerProcess
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ def in_a_thread(work: Callable[[], T]) -> Future[T]:
             done.set_exception(error)
 
     try:
-        threading.Thread(target=run, name="charm-embed", daemon=True).start()
+        in_the_background(run)
     except RuntimeError:
         run()
     return done

@@ -17,32 +17,39 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from threading import Lock
 from types import MappingProxyType
 from typing import Any
+from zlib import crc32
 
 from charm_checkpoint.contract_items import EntriesReply, Entry, ItemKey, ItemRow, SpaceEntries
 from charm_checkpoint.errors import StoreCorrupt
 from charm_checkpoint.items.addresses import named
 from charm_checkpoint.items.ranking.entries import Parsed, read_entry
+from charm_checkpoint.items.ranking.kept import TRIGRAM, WORD, Table, term_hash, write_buckets, write_table
 from charm_checkpoint.items.ranking.models import Model
-from charm_checkpoint.items.ranking.order import Order
-from charm_checkpoint.items.ranking.postings import Living, Postings
+from charm_checkpoint.items.ranking.order import Items, Order
+from charm_checkpoint.items.ranking.postings import GONE, Held, Living, Postings
 from charm_checkpoint.items.ranking.questions import Question
-from charm_checkpoint.items.ranking.scores import Ranking, Scoring
+from charm_checkpoint.items.ranking.scores import Ranking, Scoring, terms_to_find
 from charm_checkpoint.items.ranking.vectors import Vectors
 from charm_checkpoint.items.ranking.words import terms_of
 
-_ITEM = 240
+_ITEM = 150
 """Bytes of an item's places in tables, beside its key."""
 _SPACE = 500
-_GONE = 0xFFFFFFFF
 
 MANY_REMOVED = 256
 """So many slots without an item, and a quarter of all, are given up by numbering the others anew."""
 
 
 class ScopeIndex:
-    """The items below one prefix. ``mark`` and ``known`` are what to ask the store with for what has changed."""
+    """The items below one prefix. ``mark`` and ``known`` are what to ask the store with for what has changed.
 
-    def __init__(self) -> None:
+    Without ``words`` it takes a third of the room and of the time to make, and serves questions by vectors alone.
+    ``source`` is for who reads it from a store, to know from where.
+    """
+
+    def __init__(self, words: bool = True) -> None:
+        self.words = words
+        self.source: Any = None
         self._lock = Lock()
         self._clear()
 
@@ -50,9 +57,9 @@ class ScopeIndex:
         self._known: Mapping[bytes, int] = MappingProxyType({})
         self._mark: Any = None
         self._spaces: dict[bytes, dict[bytes, int]] = {}
-        self._items: list[ItemKey] = []
+        self._items = Items()
         self._updated = array("q")
-        self._prints = array("q")
+        self._prints = array("I")
         self._there = bytearray()
         self._alive = bytearray()
         self._indexed = bytearray()
@@ -62,11 +69,47 @@ class ScopeIndex:
         self._now = 0
         self._live = 0
         self._removed = 0
+        self._kept = 0
         self._there_indexed = 0
         self._words, self._trigrams = Postings(), Postings()
         self._vectors = Vectors()
         self._scoring: Scoring | None = None
         self._weight = 0
+
+    @classmethod
+    def kept(cls, table: Table, mark: Any, words: bool = True) -> ScopeIndex:
+        """Return the index that was written down as a table and buckets, whose postings are taken when needed."""
+        made = cls(words)
+        made._known, made._mark = MappingProxyType(dict(table.known)), mark
+        made._items, made._updated, made._prints = table.items, table.updated, table.prints
+        made._spaces = {path: {} for path in table.known}
+        # A namespace whose items are all gone is not known any more, and its path may still be in the table.
+        tables = [made._spaces.get(path, {}) for path in table.items.paths]
+        for slot, (space, key) in enumerate(zip(table.items.spaces, table.items.keys, strict=True)):
+            tables[space][key] = slot
+        count = made._live = len(table.items)
+        made._there, made._alive = bytearray(b"\1") * count, bytearray(b"\1") * count
+        made._indexed = bytearray(table.indexed)
+        made._there_indexed = sum(table.indexed)
+        made._words, made._trigrams = Postings.kept(table.words), Postings.kept(table.trigrams)
+        made._vectors = Vectors.of(table.vectors)
+        for slot, end in table.ends.items():
+            made._end(slot, end)
+        made._kept = count
+        made._weigh()
+        return made
+
+    def written(self) -> tuple[bytes, list[bytes], Any]:
+        """Return the index as it is kept in a store: its table and its postings in buckets; and its mark."""
+        with self._lock:
+            if self._removed:
+                self._renumber()
+            table = Table(
+                self._known, self._items.of(range(len(self._items))), self._updated[:], self._prints[:],
+                bytes(self._indexed), dict(self._ends), self._words.lengths[:], self._trigrams.lengths[:],
+                self._vectors.freeze(),
+            )  # fmt: skip
+            return write_table(table), write_buckets(self._words, self._trigrams), self._mark
 
     @property
     def known(self) -> Mapping[bytes, int]:
@@ -77,6 +120,16 @@ class ScopeIndex:
     def mark(self) -> Any:
         """Return the store's mark of the last answer."""
         return self._mark
+
+    @property
+    def is_new(self) -> bool:
+        """Return whether it knows of nothing yet."""
+        return self._mark is None and not self._known
+
+    @property
+    def behind(self) -> int:
+        """Return how many items were put and removed since it was written, of an index just read from a store."""
+        return len(self._items) - self._kept + self._removed
 
     @property
     def weight(self) -> int:
@@ -160,7 +213,7 @@ class ScopeIndex:
     def _put(self, space: bytes, table: dict[bytes, int], found: Entry) -> None:
         key, updated, expires, entry, vectors = found
         slot = table.get(key)
-        printed = hash(entry)
+        printed = crc32(entry)
         if slot is not None:
             if self._updated[slot] == updated and self._prints[slot] == printed:
                 self._end(slot, expires)
@@ -171,7 +224,7 @@ class ScopeIndex:
         if slot is not None:
             self._remove(slot)
         slot = table[key] = len(self._items)
-        self._items.append(ItemKey(space, key))
+        self._items.add(space, key)
         self._updated.append(updated)
         self._prints.append(printed)
         self._there.append(1)
@@ -181,12 +234,11 @@ class ScopeIndex:
         self._there_indexed += parsed is not None
         stems: list[str] = []
         trigrams: list[str] = []
-        if parsed is not None:
-            for word, count in parsed.words.items():
-                terms = terms_of(word)
-                stems += terms.stems * count
-                trigrams += terms.trigrams * count
-            self._vectors.add(slot, parsed, vectors)
+        for word, count in parsed.words.items() if parsed is not None and self.words else ():
+            terms = terms_of(word)
+            stems += terms.stems * count
+            trigrams += terms.trigrams * count
+        self._vectors.add(slot, parsed, vectors)
         self._words.add(slot, Counter(stems))
         self._trigrams.add(slot, Counter(trigrams))
         self._count(slot, 1)
@@ -231,13 +283,13 @@ class ScopeIndex:
         """Give the items other slots, without those whose items went."""
         slots, kept = [], 0
         for there in self._there:
-            slots.append(kept if there else _GONE)
+            slots.append(kept if there else GONE)
             kept += there
         was = [slot for slot, there in enumerate(self._there) if there]
         # New lists: rankings that are still read hold the former ones.
-        self._items = [self._items[slot] for slot in was]
+        self._items = self._items.of(was)
         self._updated = array("q", [self._updated[slot] for slot in was])
-        self._prints = array("q", [self._prints[slot] for slot in was])
+        self._prints = array("I", [self._prints[slot] for slot in was])
         self._alive = bytearray(self._alive[slot] for slot in was)
         self._indexed = bytearray(self._indexed[slot] for slot in was)
         self._there = bytearray(b"\1") * kept
@@ -249,11 +301,14 @@ class ScopeIndex:
             for key, slot in table.items():
                 table[key] = slots[slot]
         for part in (self._words, self._trigrams, self._vectors):
-            part.renumber(slots, _GONE)
+            part.renumber(slots)
         self._removed = 0
-        keys = sum(len(item.key) for item in self._items)
-        self._weight = kept * _ITEM + keys + sum(_SPACE + len(space) for space in self._spaces)
+        self._weigh()
         self._scoring = None
+
+    def _weigh(self) -> None:
+        keys = sum(map(len, self._items.keys))
+        self._weight = len(self._items) * _ITEM + keys + sum(_SPACE + len(space) for space in self._spaces)
 
     def _turn_to(self, now: int) -> None:
         """Have those items live that are not expired at a time, which may be earlier than the last one."""
@@ -280,6 +335,23 @@ class ScopeIndex:
                 self._indexed,
             )
         return self._scoring
+
+    def missing_terms(self, question: Question) -> Sequence[bytes]:
+        """Return the hashes of the terms whose postings ranking needs and has not; give them to `take_terms`."""
+        with self._lock:
+            stems, trigrams = terms_to_find(question)
+            return [
+                *(term_hash(term, WORD) for term in self._words.missing(stems)),
+                *(term_hash(term, TRIGRAM) for term in self._trigrams.missing(trigrams)),
+            ]
+
+    def take_terms(self, question: Question, found: Mapping[bytes, Held]) -> None:
+        """Take what the store keeps of the missing terms of a question, by their hashes."""
+        with self._lock:
+            stems, trigrams = terms_to_find(question)
+            for postings, kind, terms in ((self._words, WORD, stems), (self._trigrams, TRIGRAM, trigrams)):
+                for term in postings.missing(terms):
+                    postings.take(term, found.get(term_hash(term, kind)))
 
     def wanted_vectors(self, question: Question, now: int) -> Sequence[ItemKey]:
         """Return the items whose vectors ranking needs and has not; fetch them, and give them to `take_vectors`."""
@@ -314,8 +386,8 @@ class ScopeIndex:
             fine = {identity} if others else self._vectors.models()
             self._turn_to(now)
             return [
-                item
-                for slot, item in enumerate(self._items)
+                self._items[slot]
+                for slot in range(len(self._items))
                 if self._alive[slot] and self._indexed[slot] and self._vectors.model_of(slot) not in fine
             ]
 

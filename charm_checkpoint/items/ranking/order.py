@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 from charm_checkpoint.contract_items import ItemKey
@@ -15,7 +16,43 @@ NOT_COMPARED = -2.0
 GONE = -3.0
 """Stands for a slot that has no item."""
 
+_SORTED = 1_000
+"""So many scores are sorted sooner than the largest of them are found."""
+
 Slots: TypeAlias = list[int]
+
+
+class Items:
+    """Which item each slot holds; items are only added. ``spaces`` are places among ``paths``."""
+
+    __slots__ = ("_places", "keys", "paths", "spaces")
+
+    def __init__(self, paths: Iterable[bytes] = (), spaces: Iterable[int] = (), keys: Iterable[bytes] = ()) -> None:
+        self.paths = list(paths)
+        self.spaces = array("I", spaces)
+        self.keys = list(keys)
+        self._places = {path: place for place, path in enumerate(self.paths)}
+
+    def __len__(self) -> int:
+        """Return how many slots there are."""
+        return len(self.keys)
+
+    def __getitem__(self, slot: int) -> ItemKey:
+        """Return the item of a slot."""
+        return ItemKey(self.paths[self.spaces[slot]], self.keys[slot])
+
+    def add(self, path: bytes, key: bytes) -> None:
+        """Give an item the next slot."""
+        place = self._places.get(path)
+        if place is None:
+            place = self._places[path] = len(self.paths)
+            self.paths.append(path)
+        self.spaces.append(place)
+        self.keys.append(key)
+
+    def of(self, slots: Sequence[int]) -> Items:
+        """Return the items of some slots, in that order, which are theirs then."""
+        return Items(self.paths, map(self.spaces.__getitem__, slots), map(self.keys.__getitem__, slots))
 
 
 class Order:
@@ -23,7 +60,7 @@ class Order:
 
     __slots__ = ("items", "updated")
 
-    def __init__(self, items: Sequence[ItemKey], updated: Sequence[int]) -> None:
+    def __init__(self, items: Items, updated: Sequence[int]) -> None:
         self.items = items
         numpy = numpy_for(len(items))
         # A copy: an array whose buffer somebody reads cannot be added to.
@@ -38,7 +75,8 @@ class Order:
         if numpy is not None:
             return self._first_of_many(numpy, numpy.asarray(scores), size)
         if size < len(scores) // 2:
-            least = max(heapq.nlargest(size, scores)[-1], NOT_COMPARED)
+            few = len(scores) <= _SORTED
+            least = max((sorted(scores)[-size] if few else heapq.nlargest(size, scores)[-1]), NOT_COMPARED)
             found = [slot for slot, score in enumerate(scores) if score >= least]
         else:
             found = [slot for slot, score in enumerate(scores) if score > GONE]

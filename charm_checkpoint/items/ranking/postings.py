@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import add, mul
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -23,18 +23,25 @@ SATURATION: Final = 1.2
 """k1 of BM25: how much it counts that a text holds a term again and again."""
 LENGTH_SHARE: Final = 0.75
 """b of BM25: how much it counts against a text that it is long."""
+PRIOR: Final = 20
+"""How many more texts there are thought to be, in which no term is: so that the only text of a small namespace is not
+told apart by what it lacks alone. Among the notes of `python -m benchmarks retrieval` as many unrelated questions are
+refused with it, and more related ones kept."""
 MOST_TERMS: Final = 200
 """Terms of a question that are looked for, those first that the fewest items hold."""
 
 Values: TypeAlias = Any
 """Numbers by slot: a list of float, or an array of numpy."""
 
-_BITS = 8
-_MOST = (1 << _BITS) - 1
+BITS: Final = 8
+MOST: Final = (1 << BITS) - 1
+"""A posting of an item that holds a term more than once is its slot, and in so many of the lowest bits how often."""
 _POSTING = 4.3
-_TERM = 150
+_TERM = 130
 """Bytes of a posting, and of a term's text, its entry in a dict and its array."""
 _UNSIGNED = "I"
+GONE: Final = 0xFFFFFFFF
+"""Stands for the slot of an item that went."""
 
 
 class Living(NamedTuple):
@@ -55,12 +62,27 @@ class _Found(NamedTuple):
     more: array[int]
 
 
-class Postings:
-    """The postings of one kind of term. ``total`` is how many terms live items hold in all."""
+class Held(NamedTuple):
+    """The postings of a term: the slots of the items that hold it once; and slots and counts of the others."""
 
-    __slots__ = ("_checked", "_longest", "_more", "_once", "_postings", "_removals", "_saturated", "lengths", "total")
+    once: array[int]
+    more: array[int]
+
+
+class Postings:
+    """The postings of one kind of term. ``total`` is how many terms live items hold in all.
+
+    Of an index that is kept in the store, the postings of a term are taken when a question has it: see `take`.
+    """
+
+    __slots__ = (
+        "_checked", "_longest", "_more", "_numbers", "_once", "_postings", "_removals", "_saturated", "_taken",
+        "lengths", "total",
+    )  # fmt: skip
 
     def __init__(self) -> None:
+        self._taken: set[str] | None = None  # None: all there are
+        self._numbers: array[int] | None = None  # by the slots of what is kept, those of today
         self._once: dict[str, array[int]] = defaultdict(partial(array, _UNSIGNED))
         self._more: dict[str, array[int]] = defaultdict(partial(array, _UNSIGNED))
         self._postings = 0
@@ -83,33 +105,77 @@ class Postings:
             if count == 1:
                 once[term].append(slot)
             else:
-                more[term].append(slot << _BITS | (count if count < _MOST else _MOST))
+                more[term].append(slot << BITS | (count if count < MOST else MOST))
         self._postings += len(counts) + 1
         length = sum(counts.values())
         self.lengths.append(length)
         if length > self._longest:
             self._longest = length
 
+    @classmethod
+    def kept(cls, lengths: array[int]) -> Postings:
+        """Return those of items whose postings are kept in the store, and of which only the lengths are at hand."""
+        made = cls()
+        made._taken = set()
+        made.lengths, made.total, made._longest = lengths, sum(lengths), max(lengths, default=0)
+        made._postings = len(lengths)
+        return made
+
+    def all(self) -> Iterator[tuple[str, Held]]:
+        """Yield the terms with their postings, when slots were numbered anew and no item went since."""
+        for term in self._once.keys() | self._more.keys():
+            yield term, Held(self._once.get(term, _NONE), self._more.get(term, _NONE))
+
+    def missing(self, terms: Iterable[str]) -> list[str]:
+        """Return those of these terms whose postings are kept in the store and not at hand."""
+        taken = self._taken
+        return [] if taken is None else [term for term in terms if term not in taken]
+
+    def take(self, term: str, kept: Held | None) -> None:
+        """Take the postings of a term as they are kept, None if no item had it."""
+        if self._taken is None or term in self._taken:
+            return
+        self._taken.add(term)
+        self._checked.pop(term, None)
+        if kept is None:
+            return
+        once, more = kept
+        numbers = self._numbers
+        if numbers is not None:
+            once = array(_UNSIGNED, [now for slot in once if (now := numbers[slot]) != GONE])
+            more = array(
+                _UNSIGNED,
+                [now << BITS | held & MOST for held in more if (now := numbers[held >> BITS]) != GONE],
+            )
+        # What was added since has higher slots.
+        if once:
+            self._once[term] = once + self._once[term]
+        if more:
+            self._more[term] = more + self._more[term]
+        self._postings += len(once) + len(more)
+
     def removed(self) -> None:
         """Note that an item went."""
         self._removals += 1
 
-    def renumber(self, slots: Sequence[int], gone: int) -> None:
-        """Give items the slots at their former ones; those whose slot is ``gone`` leave."""
-        former_once, former_more = self._once, self._more
-        kept = array(_UNSIGNED, [length for length, slot in zip(self.lengths, slots, strict=True) if slot != gone])
+    def renumber(self, slots: Sequence[int]) -> None:
+        """Give items the slots at their former ones; those whose slot is `GONE` leave."""
+        former_once, former_more, taken, numbers = self._once, self._more, self._taken, self._numbers
+        kept = array(_UNSIGNED, [length for length, slot in zip(self.lengths, slots, strict=True) if slot != GONE])
         total = self.total
         self.__init__()  # type: ignore[misc]
+        if taken is not None:
+            former = range(len(slots)) if numbers is None else numbers
+            self._taken = taken
+            self._numbers = array(_UNSIGNED, [slot if slot == GONE else slots[slot] for slot in former])
         self.lengths, self.total, self._longest = kept, total, max(kept, default=0)
         for term, once in former_once.items():
-            if found := [slots[slot] for slot in once if slots[slot] != gone]:
+            if found := [slots[slot] for slot in once if slots[slot] != GONE]:
                 self._once[term] = array(_UNSIGNED, found)
                 self._postings += len(found)
         for term, more in former_more.items():
             if found := [
-                slots[posting >> _BITS] << _BITS | posting & _MOST
-                for posting in more
-                if slots[posting >> _BITS] != gone
+                slots[posting >> BITS] << BITS | posting & MOST for posting in more if slots[posting >> BITS] != GONE
             ]:
                 self._more[term] = array(_UNSIGNED, found)
                 self._postings += len(found)
@@ -122,7 +188,7 @@ class Postings:
             if once:
                 once = self._once[term] = array(_UNSIGNED, [slot for slot in once if there[slot]])
             if more:
-                more = self._more[term] = array(_UNSIGNED, [found for found in more if there[found >> _BITS]])
+                more = self._more[term] = array(_UNSIGNED, [found for found in more if there[found >> BITS]])
         return once, more
 
     def cover(self, terms: Sequence[str], living: Living) -> Values:
@@ -143,7 +209,7 @@ class Postings:
             for slot in once:
                 sums[slot] += worth
             for posting in more:
-                slot, count = posting >> _BITS, posting & _MOST
+                slot, count = posting >> BITS, posting & MOST
                 extra[slot] += worth * (count / (count + saturations[lengths[slot]]))
         factors = [1.0 / (1.0 + saturation) for saturation in saturations]
         return list(map(add, map(mul, sums, map(factors.__getitem__, lengths)), extra))
@@ -158,7 +224,7 @@ class Postings:
                 sums[numpy.frombuffer(once, dtype=unsigned)] += worth
             if more:
                 postings = numpy.frombuffer(more, dtype=unsigned)
-                slots, counts = postings >> _BITS, postings & _MOST
+                slots, counts = postings >> BITS, postings & MOST
                 extra[slots] += worth * (counts / (counts + by_length[lengths[slots]]))
         return sums * (1.0 / (1.0 + by_length))[lengths] + extra
 
@@ -170,7 +236,7 @@ class Postings:
             held.append((self._count(once, more, living), place, once, more))
         if len(held) > MOST_TERMS:
             held = sorted(held, key=lambda row: (row[0], terms[row[1]]))[:MOST_TERMS]
-        worths = [math.log(1.0 + (living.live - count + 0.5) / (count + 0.5)) for count, *_ in held]
+        worths = [math.log(1.0 + (living.live + PRIOR - count + 0.5) / (count + 0.5)) for count, *_ in held]
         bound = math.fsum(worths)
         return [
             _Found(worth / bound, once, more)
@@ -184,10 +250,10 @@ class Postings:
         numpy = numpy_for(len(once) + len(more))
         alive = living.alive
         if numpy is None:
-            return sum(alive[slot] for slot in once) + sum(alive[posting >> _BITS] for posting in more)
+            return sum(alive[slot] for slot in once) + sum(alive[posting >> BITS] for posting in more)
         unsigned = numpy.dtype(_UNSIGNED)
         slots = numpy.concatenate(
-            (numpy.frombuffer(once, dtype=unsigned), numpy.frombuffer(more, dtype=unsigned) >> _BITS)
+            (numpy.frombuffer(once, dtype=unsigned), numpy.frombuffer(more, dtype=unsigned) >> BITS)
         )
         return int(numpy.count_nonzero(numpy.frombuffer(alive, dtype=numpy.uint8)[slots]))
 

@@ -99,10 +99,10 @@ class Scoring:
         usable = vector is not None and model is not None and (question.how == "vector" or model.measured)
         self._model = model if usable and question.how != "words" else None
         self._row = unit(vector) if self._model is not None and vector is not None else ()
-        stems, grams = _terms(question.text) if question.how != "vector" else ([], [])
+        stems, grams = terms_to_find(question)
         self._words = words.cover(stems, living)
         self._trigrams = trigrams.cover(grams, living)
-        self._found: Values = self._added()
+        self._found: Values = self._added() if question.how != "vector" else self._words
         self._chosen: list[int] | None = None
         self._near: Values = None
 
@@ -120,7 +120,7 @@ class Scoring:
 
     def _choose(self, model: Model) -> list[int]:
         if self._living.live <= EXACTLY:
-            return self._vectors.of_model(model.identity, len(self._row), self._living.alive)
+            return self._vectors.of_model(model.identity, len(self._row), self._living)
         self._near = near = self._vectors.nearness(self._row, model, self._living.alive)
         chosen = dict.fromkeys(self._order.first(near, NEAREST))
         if self.question.how == "hybrid":
@@ -148,16 +148,17 @@ class Scoring:
         return Ranking(self._order, scores, self._living.live, self._words, self._trigrams, cosines, self._model)
 
     def _by_cosine(self, cosines: Mapping[int, float]) -> Values:
-        least = min(cosines.values(), default=1.0)
+        alive = self._living.alive
         if self._near is None:
-            scores: Values = [NOT_COMPARED if alive else GONE for alive in self._living.alive]
+            scores: Values = [NOT_COMPARED if living else GONE for living in alive]
         elif self._numpy is None:
+            least = min(cosines.values(), default=1.0)
             near = [NOT_COMPARED if value == GONE else min(value, least) for value in self._near]
-            scores = [value if alive else GONE for value, alive in zip(near, self._living.alive, strict=True)]
+            scores = [value if living else GONE for value, living in zip(near, alive, strict=True)]
         else:
-            numpy = self._numpy
+            numpy, least = self._numpy, min(cosines.values(), default=1.0)
             near = numpy.where(self._near == GONE, NOT_COMPARED, numpy.minimum(self._near, least))
-            scores = numpy.where(numpy.frombuffer(self._living.alive, dtype=numpy.uint8) > 0, near, GONE)
+            scores = numpy.where(numpy.frombuffer(alive, dtype=numpy.uint8) > 0, near, GONE)
         for slot, cosine in cosines.items():
             scores[slot] = cosine
         return scores
@@ -173,10 +174,13 @@ class Scoring:
         return self._shown(scores)
 
 
-def _terms(text: str) -> tuple[list[str], list[str]]:
+def terms_to_find(question: Question) -> tuple[list[str], list[str]]:
+    """Return the stems and the trigrams of a question, none if it is not for words."""
+    if question.how == "vector":
+        return [], []
     stems: dict[str, None] = {}
     trigrams: dict[str, None] = {}
-    for word in words_of([text]):
+    for word in words_of([question.text]):
         terms = terms_of(word)
         stems.update(dict.fromkeys(terms.stems))
         trigrams.update(dict.fromkeys(terms.trigrams))

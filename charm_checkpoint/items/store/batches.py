@@ -82,7 +82,7 @@ class Batches:
         results: list[Any] = [None] * batch.size
         now = self.reading_at()
         touches: dict[ItemKey, None] = {}
-        changes = yield from self._changer.changes(list(batch.puts.values()))
+        changes = (yield from self._changer.changes(list(batch.puts.values()))) if batch.puts else []
         for number, search in batch.searches.items():
             found = yield from self.search(search, now)
             results[number] = [match.item for match in found]

@@ -108,6 +108,24 @@ class Changer:
         """Put items that come from elsewhere."""
         yield from self._change((yield from self.changes(news)))
 
+    def add_items(self, news: Sequence[NewItem]) -> Flow[int]:
+        """Put items that come from elsewhere, but for those that are there already; return how many were put."""
+        for _ in range(ATTEMPTS):
+            found: Mapping[ItemKey, ItemRow] = yield Run(partial(self._items.fetch, [new.item for new in news]))
+            now = clock.now()
+            expired = {item: row.updated for item, row in found.items() if row.is_expired(now)}
+            added = [
+                new._replace(expect=expired.get(new.item, 0))
+                for new in news
+                if new.item not in found or new.item in expired
+            ]
+            if not added:
+                return 0
+            reply = yield from self._change((yield from self.changes(added)))
+            if reply.outcome == "stored":
+                return len(added)
+        raise ItemConflict("others put the same items again and again while they were imported; import them once more")
+
     def reindex(self, wanted: Sequence[ItemKey]) -> Flow[int]:
         """Index items anew, each as it was put; leave alone what was changed meanwhile. Return how many were."""
         count = 0

@@ -15,10 +15,11 @@ from charm_checkpoint.items.flow import Flow, Run, off_the_loop
 from charm_checkpoint.items.results import FoundItem, StoredItem, stored_item
 from charm_checkpoint.items.store.changes import AT_ONCE
 from charm_checkpoint.items.store.lifetimes import microseconds
+from charm_checkpoint.items.store.line_files import PathOrFile
 from charm_checkpoint.items.store.parts import StoreParts
 from charm_checkpoint.items.store.reads import Walk
 from charm_checkpoint.items.store.searches import Search
-from charm_checkpoint.items.store.transfer import PathOrFile, Source, Writer
+from charm_checkpoint.items.store.transfer import Source, Writer
 
 Value = Mapping[str, Any]
 
@@ -132,26 +133,30 @@ class Extensions(StoreParts):
             count: int = yield off_the_loop(writer.finish)
             return count
 
-    def import_(self, source: PathOrFile) -> int:
-        """Put all items of a file that `export` wrote; return how many there are.
+    def import_(self, source: PathOrFile, *, overwrite: bool = True) -> int:
+        """Put all items of a file that `export` wrote; return how many were put.
 
         They are indexed as this store does, keep the times at which they were put, and live as long again as they were
-        given. Those that are there already are replaced. A file that is cut off or damaged is refused, with
-        `DataError`, before anything is put.
+        given. Those that are there already are replaced; without ``overwrite`` they stay as they are. A file that is
+        cut off or damaged is refused, with `DataError`, before anything is put.
         """
-        return self._run(self._import(source))
+        return self._run(self._import(source, overwrite))
 
-    async def aimport_(self, source: PathOrFile) -> int:
+    async def aimport_(self, source: PathOrFile, *, overwrite: bool = True) -> int:
         """Put all items of a file that `export` wrote; see `import_`."""
-        return await self._arun(self._import(source))
+        return await self._arun(self._import(source, overwrite))
 
-    def _import(self, file: PathOrFile) -> Flow[int]:
+    def _import(self, file: PathOrFile, overwrite: bool) -> Flow[int]:
         source: Source = yield off_the_loop(partial(Source, file))
+        added = 0
         with closing(source):
             batches = source.items(AT_ONCE)
             while some := (yield off_the_loop(partial(next, batches, None))):
-                yield from self._changer.import_items(some)
-            return source.count
+                if overwrite:
+                    yield from self._changer.import_items(some)
+                else:
+                    added += yield from self._changer.add_items(some)
+            return source.count if overwrite else added
 
     # ----------------------------------------------------------------------------------------------------- erasing
 
@@ -171,6 +176,7 @@ class Extensions(StoreParts):
                 "max_depth=1) returns them."
             )
         count: int = yield Run(partial(self._items.erase, path), write=True)
+        yield from self._searcher.forget(path)
         return count
 
     # ---------------------------------------------------------------------------------------------------- indexing
@@ -201,7 +207,7 @@ class Extensions(StoreParts):
         identity = yield from embedding.known()
         if not identity:
             return 0  # the model fails, which was said in the log
-        scope = yield from self._searcher.scope(search.prefix)
+        scope = yield from self._searcher.scope(search.prefix, self._indexing.how != "vector")
         return (yield from self._changer.reindex(scope.unembedded(identity, clock.now())))
 
 

@@ -15,7 +15,14 @@ from weakref import WeakKeyDictionary
 
 from langgraph.store.base import SearchOp
 
-from charm_checkpoint.contract_items import ItemBackend, ItemKey, ItemQuery, ItemRow
+from charm_checkpoint.contract_items import (
+    NOTHING_KNOWN,
+    EntriesReply,
+    ItemBackend,
+    ItemKey,
+    ItemQuery,
+    ItemRow,
+)
 from charm_checkpoint.errors import ReadOnlyStore
 from charm_checkpoint.items.addresses import space_of
 from charm_checkpoint.items.flow import Flow, Run, off_the_loop
@@ -24,6 +31,7 @@ from charm_checkpoint.items.ranking.questions import Parts, Question, Ranked
 from charm_checkpoint.items.results import FoundItem, found_item, read_value
 from charm_checkpoint.items.store.changes import Changer
 from charm_checkpoint.items.store.indexing import Indexing
+from charm_checkpoint.items.store.kept_indexes import KeptIndexes
 from charm_checkpoint.items.store.listing import sliced
 from charm_checkpoint.items.store.scopes import Scopes
 from charm_checkpoint.plan import Plan
@@ -37,7 +45,7 @@ _AT_LEAST = 100
 REINDEXED: Final = 64
 """Items that wait for vectors and get them by the way, in one call."""
 _MANY = 2000
-"""An index of so many items is ranked where no event loop waits for it."""
+"""An index of so many items is ranked, and so many entries are taken, where no event loop waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +130,7 @@ class Searcher:
         self._indexing = indexing
         self._scopes = scopes
         self._changer = changer
+        self._kept = KeptIndexes(items)
         self._embedded: WeakKeyDictionary[ScopeIndex, Mapping[bytes, int]] = WeakKeyDictionary()
 
     def ranked(self, search: Search, now: int) -> Flow[list[Match]]:
@@ -136,22 +145,65 @@ class Searcher:
     def ranking(self, search: Search, now: int) -> Flow[Sequence[Ranked]]:
         """Return all that is below the prefix, best first."""
         question = yield from self._indexing.question(search.query or "")
-        scope = yield from self.scope(search.prefix)
+        scope = yield from self._scope_for(question, search.prefix)
         if question.vector is not None and (yield from self._embed_some(scope, now)):
-            scope = yield from self.scope(search.prefix)
+            scope = yield from self._scope_for(question, search.prefix)
         wanted = scope.wanted_vectors(question, now)
         if wanted:
             scope.take_vectors((yield Run(partial(self._items.fetch, wanted, vectors=True))))
         return (yield from _ranked(scope, question, now))
 
-    def scope(self, prefix: bytes) -> Flow[ScopeIndex]:
-        """Return the index of what is below a prefix, brought up to date."""
-        scope = self._scopes.of(prefix)
+    def scope(self, prefix: bytes, words: bool = True) -> Flow[ScopeIndex]:
+        """Return the index of what is below a prefix, brought up to date, with words or without."""
+        scope = self._scopes.of(prefix, words)
+        if not scope.is_new:
+            return (yield from self._up_to_date(prefix, scope))
+        reply = yield from self._kept.few_entries(prefix)
+        if reply is not None:
+            settled = yield from self._take(prefix, scope, reply, NOTHING_KNOWN)
+            return scope if settled else (yield from self._up_to_date(prefix, scope))
+        kept = yield from self._kept.open(prefix, words)
+        if kept is not None:
+            self._scopes.keep(prefix, kept, 0)
+            yield from self._up_to_date(prefix, kept)
+            if not self._kept.is_behind(kept):
+                return kept
+        yield from self._up_to_date(prefix, scope)
+        if (yield from self._kept.keep(prefix, scope)) and self._scopes.is_heavy(scope):
+            kept = yield from self._kept.open(prefix, words)
+            if kept is not None:
+                self._scopes.keep(prefix, kept, 0)
+                return (yield from self._up_to_date(prefix, kept))
+        return scope
+
+    def _up_to_date(self, prefix: bytes, scope: ScopeIndex) -> Flow[ScopeIndex]:
         while True:
             known = scope.known
             reply = yield Run(partial(self._items.entries, prefix, known, scope.mark))
-            if self._scopes.take(prefix, scope, reply, known):
+            if (yield from self._take(prefix, scope, reply, known)):
                 return scope
+
+    def _take(self, prefix: bytes, scope: ScopeIndex, reply: EntriesReply, known: Mapping[bytes, int]) -> Flow[bool]:
+        take = partial(self._scopes.take, prefix, scope, reply, known)
+        if sum(len(space.entries) for space in reply.spaces) < _MANY:
+            return take()
+        settled: bool = yield off_the_loop(take)
+        return settled
+
+    def _scope_for(self, question: Question, prefix: bytes) -> Flow[ScopeIndex]:
+        """Return the index of what is below a prefix, with all at hand that a question needs of it but vectors."""
+        while True:
+            scope = yield from self.scope(prefix, question.how != "vector")
+            before = scope.weight
+            if (yield from self._kept.complete(prefix, scope, question)):
+                if scope.weight != before:
+                    self._scopes.keep(prefix, scope, before)
+                return scope
+            self._scopes.drop(prefix, scope)
+
+    def forget(self, prefix: bytes) -> Flow[None]:
+        """Remove what the store keeps of the indexes of items below a prefix."""
+        yield from self._kept.forget(prefix)
 
     def _embed_some(self, scope: ScopeIndex, now: int) -> Flow[int]:
         """Embed some of the items that wait for it, unless nothing has changed since this was tried; count them."""

@@ -6,9 +6,11 @@ The functions are in sql/items_writing.sql and sql/items_reading.sql. Spaces and
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b, sha256
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 from charm_checkpoint.contract_items import (
@@ -41,6 +43,9 @@ READS = 4096
 
 LARGEST = 1 << 30
 """The server counts no further; no space holds as many items."""
+
+_COUNT = 8
+"""Bytes at the beginning of a mark that tell how many spaces there are."""
 
 _PUT, _DELETE, _DELETE_EXPIRED = 0, 1, 2
 
@@ -128,16 +133,41 @@ class PostgresItems(ItemPlans):
         place = self._below(prefix)
         seen, born = mark or Mark(None, {})
         if seen is not None and len(known) > MANY:
-            [[found, *_]] = yield Call("item_entries", (*place, [], [], [], seen, -1))
+            [[found, *_]] = yield Call("item_entries", (*place, [], [], [], seen, -1, None))
             if found == seen:
                 return EntriesReply(mark=mark, same=True)
             seen = None
         told = [_hash(space) for space in known], list(known.values()), [born.get(space) for space in known]
-        [[found, *_], *rows] = yield Call("item_entries", (*place, *told, seen, INLINE_VECTORS))
+        [[found, *_], *rows] = yield Call("item_entries", (*place, *told, seen, INLINE_VECTORS, None))
         if seen is not None and found == seen:
             return EntriesReply(mark=mark, same=True)
-        spaces = [_space_entries(path, stamp, *row) for _, path, stamp, _, *row in rows]
-        return EntriesReply(spaces, Mark(found, {row[1]: row[3] for row in rows}))
+        return _reply(found, rows)
+
+    def few_entries(self, prefix: bytes, most: int) -> Plan[EntriesReply | None]:
+        """Return all entries if they are few; see `KeepsIndexes.few_entries`."""
+        args = (*self._below(prefix), [], [], [], None, INLINE_VECTORS, most)
+        [[found, *_], *rows] = yield Call("item_entries", args)
+        if not rows and int.from_bytes(found[:_COUNT], "big"):
+            return None
+        return _reply(found, rows)
+
+    def mark_bytes(self, mark: Mark) -> bytes:
+        """Return a mark as bytes; see `KeepsIndexes.mark_bytes`."""
+        paths = list(mark.born)
+        head = struct.pack(
+            f"<II{len(paths)}I{len(paths)}q", len(mark.all or b""), len(paths), *map(len, paths), *mark.born.values()
+        )
+        return head + (mark.all or b"") + b"".join(paths)
+
+    def mark_of(self, data: bytes) -> Mark:
+        """Return a mark of bytes; see `KeepsIndexes.mark_of`."""
+        size, count = struct.unpack_from("<II", data)
+        lengths = struct.unpack_from(f"<{count}I", data, 8)
+        born = struct.unpack_from(f"<{count}q", data, 8 + 4 * count)
+        at = 8 + 12 * count
+        ends = list(accumulate(lengths, initial=at + size))
+        paths = [data[start:end] for start, end in pairwise(ends)]
+        return Mark(data[at : at + size] or None, dict(zip(paths, born, strict=True)))
 
     def fetch(self, items: Sequence[ItemKey], vectors: bool = False) -> Plan[Mapping[ItemKey, ItemRow]]:
         """Return items; see `ItemBackend.fetch`."""
@@ -213,6 +243,11 @@ def _rows(items: Sequence[ItemKey], columns: Sequence[Any]) -> list[ItemRow | No
         for place, *row in zip(*columns, strict=True):
             rows[place - 1] = ItemRow(*items[place - 1], *row)
     return rows
+
+
+def _reply(found: bytes, rows: Sequence[Sequence[Any]]) -> EntriesReply:
+    spaces = [_space_entries(path, stamp, *row) for _, path, stamp, _, *row in rows]
+    return EntriesReply(spaces, Mark(found, {row[1]: row[3] for row in rows}))
 
 
 def _space_entries(

@@ -53,7 +53,7 @@ FUNCTIONS = {
         f"outcome:t replies:i[] {_FOUND}",
     ),
     "item_entries": _function(
-        "b b b b b[] i[] i[] b i",
+        "b b b b b[] i[] i[] b i i",
         "mark:b path:b stamp:i born:i since:i names:b[] updated:i[] expires:i[] entries:b[] vectors:b[] keys:b[]",
     ),
     "item_page": _function(

@@ -32,6 +32,7 @@ from charm_checkpoint.errors import (
     StoreUnavailable,
 )
 from charm_checkpoint.plan import MakePlan, Plan, run, step
+from charm_checkpoint.runtime.cache import Budget
 from charm_checkpoint.runtime.clock import monotonic
 from charm_checkpoint.runtime.leases import consume, note
 from charm_checkpoint.runtime.lifecycle import closing_deadline
@@ -78,8 +79,8 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Store:
     in_memory = location.path == ":memory:"
     capabilities = Capabilities(durable=not in_memory, processes=not in_memory)
     driver = SqliteDriver(location.path, **{name: options[name] for name in ("synchronous", "timeout", "mode")})
-    tenant = options["tenant"]
-    return Store(SqliteBackend(tenant, capabilities), driver, items=SqliteItems(tenant))
+    tenant, budget = options["tenant"], Budget()
+    return Store(SqliteBackend(tenant, capabilities), driver, items=SqliteItems(tenant, budget), budget=budget)
 
 
 def absolute(path: str) -> Path:

@@ -18,6 +18,7 @@ from charm_checkpoint.contract_items import (
     SpaceEntries,
 )
 from charm_checkpoint.plan import Plan
+from charm_checkpoint.runtime.cache import ADDRESS, ENTRY, Budget, Cache
 from charm_checkpoint.stores.shared.item_plans import ItemPlans
 from charm_checkpoint.stores.shared.names import text_bytes
 from charm_checkpoint.stores.sqlite.steps import BATCH, Sql, batches
@@ -48,7 +49,12 @@ _LISTED = f"""
     SELECT s.path FROM item_space s
     WHERE {{below}} AND (NOT EXISTS (SELECT 1 FROM item e INDEXED BY item_end WHERE e.expires <= ?)
         OR EXISTS (SELECT 1 FROM {_IN_ORDER} WHERE i.space = s.key AND {_LIVE})) ORDER BY s.path"""
+_FIRST_END = "SELECT min(expires) FROM item WHERE expires IS NOT NULL"
+_NEVER = 1 << 63
 _COUNT = f"SELECT count(*) FROM item_space s CROSS JOIN {_IN_ORDER} ON i.space = s.key WHERE {{below}} AND {_LIVE}"
+_SOME = f"""
+    SELECT count(*) FROM (
+        SELECT 1 FROM item_space s CROSS JOIN {_IN_ORDER} ON i.space = s.key WHERE {{below}} LIMIT ?)"""
 _USAGE = f"""
     SELECT count(*), coalesce(sum(
         length(i.name) + length(i.entry) + length(v.value) + coalesce(length(x.vectors), 0)), 0)
@@ -81,11 +87,20 @@ class SpaceRow(NamedTuple):
     born: int
 
 
+class Listed(NamedTuple):
+    """The spaces below a prefix, as they were after so many changes; ``until``: when the first item of all ends."""
+
+    number: int
+    until: int
+    paths: Sequence[bytes]
+
+
 class SqliteItemReads(ItemPlans):
     """Finding items, listing and counting them, and what has changed."""
 
-    def __init__(self, tenant: str = "") -> None:
+    def __init__(self, tenant: str = "", budget: Budget | None = None) -> None:
         self._tenant = text_bytes(tenant)
+        self._listed: Cache[bytes, Listed] = Cache(budget or Budget(), _weight)
 
     def _below(self, prefix: bytes) -> tuple[str, list[Any]]:
         """Return what makes a space, ``s``, one below a prefix, and the parameters of that."""
@@ -106,10 +121,11 @@ class SqliteItemReads(ItemPlans):
             rows = yield Sql(text, (name, self._tenant, path), False, True)
             return {item: ItemRow(path, name, *rows[0])} if rows else {}
         found: dict[ItemKey, ItemRow] = {}
+        alone = len(items) <= PAIRS
         for batch in batches(items, PAIRS):
             pairs = ", ".join(["(?, ?)"] * len(batch))
             params = [part for item in batch for part in item]
-            rows = yield Sql(_FETCH.format(pairs=pairs, part=part, join=join), (*params, self._tenant))
+            rows = yield Sql(_FETCH.format(pairs=pairs, part=part, join=join), (*params, self._tenant), alone=alone)
             found.update((ItemKey(row[0], row[1]), ItemRow(*row)) for row in rows)
         return found
 
@@ -140,9 +156,21 @@ class SqliteItemReads(ItemPlans):
 
     def spaces(self, prefix: bytes, now: int) -> Plan[Sequence[bytes]]:
         """Return the spaces that hold an item; see `ItemBackend.spaces`."""
+        # Looked at first, as by `entries`.
+        number = yield from self._changes()
+        kept = self._listed.get(prefix)
+        if kept is not None and kept.number == number and now < kept.until:
+            return kept.paths
         below, params = self._below(prefix)
-        rows = yield Sql(_LISTED.format(below=below), (*params, now, now), alone=True)
-        return [path for [path] in rows]
+        paths = [path for [path] in (yield Sql(_LISTED.format(below=below), (*params, now, now)))]
+        [[end]] = yield Sql(_FIRST_END)
+        if end is None or now < end:
+            self._listed.put(prefix, Listed(number, _NEVER if end is None else end, paths))
+        return paths
+
+    def _changes(self) -> Plan[int]:
+        rows = yield Sql("SELECT number FROM item_changes WHERE tenant = ?", (self._tenant,), alone=True)
+        return rows[0][0] if rows else 0
 
     def count(self, prefix: bytes, now: int) -> Plan[int]:
         """Count items; see `ItemBackend.count`."""
@@ -163,8 +191,7 @@ class SqliteItemReads(ItemPlans):
     ) -> Plan[EntriesReply]:
         """Return what has changed below a prefix; see `ItemBackend.entries`."""
         # Looked at first: what is changed after it is told of once more by the next question.
-        rows = yield Sql("SELECT number FROM item_changes WHERE tenant = ?", (self._tenant,), alone=True)
-        number = rows[0][0] if rows else 0
+        number = yield from self._changes()
         if mark == number:
             return EntriesReply(mark=mark, same=True)
         below, params = self._below(prefix)
@@ -196,6 +223,20 @@ class SqliteItemReads(ItemPlans):
             replies.append(SpaceEntries(space.path, space.stamp, _entries(rows, vectors), keys))
         return EntriesReply(replies, number)
 
+    def few_entries(self, prefix: bytes, most: int) -> Plan[EntriesReply | None]:
+        """Return all entries if they are few; see `KeepsIndexes.few_entries`."""
+        below, params = self._below(prefix)
+        [[count]] = yield Sql(_SOME.format(below=below), (*params, most + 1))
+        return None if count > most else (yield from self.entries(prefix))
+
+    def mark_bytes(self, mark: int) -> bytes:
+        """Return a mark as bytes; see `KeepsIndexes.mark_bytes`."""
+        return mark.to_bytes(8, "little")
+
+    def mark_of(self, data: bytes) -> int:
+        """Return a mark of bytes; see `KeepsIndexes.mark_of`."""
+        return int.from_bytes(data, "little")
+
     def _fresh(self, space: int, since: int) -> Plan[list[Sequence[Any]]]:
         rows: list[Sequence[Any]] = yield Sql(_CHANGED, (space, since)) if since else Sql(_ALL_OF, (space,))
         return rows
@@ -213,6 +254,10 @@ class SqliteItemReads(ItemPlans):
 
 _FETCH_VALUE = _FETCH_ONE.format(part=_WHOLE_OF[False][0], join=_WHOLE_OF[False][1])
 _FETCH_VECTORS = _FETCH_ONE.format(part=_WHOLE_OF[True][0], join=_WHOLE_OF[True][1])
+
+
+def _weight(prefix: bytes, listed: Listed) -> int:
+    return ENTRY + len(prefix) + sum(map(len, listed.paths)) + ADDRESS * len(listed.paths)
 
 
 def _entries(rows: Sequence[Sequence[Any]], vectors: Mapping[int, bytes] | None) -> list[Entry]:

@@ -86,7 +86,7 @@ def batches(wanted: Sequence[T], most: int = BATCH) -> Iterator[Sequence[T]]:
     """
     for start in range(0, len(wanted), most):
         batch = wanted[start : start + most]
-        size = next(size for size in (1, 4, 16, 64, most) if size >= len(batch))
+        size = next(size for size in (1, 4, 10, 16, 64, most) if size >= len(batch))
         yield [*batch, *[batch[-1]] * (size - len(batch))]
 
 

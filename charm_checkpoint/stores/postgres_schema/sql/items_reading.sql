@@ -5,11 +5,11 @@
 -- first row has a mark of all of them instead; if it is p_mark, that is all, as it is for p_inline below 0. since: the
 -- stamp after which changes are told, -1 for all. born: which space of its path it is: one made anew since, which is
 -- not that of p_born, is not known, though its stamp may have passed the former one's where clocks differ. Vectors come
--- along with p_inline entries or fewer. Nested loops are off, since the planner thinks that few spaces are known; those
+-- along with p_inline entries or fewer; with more than p_most, the mark is all again. Nested loops are off, since the planner thinks that few spaces are known; those
 -- below are the only way for what they do.
 CREATE OR REPLACE FUNCTION {schema}.item_entries(
     p_tenant bytea, p_prefix bytea, p_from bytea, p_to bytea, p_spaces bytea[], p_stamps bigint[],
-    p_born bigint[], p_mark bytea, p_inline bigint
+    p_born bigint[], p_mark bytea, p_inline bigint, p_most bigint
 ) RETURNS TABLE (
     mark bytea, path bytea, stamp bigint, born bigint, since bigint, names bytea[], updated bigint[], expires bigint[],
     entries bytea[], vectors bytea[], keys bytea[]
@@ -18,6 +18,7 @@ $$
 #variable_conflict use_column
 DECLARE
     v_inline boolean;
+    v_entries bigint;
     v_keys bigint[];
     v_since bigint[];
 BEGIN
@@ -26,8 +27,8 @@ BEGIN
             CASE f.since WHEN -1 THEN f.items WHEN f.stamp THEN 0 ELSE (
                 SELECT count(*) FROM {schema}.memory_item i WHERE i.space = f.key AND i.stamp > f.since
             ) END
-        ), 0) <= p_inline
-    INTO mark, v_keys, v_since, v_inline
+        ), 0)
+    INTO mark, v_keys, v_since, v_entries
     FROM (
         SELECT s.key, s.path, s.stamp, s.items,
             CASE WHEN k.stamp <= s.stamp AND coalesce(k.born = s.key, true) THEN k.stamp ELSE -1 END AS since
@@ -38,9 +39,10 @@ BEGIN
             AND s.items > 0
     ) f;
     RETURN NEXT;
-    IF mark = p_mark OR p_inline < 0 THEN
+    IF mark = p_mark OR p_inline < 0 OR v_entries > p_most THEN
         RETURN;
     END IF;
+    v_inline := v_entries <= p_inline;
     RETURN QUERY
         SELECT NULL::bytea, s.path, s.stamp, s.key, k.since, e.names, e.updated, e.expires, e.entries,
             CASE WHEN v_inline THEN e.vectors END,

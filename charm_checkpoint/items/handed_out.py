@@ -24,7 +24,7 @@ T = TypeVar("T")
 OnEmbedError = Literal["wait", "raise"]
 
 
-class LongTerm:
+class HandedOut:
     """The stores of items and the caches of one store, made once for each of their settings."""
 
     def __init__(self, store: Store) -> None:

@@ -20,31 +20,42 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 if TYPE_CHECKING:
     from charm_checkpoint.config.manager import StorageManager as StorageManager
     from charm_checkpoint.config.registry import register_store as register_store
+    from charm_checkpoint.errors import AmbiguousMemory as AmbiguousMemory
     from charm_checkpoint.errors import CharmError as CharmError
     from charm_checkpoint.errors import ConfigError as ConfigError
     from charm_checkpoint.errors import DataError as DataError
+    from charm_checkpoint.errors import ForgottenMemory as ForgottenMemory
     from charm_checkpoint.errors import InvalidFilter as InvalidFilter
     from charm_checkpoint.errors import ItemConflict as ItemConflict
     from charm_checkpoint.errors import LoginRefused as LoginRefused
+    from charm_checkpoint.errors import MemoryExists as MemoryExists
+    from charm_checkpoint.errors import MemoryNotFound as MemoryNotFound
+    from charm_checkpoint.errors import MemoryRefused as MemoryRefused
     from charm_checkpoint.errors import MissingExtra as MissingExtra
     from charm_checkpoint.errors import NewerFormat as NewerFormat
     from charm_checkpoint.errors import NotSerializable as NotSerializable
+    from charm_checkpoint.errors import ProtectedMemory as ProtectedMemory
     from charm_checkpoint.errors import ReadOnlyStore as ReadOnlyStore
     from charm_checkpoint.errors import SchemaMismatch as SchemaMismatch
     from charm_checkpoint.errors import StoreClosed as StoreClosed
     from charm_checkpoint.errors import StoreCorrupt as StoreCorrupt
     from charm_checkpoint.errors import StoreError as StoreError
     from charm_checkpoint.errors import StoreUnavailable as StoreUnavailable
+    from charm_checkpoint.errors import SuspiciousMemory as SuspiciousMemory
     from charm_checkpoint.errors import ThreadConflict as ThreadConflict
     from charm_checkpoint.errors import ThreadDeleted as ThreadDeleted
     from charm_checkpoint.errors import ThreadExists as ThreadExists
     from charm_checkpoint.errors import TypeNotLoaded as TypeNotLoaded
     from charm_checkpoint.hosts.charm import from_charm as from_charm
+    from charm_checkpoint.hosts.zeroclaw.opening import long_term_from_toml as long_term_from_toml
     from charm_checkpoint.items.caches.langchain import CharmLLMCache as CharmLLMCache
     from charm_checkpoint.items.caches.langgraph import CharmCache as CharmCache
     from charm_checkpoint.items.results import FoundItem as FoundItem
     from charm_checkpoint.items.results import StoredItem as StoredItem
     from charm_checkpoint.items.store.charm_store import CharmStore as CharmStore
+    from charm_checkpoint.long_term.memories import LongTermMemory as LongTermMemory
+    from charm_checkpoint.long_term.records import Citation as Citation
+    from charm_checkpoint.long_term.records import MemoryEntry as MemoryEntry
     from charm_checkpoint.memory import Memory as Memory
     from charm_checkpoint.memory import open_memory as open_memory
     from charm_checkpoint.messages.charm_base import BaseMemoryStore as BaseMemoryStore
@@ -60,11 +71,14 @@ __version__ = "0.3.0"
 _HOMES = {
     "BaseMemoryStore": "messages.charm_base",
     "from_charm": "hosts.charm",
+    "long_term_from_toml": "hosts.zeroclaw.opening",
     **dict.fromkeys(
         (
-            "CharmError", "ConfigError", "DataError", "InvalidFilter", "ItemConflict", "LoginRefused", "MissingExtra",
-            "NewerFormat", "NotSerializable", "ReadOnlyStore", "SchemaMismatch", "StoreClosed", "StoreCorrupt",
-            "StoreError", "StoreUnavailable", "ThreadConflict", "ThreadDeleted", "ThreadExists", "TypeNotLoaded",
+            "AmbiguousMemory", "CharmError", "ConfigError", "DataError", "ForgottenMemory", "InvalidFilter",
+            "ItemConflict", "LoginRefused", "MemoryExists", "MemoryNotFound", "MemoryRefused", "MissingExtra",
+            "NewerFormat", "NotSerializable", "ProtectedMemory", "ReadOnlyStore", "SchemaMismatch", "StoreClosed",
+            "StoreCorrupt", "StoreError", "StoreUnavailable", "SuspiciousMemory", "ThreadConflict", "ThreadDeleted",
+            "ThreadExists", "TypeNotLoaded",
         ),
         "errors",
     ),
@@ -74,6 +88,9 @@ _HOMES = {
     "FoundItem": "items.results",
     "StoredItem": "items.results",
     "CharmStore": "items.store.charm_store",
+    "LongTermMemory": "long_term.memories",
+    "Citation": "long_term.records",
+    "MemoryEntry": "long_term.records",
     "Memory": "memory",
     "open_memory": "memory",
     "RamMemory": "providers",

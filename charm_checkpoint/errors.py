@@ -20,6 +20,13 @@
     ├── ThreadDeleted (StoreError)        the thread was deleted after this run began
     ├── ThreadExists (StoreError)         the target of a copy already holds checkpoints
     ├── ItemConflict (StoreError)         an item is not at the revision that was expected
+    ├── MemoryRefused (ValueError)        a memory is not to be written like that
+    │   ├── ProtectedMemory               a person wrote it, and a program would replace it
+    │   ├── ForgottenMemory               it was forgotten, and a program would write it again
+    │   ├── SuspiciousMemory              it looks like an attack
+    │   └── MemoryExists                  there is one with that title already
+    ├── AmbiguousMemory (LookupError)     several scopes have a memory with that title
+    ├── MemoryNotFound (LookupError)      no scope has one
     └── DataError (ValueError)            a value cannot be stored or restored
         ├── NotSerializable (TypeError)   refused when writing
         └── TypeNotLoaded                 refused when reading
@@ -152,6 +159,41 @@ class ThreadExists(StoreError):
 
 class ItemConflict(StoreError):
     """An item is not at the revision that was expected; nothing was written."""
+
+
+class MemoryRefused(CharmError, ValueError):
+    """A memory is not to be written like that; nothing was."""
+
+
+class ProtectedMemory(MemoryRefused):
+    """A person wrote this memory, so what writes by itself may not replace it."""
+
+
+class ForgottenMemory(MemoryRefused):
+    """This memory was forgotten, so what writes by itself may not write it again."""
+
+
+class SuspiciousMemory(MemoryRefused):
+    """This memory looks like an attack on the model that is to read it."""
+
+
+class MemoryExists(MemoryRefused):
+    """There is a memory with that title already."""
+
+
+class AmbiguousMemory(CharmError, LookupError):
+    """Several scopes have a memory with that title; name one of them.
+
+    ``entries`` are these memories.
+    """
+
+    def __init__(self, message: str | None = None, *, entries: tuple[Any, ...] = ()) -> None:
+        super().__init__(message)
+        self.entries = entries
+
+
+class MemoryNotFound(CharmError, LookupError):
+    """There is no memory with that title."""
 
 
 class DataError(CharmError, ValueError):

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from weakref import WeakSet
 
 from charm_checkpoint.config.manager import known_providers, provider_class
 from charm_checkpoint.config.masking import Masked
@@ -43,8 +44,10 @@ if TYPE_CHECKING:
 
     from charm_checkpoint.items.caches.langchain import CharmLLMCache
     from charm_checkpoint.items.caches.langgraph import CharmCache
-    from charm_checkpoint.items.long_term import LongTerm
+    from charm_checkpoint.items.handed_out import HandedOut
     from charm_checkpoint.items.store.charm_store import CharmStore
+    from charm_checkpoint.long_term.memories import LongTermMemory
+    from charm_checkpoint.long_term.project import Project
     from charm_checkpoint.values.serde import Serializer
 
 log = logging.getLogger("charm_checkpoint")
@@ -73,7 +76,9 @@ class Memory(Handle, BaseMemoryStore):
         serde = checked(serde)  # before anything is opened
         self.store, self.location, settings = opened(self.config, options, self.default_url)
         self._history = self.store.history or MessageHistory(self.store.backend, self.store.budget)
-        self._items: LongTerm | None = None
+        self._items: HandedOut | None = None
+        # Weakly: a server may make one for each of its users.
+        self._memories: WeakSet[LongTermMemory] = WeakSet()
         self._saver = CharmSaver(self.store, serde=serde, on_conflict=settings["on_conflict"])
 
     def __repr__(self) -> str:
@@ -110,23 +115,55 @@ class Memory(Handle, BaseMemoryStore):
 
         Raises `ConfigError` for settings that there are none of.
         """
-        return self._long_term.items(index, ttl, on_embed_error, embed_options)
+        return self._handed_out.items(index, ttl, on_embed_error, embed_options)
 
     def get_langgraph_cache(self, **options: Any) -> CharmCache:
         """Return LangGraph's cache, for ``builder.compile(cache=...)``; its options are those of `CharmCache`."""
-        return self._long_term.cache(options)
+        return self._handed_out.cache(options)
 
     def get_llm_cache(self, **options: Any) -> CharmLLMCache:
         """Return LangChain's cache, for ``set_llm_cache(...)``; its options are those of `CharmLLMCache`."""
-        return self._long_term.llm_cache(options)
+        return self._handed_out.llm_cache(options)
+
+    def long_term(
+        self,
+        project: str | os.PathLike[str] | Project | None = None,
+        scopes: Mapping[str, Any] | None = None,
+        embed: Any = None,
+        *,
+        dims: int | None = None,
+        **settings: Any,
+    ) -> LongTermMemory:
+        """Return durable memories: facts, rules and lessons, on the items of this store.
+
+        ``project`` is a name, or a folder (a path object, or a text with a slash or ``.``), after which its memories
+        are named, and whose files they may cite. ``scopes`` says where they are, by name; each is True for its usual
+        place, False for none, a tuple for a namespace of this store, another `Memory` or its URL, or a folder of
+        Markdown files:
+
+        - "project" is in this store;
+        - "shared" is in the project's folder, to be committed to git; there if ``project`` is a folder;
+        - "global" is below the user's configuration directory, or in ``CHARM_MEMORY_DIR``;
+        - others are as you name them.
+
+        ``embed`` and ``dims`` are a model and the length of its vectors, as of `get_langgraph_store`; without them
+        memories are found by their words. ``settings`` are those of `charm_checkpoint.long_term.settings.Settings`.
+
+        Raises `ConfigError` for what it does not know. Closing this memory closes it.
+        """
+        from charm_checkpoint.long_term.opening import open_long_term  # only for who uses it: it takes a while
+
+        made = open_long_term(self._handed_out, open_memory, project, scopes, embed, dims, settings)
+        self._memories.add(made)
+        return made
 
     @property
-    def _long_term(self) -> LongTerm:
+    def _handed_out(self) -> HandedOut:
         if self._items is None:
-            from charm_checkpoint.items.long_term import LongTerm  # only for who uses it: it takes a while
+            from charm_checkpoint.items.handed_out import HandedOut  # only for who uses it: it takes a while
 
             with forks.lock(__name__):
-                self._items = self._items or LongTerm(self.store)
+                self._items = self._items or HandedOut(self.store)
         return self._items
 
     # ------------------------------------------------------------ blocking
@@ -192,6 +229,8 @@ class Memory(Handle, BaseMemoryStore):
 
     def close(self) -> None:
         """Release every connection; may be called again."""
+        for memories in list(self._memories):
+            memories.close()
         self.store.close()
 
     def __enter__(self) -> Self:
@@ -261,6 +300,8 @@ class Memory(Handle, BaseMemoryStore):
 
     async def aclose(self) -> None:
         """Release every connection, without blocking the event loop."""
+        for memories in list(self._memories):
+            await memories.aclose()
         await self.store.aclose()
 
     async def __aenter__(self) -> Self:

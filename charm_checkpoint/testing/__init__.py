@@ -29,6 +29,9 @@ _MODULES = (
     "conflicts",
     "contexts",
     "damage",
+    "durable_memories",
+    "durable_showing",
+    "durable_truth",
     "foreign",
     "items_backend",
     "items_entries",
@@ -36,6 +39,7 @@ _MODULES = (
     "items_sharing",
     "large",
     "long_term_base",
+    "long_term_kept",
     "long_term_lifetimes",
     "long_term_methods",
     "long_term_searches",
@@ -64,11 +68,15 @@ from charm_checkpoint.testing.changing import Changing  # noqa: E402
 from charm_checkpoint.testing.conflicts import Conflicts, Deletion, NoConflicts  # noqa: E402
 from charm_checkpoint.testing.contexts import Streams  # noqa: E402
 from charm_checkpoint.testing.damage import Damage  # noqa: E402
+from charm_checkpoint.testing.durable_memories import DurableForgetting, DurableMemories  # noqa: E402
+from charm_checkpoint.testing.durable_showing import DurableShowing  # noqa: E402
+from charm_checkpoint.testing.durable_truth import DurableTruth  # noqa: E402
 from charm_checkpoint.testing.foreign import ForeignValues  # noqa: E402
 from charm_checkpoint.testing.items_backend import ItemChanges  # noqa: E402
 from charm_checkpoint.testing.items_entries import ItemEntries, ItemListings  # noqa: E402
 from charm_checkpoint.testing.items_sharing import ItemInterrupts, ItemModel, ItemSharing  # noqa: E402
 from charm_checkpoint.testing.large import Large  # noqa: E402
+from charm_checkpoint.testing.long_term_kept import ItemsOfLargeNamespaces  # noqa: E402
 from charm_checkpoint.testing.long_term_lifetimes import ItemFiles, ItemLifetimes  # noqa: E402
 from charm_checkpoint.testing.long_term_methods import ItemMethods, ItemUpdates  # noqa: E402
 from charm_checkpoint.testing.long_term_searches import ItemFilters, ItemQueries, ItemsAtRandom  # noqa: E402
@@ -96,8 +104,21 @@ class SaverSuite(SaverMethods, PendingWrites, SaverLists, SaverFilters, DeltaHis
     """What the checkpointer does on top of it."""
 
 
-class LongTermSuite(ItemMethods, ItemUpdates, ItemFilters, ItemQueries, ItemLifetimes, ItemFiles, ItemsAtRandom):
+class LongTermSuite(
+    ItemMethods,
+    ItemUpdates,
+    ItemFilters,
+    ItemQueries,
+    ItemsOfLargeNamespaces,
+    ItemLifetimes,
+    ItemFiles,
+    ItemsAtRandom,
+):
     """What LangGraph's store of long-term memory does."""
+
+
+class DurableSuite(DurableMemories, DurableForgetting, DurableShowing, DurableTruth):
+    """What durable memories do, which stand on that store."""
 
 
 class GuaranteeSuite(
@@ -131,6 +152,14 @@ class AccidentSuite(Interrupts, ItemInterrupts, Closing, Forks):
 
 
 class ContractSuite(
-    BackendSuite, ItemSuite, SaverSuite, GuaranteeSuite, AccidentSuite, Messages, Caches, LongTermSuite
+    BackendSuite,
+    ItemSuite,
+    SaverSuite,
+    GuaranteeSuite,
+    AccidentSuite,
+    Messages,
+    Caches,
+    LongTermSuite,
+    DurableSuite,
 ):
     """All of it; a subclass adds the fixture ``url``."""

@@ -1,0 +1,1 @@
+"""Bundles: memories that leave this machine, and those that come from others'."""

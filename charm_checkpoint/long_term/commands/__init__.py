@@ -1,0 +1,1 @@
+"""Slash commands for chats: ``/remember``, ``/memory`` and ``/forget``."""

@@ -1,0 +1,1 @@
+"""Memories in folders of Markdown files, as Cantrip has them."""

@@ -1,0 +1,1 @@
+"""Snapshots: all memories in one file, and from there into any store."""

@@ -1,0 +1,1 @@
+"""ZeroClaw: its settings, its environment variables, its memories and its words for them."""

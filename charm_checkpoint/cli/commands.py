@@ -258,7 +258,7 @@ def open_store(args: Namespace) -> Iterator[Memory]:
     if not args.url:
         raise ConfigError("name the store: --url sqlite:///agent.db, or set CHARM_CHECKPOINT_URL")
     with _named(args.url):
-        _check_there(parse_url(as_url(args.url)))
+        check_there(parse_url(as_url(args.url)))
     _import_modules(args.modules)
     with _named(args.url):
         memory = open_memory(args.url)
@@ -266,13 +266,17 @@ def open_store(args: Namespace) -> Iterator[Memory]:
         yield memory
 
 
-def _check_there(location: Location) -> None:
+def check_there(location: Location, hint: str = "") -> None:
+    """Raise `ConfigError` for a SQLite file or a folder that is not there, and for a store that keeps nothing.
+
+    ``hint``: what makes one that is not there.
+    """
     from charm_checkpoint.stores.files.store import folder_of
 
     if location.scheme == "sqlite" and location.path != ":memory:" and not Path(location.path).exists():
-        raise ConfigError(f"there is no file {location.path}")
+        raise ConfigError(f"there is no file {location.path}{hint}")
     if location.scheme == "file" and not folder_of(location).is_dir():
-        raise ConfigError(f"there is no folder {folder_of(location)}")
+        raise ConfigError(f"there is no folder {folder_of(location)}{hint}")
     if location.scheme == "none":
         raise ConfigError("none:// keeps nothing; name a store that does")
 

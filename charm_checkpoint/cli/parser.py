@@ -68,7 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     debug = False
+    words = [word for word in argv if word != "--debug"]
     try:
+        if words[:1] == ["memory"]:
+            from charm_checkpoint.cli.memory.app import run_memory  # typer and rich, which nothing else needs
+
+            return run_memory(words[1:], debug=len(words) < len(argv) or _debug_wanted())
         args = build_parser().parse_args(argv)
         debug = args.debug
         code: int = args.command(args)
@@ -115,6 +120,7 @@ def build_parser() -> argparse.ArgumentParser:
     configure_schema(subparsers)
     configure_import_official(subparsers)
     configure_init_charm(subparsers)
+    subparsers.add_parser("memory", help="durable memories: remember, recall, review, and more", add_help=False)
     return parser
 
 
@@ -291,12 +297,16 @@ def add_setting(parser: argparse.ArgumentParser, name: str, *, help: str, **more
 
 
 def _add_debug(parser: argparse.ArgumentParser) -> None:
+    help = f"show the whole traceback of an error [{_variable('--debug')}]"
+    parser.add_argument("--debug", action="store_true", default=_debug_wanted(), help=help)
+
+
+def _debug_wanted() -> bool:
     variable = _variable("--debug")
-    default = WORDS.get(os.environ.get(variable, "").strip().lower())
-    if default is None:
+    wanted = WORDS.get(os.environ.get(variable, "").strip().lower())
+    if wanted is None:
         raise ConfigError(f"{variable} is set to something else than 1 or 0")
-    help = f"show the whole traceback of an error [{variable}]"
-    parser.add_argument("--debug", action="store_true", default=default, help=help)
+    return wanted
 
 
 def _variable(option: str) -> str:

@@ -6,6 +6,7 @@ A locale may lack the characters of an id, a stream may be closed: neither ends 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 from io import TextIOWrapper
@@ -37,7 +38,7 @@ def typed(text: str) -> str:
 
 def echo(text: str) -> None:
     """Print a line, with whatever a terminal could mistake for a command escaped."""
-    _write(sys.stdout, _shown(text) + "\n")
+    _write(sys.stdout, shown(text) + "\n")
 
 
 def put(text: str) -> None:
@@ -45,21 +46,32 @@ def put(text: str) -> None:
     _write(sys.stdout, text)
 
 
+def put_json(text: str) -> None:
+    """Print JSON; what the encoding lacks, or a terminal is not to get, as JSON's own escapes."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+
+    def fits(char: str) -> bool:
+        return char == "\n" or (char.isprintable() and char.encode(encoding, "ignore") != b"")
+
+    _write(sys.stdout, "".join(char if fits(char) else json.dumps(char)[1:-1] for char in text) + "\n")
+
+
 def echo_error(text: str) -> None:
     """Print an error on stderr, of more lines than one if it holds a traceback; nobody hears of it if that fails."""
     try:
-        _write(sys.stderr, "\n".join(_shown(line) for line in f"charm-checkpoint: {text}".split("\n")) + "\n")
+        _write(sys.stderr, "\n".join(shown(line) for line in f"charm-checkpoint: {text}".split("\n")) + "\n")
     except (OutputLost, BrokenPipeError):
         _swallow(sys.stderr)
 
 
-def agreed(question: str) -> bool:
-    """Ask for a yes; where nobody can be asked, that is a no."""
+def agreed(question: str, usual: bool = False) -> bool:
+    """Ask for a yes; ``usual`` is what an empty line means. Where nobody can be asked, that is a no."""
     if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
         return False
-    _write(sys.stdout, _shown(question) + " [y/N] ")
+    _write(sys.stdout, shown(question) + (" [Y/n] " if usual else " [y/N] "))
     try:
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        answer = sys.stdin.readline()  # empty at the end of what is typed, which is no answer
+        return answer.strip().lower() in (("y", "yes", "") if usual and answer else ("y", "yes"))
     except (OSError, UnicodeError):  # the terminal went away, or what was typed is no text
         return False
 
@@ -95,5 +107,6 @@ def _write(stream: TextIO | None, text: str) -> None:
         raise OutputLost(f"the output cannot be written: {error.strerror}") from None
 
 
-def _shown(line: str) -> str:
+def shown(line: str) -> str:
+    """Return a line in which whatever a terminal could mistake for a command is escaped."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)

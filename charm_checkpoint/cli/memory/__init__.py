@@ -1,0 +1,1 @@
+"""``charm-checkpoint memory``: durable memories on the command line."""

@@ -10,16 +10,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environment, imports, pairs, plot, report, retrieval, runner, servers
+from benchmarks import environment, imports, memories, pairs, plot, report, retrieval, runner, sanitiser, servers
 from benchmarks.contender import Contender, cannot_import
 from benchmarks.contenders import CONTENDERS
 from benchmarks.pairs import Pairs
 from benchmarks.runner import Job, Outcome
 
-WORKLOADS = ("chat", "files", "operations", "history", "messages", "tasks", "latency", "store", "open")
+WORKLOADS = ("chat", "files", "operations", "history", "messages", "tasks", "latency", "store", "large", "open")
 FULL_TURNS = 1_000
 TASK_ROUNDS = 30
 FAR_TURNS = 20
+LARGE = (1_000, 100_000)
+LARGE_STORE, LARGE_CALLS = 10_000, 2_000_000
+"""Items of a store at least, if one namespace has less; and of how many, all told, a search is asked again."""
 ROUNDS, PAIRS = 3, 15
 
 DESCRIPTION = """\
@@ -33,11 +36,14 @@ messages    append_messages and load_messages on a long message history; for our
 tasks       many asyncio tasks at once, each reading and saving its own thread
 latency     a chat with a server that is far away, and its round trips; for stores with servers
 store       puts, gets, searches and listings of long-term memory, beside LangGraph's own stores
+large       searches in namespaces of many items, at first and again, with numpy and without
 open        importing the package in a fresh process
 """
 
 EPILOG = """\
-What searching finds, instead of how fast it is, is measured by `python -m benchmarks retrieval --help`.
+What searching finds, instead of how fast it is, is measured by `python -m benchmarks retrieval --help`,
+durable memories by `python -m benchmarks memories --help`, and what the sanitiser takes out by
+`python -m benchmarks sanitiser --help`.
 
 Every measurement is made in a process and a folder of its own, and the contenders take turns, so
 that none gets the machine's better minutes. A ratio of 0.50 is half the time, or half the bytes.
@@ -68,6 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["retrieval"]:
         return retrieval.main(argv[1:])
+    if argv[:1] == ["memories"]:
+        return memories.main(argv[1:])
+    if argv[:1] == ["sanitiser"]:
+        return sanitiser.main(argv[1:])
     options = parser().parse_args(argv)
     chosen = _chosen(options)
     if options.plot and not plot.available():
@@ -129,6 +139,13 @@ def parser() -> argparse.ArgumentParser:
     add("--tasks", type=_count, default=32, metavar="N", help="asyncio tasks at once (default: 32)")
     add("--items", type=_count, default=10_000, metavar="N", help="items of the store (default: 10000)")
     add("--spaces", type=_count, default=100, metavar="N", help="namespaces they are in (default: 100)")
+    add(
+        "--large",
+        type=_counts,
+        default=(1_000, 100_000),
+        metavar="N,N",
+        help="items of a namespace (default: 1000,100000)",
+    )
     add("--delay", type=_count, default=20, metavar="MS", help="added to a round trip in latency (default: 20)")
     add("--rounds", type=_count, metavar="N", help=f"times everything is measured (default: {ROUNDS}; pairs: {PAIRS})")
     add("--baseline", type=Path, metavar="DIR", help="measure against the version of this package in a folder")
@@ -196,10 +213,16 @@ def _jobs(options: argparse.Namespace) -> list[Job]:
         "messages": [Job("messages", {"repeats": options.repeats})],
         "tasks": [Job("tasks", {"tasks": options.tasks, "rounds": TASK_ROUNDS})],
         "latency": [Job("latency", {"turns": FAR_TURNS, "delay": options.delay})],
+        "large": [_large(items, options.repeats) for items in options.large],
         "store": [Job("store", {"items": options.items, "spaces": options.spaces, "repeats": options.repeats})],
     }
     wanted = [job for name, some in jobs.items() if name in options.only for job in some]
     return [*wanted, Job("growth", {"turns": _turns(options)[-1]})] if options.plot else wanted
+
+
+def _large(items: int, repeats: int) -> Job:
+    spaces, most = max(1, LARGE_STORE // items), max(5, LARGE_CALLS // items)
+    return Job("large", {"items": items, "spaces": spaces, "repeats": min(repeats, most)})
 
 
 def _progress(line: str) -> None:

@@ -13,10 +13,10 @@ from typing import Any, Literal
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 Saver = BaseCheckpointSaver[Any] | None
-"""What is measured; in the workload ``store`` it is a `langgraph.store.base.BaseStore` instead."""
+"""What is measured; in the workloads ``store`` and ``large`` it is a `langgraph.store.base.BaseStore` instead."""
 Opener = Callable[[Path], AbstractContextManager[Saver]]
 AsyncOpener = Callable[[Path], AbstractAsyncContextManager[Saver]]
-Workload = Literal["chat", "files", "operations", "history", "messages", "tasks", "latency", "growth", "store"]
+Workload = Literal["chat", "files", "operations", "history", "messages", "tasks", "latency", "growth", "store", "large"]
 
 FOR_ALL: tuple[Workload, ...] = ("chat", "files", "operations", "history")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import history, imports, latency, messages, operations, store, tasks
+from benchmarks import history, imports, large, latency, messages, operations, store, tasks
 from benchmarks.contender import Contender
 from benchmarks.contenders import BASELINE
 from benchmarks.pairs import Pairs, Ratio
@@ -96,6 +96,7 @@ TITLES = {
     "messages": "microseconds a call, median of {repeats:,} calls",
     "tasks": "{tasks:,} asyncio tasks at once, each with a thread of its own; more is better",
     "store": "microseconds a call, median of {repeats:,} calls, on {items:,} items in {spaces:,} namespaces",
+    "large": "milliseconds a search, median of {repeats:,} calls, in a namespace of {items:,} items",
     "latency": "a chat of {turns:,} turns, {delay:,} ms added to each round trip",
 }
 FIGURES = {
@@ -104,6 +105,7 @@ FIGURES = {
     "messages": (messages.FIGURES, "microseconds", whole),
     "tasks": (tasks.FIGURES, "a second", whole),
     "store": (store.FIGURES, "microseconds or bytes", whole),
+    "large": (large.FIGURES, "milliseconds", seconds),
     "latency": (latency.FIGURES, "a turn", seconds),
 }
 """What the workloads measure that have a table for each figure: its unit, and how it is written."""

@@ -24,6 +24,10 @@ Figures = dict[str, float | None]
 """What was measured, by name; None is what a contender cannot do."""
 
 
+class Failed(Exception):
+    """A measurement failed, and why."""
+
+
 class Job(NamedTuple):
     """A workload with its parameters."""
 
@@ -81,23 +85,31 @@ def _measure(outcome: Outcome, contender: Contender, parent: Path | None) -> Non
     with TemporaryDirectory(dir=parent, prefix="benchmark-") as folder:
         task = {**outcome.job._asdict(), "contender": outcome.contender, "folder": folder}
         try:
-            _work(outcome, [sys.executable, "-m", "benchmarks.worker", json.dumps(task)])
+            _work(outcome, task)
         finally:
             contender.clear(Path(folder))
 
 
-def _work(outcome: Outcome, command: Sequence[str]) -> None:
+def _work(outcome: Outcome, task: dict[str, Any]) -> None:
+    try:
+        outcome.rounds.append(work(task))
+    except Failed as error:
+        outcome.failed = str(error)
+
+
+def work(task: dict[str, Any]) -> Figures:
+    """Return what a process of its own measures for a task, see `benchmarks.worker`; raises `Failed`."""
+    command = [sys.executable, "-m", "benchmarks.worker", json.dumps(task)]
     try:
         done = subprocess.run(
             command, cwd=imports.ROOT, env=environment(), capture_output=True, text=True, timeout=LIMIT_SECONDS
         )
     except subprocess.TimeoutExpired:
-        outcome.failed = f"took longer than {LIMIT_SECONDS} s"
-        return
-    if done.returncode == 0:
-        outcome.rounds.append(json.loads(done.stdout.splitlines()[-1]))
-    else:
-        outcome.failed = last_line(done.stderr) or f"exit code {done.returncode}"
+        raise Failed(f"took longer than {LIMIT_SECONDS} s") from None
+    if done.returncode:
+        raise Failed(last_line(done.stderr) or f"exit code {done.returncode}")
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 def environment() -> dict[str, str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-import zlib
+from array import array
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from hashlib import shake_128
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 from langgraph.store.base import PutOp
 
 from benchmarks import session
@@ -22,6 +22,8 @@ BATCH = 100
 WARM_UP = 2
 """Calls of each kind that are made first and not counted."""
 WORDS, TOPICS, VOCABULARY = 24, 40, 4_000
+ASKED = 7
+"""Words of a short question."""
 KINDS = ("rule", "fact", "lesson", "note")
 
 FIGURES = (
@@ -55,14 +57,21 @@ async def aembed(texts: Sequence[str]) -> list[list[float]]:
 
 @lru_cache(20_000)
 def _vector(text: str) -> tuple[float, ...]:
-    noise = np.random.default_rng(zlib.crc32(text.encode())).standard_normal(dims())
-    return tuple((_centre(text.split(" ", 1)[0]) + 0.5 * noise / np.linalg.norm(noise)).tolist())
+    return tuple(map(_near, _centre(text.split(" ", 1)[0]), _noise(text)))
 
 
 @lru_cache(TOPICS + 1)
-def _centre(topic: str) -> Any:
-    made = np.random.default_rng(zlib.crc32(topic.encode())).standard_normal(dims())
-    return made / np.linalg.norm(made)
+def _centre(topic: str) -> array[int]:
+    return _noise(topic)
+
+
+def _noise(text: str) -> array[int]:
+    """Return numbers that look random, the same for the same text, without numpy, which a program may not have."""
+    return array("h", shake_128(text.encode()).digest(2 * dims()))
+
+
+def _near(centre: int, noise: int) -> float:
+    return (centre + 0.5 * noise) / 32_768
 
 
 def namespace(number: int) -> tuple[str, ...]:
@@ -79,6 +88,11 @@ def item(number: int) -> dict[str, Any]:
         "kind": KINDS[number % len(KINDS)],
         "n": number,
     }
+
+
+def question(number: int) -> str:
+    """Return what somebody asks who looks for an item: its topic and a few of its words."""
+    return " ".join(item(number)["text"].split(" ")[:ASKED])
 
 
 def fill(store: Any, items: int, spaces: int) -> Work[None]:

@@ -1,4 +1,4 @@
-"""Who takes part in the workload ``store``: LangGraph's own stores, and ours over the same items."""
+"""Who takes part in the workloads ``store`` and ``large``: LangGraph's own stores, and ours over the same items."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from benchmarks import postgres_servers, redis_servers, store
 from benchmarks.contender import Contender, file_bytes
 
 ONLY: Any = ("store",)
+LARGE: Any = ("store", "large")
+"""Those that are blocking and still hold what they held when they are opened anew."""
 
 
 def index(**options: Any) -> dict[str, Any]:
@@ -95,11 +97,12 @@ def charm(
         async with resolve_name("charm_checkpoint:open_memory")(address(folder)) as memory:
             yield memory.get_langgraph_store(index=index(embed=store.aembed))
 
-    shared = {"stored": file_bytes, "needs": ("charm_checkpoint:open_memory",), "only": ONLY, **options}
+    shared = {"stored": file_bytes, "needs": ("charm_checkpoint:open_memory",), **options}
+    only = ONLY if shared["stored"] is None else LARGE
     return (
-        Contender(f"charm store {name}", open=opener(index()), rival=rivals[0], **shared),
-        Contender(f"charm store {name} async", aopen=asynchronous, rival=rivals[1], **shared),
-        Contender(f"charm store {name} words", open=opener(None), rival=rivals[0], **shared),
+        Contender(f"charm store {name}", open=opener(index()), rival=rivals[0], only=only, **shared),
+        Contender(f"charm store {name} async", aopen=asynchronous, rival=rivals[1], only=ONLY, **shared),
+        Contender(f"charm store {name} words", open=opener(None), rival=rivals[0], only=only, **shared),
     )
 
 
@@ -111,11 +114,11 @@ POSTGRES_NEEDS = ("langgraph.store.postgres:PostgresStore", "psycopg_pool:Connec
 
 CONTENDERS: tuple[Contender, ...] = (
     Contender(IN_MEMORY[0], open=_in_memory, only=ONLY),
-    Contender(SQLITE[0], open=_sqlite, stored=file_bytes, needs=SQLITE_NEEDS, only=ONLY),
+    Contender(SQLITE[0], open=_sqlite, stored=file_bytes, needs=SQLITE_NEEDS, only=LARGE),
     Contender(SQLITE[1], aopen=_sqlite_async, stored=file_bytes, needs=SQLITE_NEEDS, only=ONLY),
     *charm("sqlite", lambda folder: f"sqlite:///{folder}/charm.db", SQLITE),
     *charm("files", lambda folder: f"file://{folder}", SQLITE),
-    Contender(POSTGRES[0], open=_postgres, needs=POSTGRES_NEEDS, only=ONLY, **postgres_servers.ROW),
+    Contender(POSTGRES[0], open=_postgres, needs=POSTGRES_NEEDS, only=LARGE, **postgres_servers.ROW),
     Contender(POSTGRES[1], aopen=_postgres_async, needs=POSTGRES_NEEDS, only=ONLY, **postgres_servers.ROW),
     *charm("postgres", postgres_servers.url, POSTGRES, **postgres_servers.ROW),
     *charm("redis", redis_servers.charm_url, POSTGRES, **redis_servers.ROW),

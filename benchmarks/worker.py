@@ -1,7 +1,8 @@
 """Make measurements in a process of its own: a task as JSON in, figures as JSON out.
 
-With one task as its argument, that one. With ``--serve FOLDER``, each that comes as a line of standard input,
-by the package ``charm_checkpoint`` in that folder.
+With one task as its argument, that one; what it is to be done ``without`` are modules that cannot be imported then.
+With ``--serve FOLDER``, each that comes as a line of standard input, by the package ``charm_checkpoint`` in that
+folder.
 """
 
 from __future__ import annotations
@@ -13,12 +14,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import CONTENDERS
-
 
 def work(task: dict[str, Any]) -> dict[str, float | None]:
     """Return the figures of one workload for one contender, by the names in the task."""
-    contender = next(row for row in CONTENDERS if row.name == task["contender"])
+    rows = import_module("benchmarks.contenders").CONTENDERS
+    contender = next(row for row in rows if row.name == task["contender"])
     measure = import_module(f"benchmarks.{task['workload']}").measure
     figures: dict[str, float | None] = measure(contender, Path(task["folder"]), **task["parameters"])
     return figures
@@ -44,4 +44,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "--serve":
         serve(Path(sys.argv[2]))
     else:
-        sys.stdout.write(json.dumps(work(json.loads(sys.argv[1]))) + "\n")
+        task = json.loads(sys.argv[1])
+        sys.modules.update(dict.fromkeys(task.pop("without", ())))
+        sys.stdout.write(json.dumps(work(task)) + "\n")

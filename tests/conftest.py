@@ -68,9 +68,13 @@ def pytest_configure(config: pytest.Config) -> None:
     markers.register(config)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of each store, of each mode, and the slow ones."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests of each store, of each mode, and the slow ones; leave out those that are spare."""
     markers.mark(items)
+    spare = {item: None for item in items if markers.is_spare(item)}
+    if spare:
+        config.hook.pytest_deselected(items=list(spare))
+        items[:] = [item for item in items if item not in spare]
 
 
 def pytest_collection_finish() -> None:
@@ -116,6 +120,16 @@ def devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerPool]:
     """Return what starts devices: processes with Charm's SDK loaded, each with a working folder and home of its own."""
     with worker_pool(tmp_path_factory.mktemp("devices"), "charm_jobs") as starter:
         yield starter
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep tests from what the user has: memories in Markdown, and what is noted of those that are shared."""
+    home = tmp_path_factory.mktemp("own_places")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("CHARM_MEMORY_DIR", str(home / "memory"))
+        patched.setenv("CHARM_STATE_DIR", str(home / "states"))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -26,6 +26,7 @@ from benchmarks import (
     growth,
     history,
     imports,
+    large,
     latency,
     messages,
     network,
@@ -33,6 +34,7 @@ from benchmarks import (
     postgres_servers,
     redis_servers,
     report,
+    runner,
     servers,
     store,
     tasks,
@@ -171,6 +173,19 @@ def test_store(contender: Contender, home: Path) -> None:
     measured = {label for label, value in figures.items() if value and value > 0}
     assert measured == set(store.FIGURES) - ({store.COLD, store.BYTES} if contender.stored is None else set())
     assert sys.modules["sqlite3"] is sqlite3
+
+
+@pytest.mark.parametrize("name", ["charm store sqlite", "charm store sqlite words"])
+def test_large_tells_with_numpy_and_without_apart(name: str, tmp_path: Path) -> None:
+    figures = large.measure(BY_NAME[name], tmp_path, items=12, spaces=2, repeats=3)
+    assert list(figures) == list(large.FIGURES)
+    assert all(value and value > 0 for value in figures.values())
+
+
+def test_a_worker_does_without_modules(tmp_path: Path) -> None:
+    task = {"contender": "charm store ram", "folder": str(tmp_path), "without": ["charm_checkpoint"]}
+    with pytest.raises(runner.Failed, match="import of charm_checkpoint halted"):
+        runner.work({**task, "workload": "store", "parameters": {"items": 4, "spaces": 1, "repeats": 1}})
 
 
 @entered("latency")

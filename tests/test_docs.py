@@ -21,12 +21,14 @@ import yaml
 from conftest import or_skip
 from pages import BY_NAME, PAGES, README, ROOT, Block, Page
 from stores import supabase_url, tenant_url, valkey_url
+from typer.main import get_command
 from workers import child
 
 from benchmarks import retrieval
 from benchmarks.cli import parser as benchmarks_parser
 from charm_checkpoint import CharmError, StorageManager, contract, errors, from_charm
 from charm_checkpoint.cli import build_parser
+from charm_checkpoint.cli.memory.app import app
 from charm_checkpoint.config import registry
 from charm_checkpoint.moved import present_name
 from charm_checkpoint.testing import ContractSuite
@@ -104,7 +106,9 @@ def run_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[P
 
 @pytest.mark.parametrize("name", having("python", "sh", "console"))
 def test_the_code_of_a_page_runs(name: str, run_python: Callable[..., None], tmp_path: Path) -> None:
-    page, environment = BY_NAME[name], or_skip(SERVERS.get(name, dict))
+    page = BY_NAME[name]
+    # Memories for all projects are in files below the user's configuration directory, but for this.
+    environment = {"CHARM_MEMORY_DIR": str(tmp_path / "memories"), **or_skip(SERVERS.get(name, dict))}
     for module in NEEDS.get(name, ()):
         pytest.importorskip(module)
     for block in page.blocks():
@@ -207,7 +211,12 @@ def test_commands_are_known(name: str) -> None:
 
 def check_command(program: str, arguments: list[str]) -> None:
     """Have a command's own parser look at its arguments: it exits where they are wrong."""
-    if program == "charm-checkpoint" and arguments != ["--help"]:
+    if program == "charm-checkpoint" and arguments[:1] == ["memory"]:
+        group: Any = get_command(app)
+        context = group.make_context("memory", arguments[1:], resilient_parsing=True)
+        name, command, rest = group.resolve_command(context, arguments[1:])
+        command.make_context(name, rest)
+    elif program == "charm-checkpoint" and arguments != ["--help"]:
         build_parser().parse_args(arguments)
     elif program == "benchmarks":
         own = retrieval.parser() if arguments[:1] == ["retrieval"] else benchmarks_parser()

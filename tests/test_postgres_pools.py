@@ -428,5 +428,5 @@ def test_no_thread_is_left_behind(url: str) -> None:
     before = threading.active_count()
     memory = open_memory(url)
     memory.usage()
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # one that an earlier test left may have ended meanwhile
     memory.close()

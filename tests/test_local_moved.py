@@ -20,6 +20,7 @@ from workers import scaled, worker_pool
 from charm_checkpoint import open_memory
 from charm_checkpoint.errors import StoreError, StoreUnavailable
 from charm_checkpoint.memory import Memory
+from charm_checkpoint.stores.files import messages
 from charm_checkpoint.stores.files.folder import Disk, FolderLock
 
 
@@ -369,3 +370,21 @@ def test_every_process_finds_what_it_was_told_is_stored(tmp_path: Path, how: str
                 assert any(saver.get_tuple(config(thread, id)) is not None for saver in savers)
             elif kind == "message":
                 assert any(id in texts(memory, thread) for memory in (former, now))
+
+
+def test_a_list_is_not_read_as_empty_when_its_folder_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place(tmp_path)
+    read = messages._read
+
+    def renamed_first(path: Path) -> Any:
+        if place.folder.exists():
+            place.move("rename", "workspace")
+        return read(path)
+
+    with opened(place.folder) as memory:
+        monkeypatch.setattr(messages, "_read", renamed_first)
+        with pytest.raises(StoreError):
+            say(memory, "second")
+    monkeypatch.undo()
+    with opened(place.aside) as memory:
+        assert texts(memory) == ["first"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from charm_checkpoint import open_memory
-from charm_checkpoint.errors import ReadOnlyStore
+from charm_checkpoint.errors import ConfigError, ReadOnlyStore
 
 
 def test_memories_are_recalled_from_what_may_only_be_read(tmp_path: Path) -> None:
@@ -43,3 +43,9 @@ def test_who_writes_over_what_nobody_looked_at_approves_none_of_it() -> None:
         assert memories.remember("fact", "t", "Mine.").tags == ()
         memories.remember("fact", "t", "Mine.", tags=["a"])
         assert memories.remember("fact", "t", "Mine, too.").tags == ("a",)
+
+
+def test_what_was_opened_is_closed_where_another_scope_cannot_be(tmp_path: Path) -> None:
+    places = {"global": f"sqlite:///{tmp_path}/other.db", "other": 5}
+    with open_memory("memory://") as memory, pytest.raises(ConfigError, match="'other' is True, False"):
+        memory.long_term("p", places)

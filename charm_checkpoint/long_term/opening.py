@@ -17,8 +17,8 @@ from charm_checkpoint.long_term.scope import FIELDS, Scope
 from charm_checkpoint.long_term.settings import Settings
 from charm_checkpoint.store import Store
 
-ORDER: Final = ("project", "shared", "global")
-"""The scopes that there are by themselves, in the order in which they are asked."""
+OF_A_PROJECT: Final = ("project", "shared")
+"""The scopes that belong to a project, whose files they may cite."""
 
 
 def open_long_term(
@@ -59,8 +59,13 @@ class _Opener:
 
     def open(self, places: Mapping[str, Any]) -> LongTermMemory:
         """Return the memories in these places."""
-        made = {name: self._scope(name, place) for name, place in places.items()}
-        return LongTermMemory(made, self.project, self._settings, self._owned)
+        try:
+            made = {name: self._scope(name, place) for name, place in places.items()}
+            return LongTermMemory(made, self.project, self._settings, self._owned)
+        except BaseException:
+            for store in self._owned:
+                store.close()
+            raise
 
     def _scope(self, name: str, place: Any) -> Scope:
         if place is True:
@@ -68,14 +73,7 @@ class _Opener:
                 return self._in_store(name, self._items(self._handed_out), "this store")
             return self._in_folder(name, None)
         if isinstance(place, tuple):
-            return Scope(
-                name,
-                self._items(self._handed_out),
-                place,
-                cites=name in ("project", "shared"),
-                reviews=self._reviews(name),
-                where=f"this store, below {place}",
-            )
+            return self._in_store(name, self._items(self._handed_out), f"this store, below {place}", place)
         if isinstance(place, str) and "://" in place:
             place = self._open_memory(place)
             self._owned.append(place.store)
@@ -89,9 +87,11 @@ class _Opener:
             )
         return self._in_store(name, self._items(handed_out), repr(place))
 
-    def _in_store(self, name: str, store: CharmStore, where: str) -> Scope:
-        owner = (name, self.project.name) if name in ("project", "shared") else (name,)
-        return Scope(name, store, owner, cites=name in ("project", "shared"), reviews=self._reviews(name), where=where)
+    def _in_store(self, name: str, store: CharmStore, where: str, owner: tuple[str, ...] | None = None) -> Scope:
+        cites = name in OF_A_PROJECT
+        if owner is None:
+            owner = (name, self.project.name) if cites else (name,)
+        return Scope(name, store, owner, cites=cites, reviews=self._reviews(name), where=where)
 
     def _in_folder(self, name: str, folder: str | os.PathLike[str] | None) -> Scope:
         from charm_checkpoint.long_term.markdown.opening import open_folder  # only for who has such scopes

@@ -8,12 +8,14 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from children.jobs import add_item, config
+from langgraph.checkpoint.base import empty_checkpoint
 from local_files import length, log_of, remove_tree
 from workers import scaled, worker_pool
 
@@ -22,6 +24,9 @@ from charm_checkpoint.errors import StoreError, StoreUnavailable
 from charm_checkpoint.memory import Memory
 from charm_checkpoint.stores.files import messages
 from charm_checkpoint.stores.files.folder import Disk, FolderLock
+from charm_checkpoint.stores.files.space_folder import SpaceFolder
+from charm_checkpoint.stores.files.thread import ThreadFolder
+from charm_checkpoint.testing.call_modes import CALL_MODES, InMode
 
 
 def opened(folder: Path) -> Memory:
@@ -388,3 +393,34 @@ def test_a_list_is_not_read_as_empty_when_its_folder_goes(tmp_path: Path, monkey
     monkeypatch.undo()
     with opened(place.aside) as memory:
         assert texts(memory) == ["first"]
+
+
+@pytest.mark.parametrize("mode", ["blocking", "async"])
+@pytest.mark.parametrize("what", ["thread", "items"])
+def test_a_log_is_not_taken_for_none_when_its_folder_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, mode: str
+) -> None:
+    place = Place(tmp_path)
+    kind = ThreadFolder if what == "thread" else SpaceFolder
+    with opened(place.folder) as memory:
+        memory.get_langgraph_store().put(("ns",), "first", {"n": 1})
+    look = kind._opened
+
+    def renamed_first(self: Any) -> Any:
+        if place.folder.exists():
+            place.move("rename", "workspace")
+        return look(self)
+
+    with opened(place.folder) as memory:  # which knows nothing of the log yet
+        saver, store = memory.get_langgraph_checkpointer(), memory.get_langgraph_store()
+        monkeypatch.setattr(kind, "_opened", renamed_first)
+        with closing(CALL_MODES[mode]()) as calls, pytest.raises(StoreError):
+            if what == "thread":
+                config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+                InMode(saver, calls).put(config, empty_checkpoint(), {}, {})
+            else:
+                InMode(store, calls).put(("ns",), "second", {"n": 2})
+    monkeypatch.undo()
+    with opened(place.aside) as memory:
+        assert length(memory.get_langgraph_checkpointer(), "t") >= 1
+        assert memory.get_langgraph_store().get(("ns",), "first") is not None

@@ -226,7 +226,6 @@ class SpaceFolder:
 
     def _write(self, lock: FolderLock, keep: Space, more: Iterable[Entry] = ()) -> tuple[Space, int]:
         """Write a new log; return what it comes to, and its inode."""
-        lock.confirm()  # or what was read by its name would be written over the log of a folder that was renamed
         space, inodes = Space(generation=self._space.generation), [0]
 
         def fill(file: BinaryIO) -> None:

@@ -18,6 +18,9 @@ checkpoint committed last, in the store's own order; ids say nothing about order
 is an immutable piece of a value, kept once a thread under its 16-byte address; ``refs`` of a
 chunk, and ``roots`` of a checkpoint or message list, are the addresses it names, end to end.
 
+A backend that keeps the threads of several tenants apart has an attribute ``tenant``, text, which
+says whose it is; see `tenant_of`.
+
 All text (thread, namespace, ids) may hold any code point, NUL and lone surrogates included,
 and may be 10,000 characters long. A store keeps it exactly or refuses it before writing.
 """
@@ -162,7 +165,10 @@ class Backend(Protocol):
     def copy_thread(self, source: str, target: str) -> Plan[WriteResult]:
         """Copy all checkpoints and writes, in commit order, to a thread that has none.
 
-        ``conflict`` if the target has checkpoints. A source with none is left alone.
+        ``conflict`` if the target has checkpoints. A source with none is left alone. Each body is
+        stored as `charm_checkpoint.values.sealing.marked` returns it for the target, if the store
+        declares ``marks_copies``: in a body that begins with 03, the eight bytes behind that byte
+        become the first eight of the target's `charm_checkpoint.values.sealing.identity`.
         """
         ...
 
@@ -238,3 +244,9 @@ def capabilities(backend: Backend) -> Capabilities:
     )
     former: Capabilities = backend.abilities
     return former
+
+
+def tenant_of(backend: object) -> str:
+    """Return whose things a backend, of either kind, keeps; most keep those of one tenant only, whose name is empty."""
+    tenant: str = getattr(backend, "tenant", "")
+    return tenant

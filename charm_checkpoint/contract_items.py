@@ -22,7 +22,8 @@ finds none, and a put in its place makes a new item. It takes room until `ItemBa
 `ItemBackend.entries` and `ItemBackend.fetch` may return it all the same: their callers look at ``expires`` themselves.
 
 ``stores/ram_items.py`` is the plainest form. A backend of items is given to `charm_checkpoint.store.Store` as
-``items``, beside the backend of checkpoints, whose ``setup`` makes the tables of both.
+``items``, beside the backend of checkpoints, whose ``setup`` makes the tables of both. One that keeps several
+tenants apart has an attribute ``tenant``, text, as that one has: see `charm_checkpoint.contract.tenant_of`.
 """
 
 from __future__ import annotations

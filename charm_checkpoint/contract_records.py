@@ -255,8 +255,11 @@ class Capabilities:
     """What a store promises beyond the contract; the suite tests what is declared.
 
     ``durable``: what was stored is there after SIGKILL. ``processes``: several processes may
-    use it at once, each by opening the same URL.
+    use it at once, each by opening the same URL. ``marks_copies``: `Backend.copy_thread` gives
+    what it copies the mark of its new thread, as said there; without it checkpoints and writes
+    are stored without a mark, and a read does not tell whether they are another thread's.
     """
 
     durable: bool
     processes: bool
+    marks_copies: bool = False

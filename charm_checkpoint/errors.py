@@ -39,14 +39,22 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar
 
+from charm_checkpoint.printable import clipped, keep_logs_printable, printable
+
+keep_logs_printable()  # here, since whatever logs imports the errors
+
 PathPart = str | int
 """A step into a state: a ``str`` for a field or key, an ``int`` for a position."""
+
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_.:\-]{1,200}")
 
 
 class CharmError(Exception):
     """Something went wrong in charm_checkpoint."""
 
     default: ClassVar[str] = "Something went wrong in charm_checkpoint."
+    lines: ClassVar[bool] = False
+    """Whether the message may have more than one line: it quotes what a program of the user's own printed."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -56,6 +64,13 @@ class CharmError(Exception):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or self.default)
+
+    def __str__(self) -> str:
+        return printable(self._said(), self.lines)
+
+    def _said(self) -> str:
+        """Return the message as it was made, whatever the names in it hold."""
+        return super().__str__()
 
 
 class ConfigError(CharmError, ValueError):
@@ -69,6 +84,8 @@ class MissingExtra(ConfigError, ImportError):
 class MissingServer(ConfigError):
     """A program that charm_checkpoint.servers starts is not installed."""
 
+    lines = True
+
 
 class InvalidFilter(CharmError, ValueError):
     """A filter is not one; see charm_checkpoint.saver.filters for what it may say."""
@@ -76,6 +93,8 @@ class InvalidFilter(CharmError, ValueError):
 
 class ServerFailed(CharmError, RuntimeError):
     """A local server did not start, or did not do what was asked."""
+
+    lines = True
 
 
 class StoreError(CharmError, RuntimeError):
@@ -120,8 +139,8 @@ class StoreCorrupt(StoreError):
 
     place: str | None = None
 
-    def __str__(self) -> str:
-        said = super().__str__()
+    def _said(self) -> str:
+        said = clipped(super()._said())
         return said if self.place is None else f"{self.place}: {said}"
 
 
@@ -215,8 +234,9 @@ class DataError(CharmError, ValueError):
         self.path = (*steps, *self.path)
         return self
 
-    def __str__(self) -> str:
-        said = f"{format_path(self.path)}: {self.reason}" if self.path else self.reason
+    def _said(self) -> str:
+        reason = clipped(self.reason)
+        said = f"{clipped(format_path(self.path))}: {reason}" if self.path else reason
         return said if self.place is None else f"{said} ({self.place})"
 
 
@@ -226,6 +246,32 @@ class NotSerializable(DataError, TypeError):
 
 class TypeNotLoaded(DataError):
     """A stored value is of a class this process has not loaded."""
+
+
+HOSTS = (CharmError, MemoryError, Warning)
+"""What passes where bytes become values: errors of this package, and what a host itself is short of or made errors."""
+
+
+def corrupt(what: str, error: Exception | None = None) -> StoreCorrupt:
+    """Return what is raised for stored bytes that are not what they should be, of which reading them made ``error``.
+
+    Whatever reads what was stored raises by this, in the one way::
+
+        try:
+            ...  # bytes become values
+        except HOSTS:
+            raise
+        except Exception as error:
+            raise corrupt("A stored value is damaged", error) from error
+    """
+    if error is None:
+        return StoreCorrupt(f"{what}.")
+    said = ascii(str(error)[:_SAID])[1:-1]  # it may quote what is stored
+    return StoreCorrupt(f"{what}: {type(error).__name__}{': ' * bool(said)}{said}")
+
+
+_SAID = 200
+"""Characters of an error about what is stored that are shown."""
 
 
 class placing:  # noqa: N801 (named as `contextlib.suppress` is)
@@ -254,8 +300,13 @@ def name_place(
 
 def place_of(thread: str | None, ns: str = "", checkpoint: str | None = None) -> str:
     """Write down a place, as in ``Thread '42', namespace 'child', checkpoint 1f0...``."""
-    parts = [f"namespace {ns!r}" if ns else "", f"checkpoint {checkpoint}" if checkpoint else ""]
+    parts = [f"namespace {ns!r}" if ns else "", f"checkpoint {id_text(checkpoint)}" if checkpoint else ""]
     return ", ".join([f"Thread {thread!r}", *filter(None, parts)])
+
+
+def id_text(id: str | None) -> str:
+    """Write down an id: as it is if it looks like one, in quotes if it could be taken for words of the sentence."""
+    return id if id and _PLAIN_ID.fullmatch(id) else repr(id)
 
 
 class Later:

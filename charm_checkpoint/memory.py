@@ -75,11 +75,13 @@ class Memory(Handle, BaseMemoryStore):
         super().__init__(Masked(as_config(config)))
         serde = checked(serde)  # before anything is opened
         self.store, self.location, settings = opened(self.config, options, self.default_url)
-        self._history = self.store.history or MessageHistory(self.store.backend, self.store.budget)
+        self._history = self.store.history or MessageHistory(self.store.backend, self.store.budget, self.store.limits)
         self._items: HandedOut | None = None
         # Weakly: a server may make one for each of its users.
         self._memories: WeakSet[LongTermMemory] = WeakSet()
-        self._saver = CharmSaver(self.store, serde=serde, on_conflict=settings["on_conflict"])
+        self._saver = CharmSaver(
+            self.store, serde=serde.strictly(settings["classes"]), on_conflict=settings["on_conflict"]
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.location)!r})"

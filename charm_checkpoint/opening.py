@@ -9,12 +9,25 @@ from charm_checkpoint.config import registry
 from charm_checkpoint.config.foreign_options import adopt
 from charm_checkpoint.config.former_options import present_options
 from charm_checkpoint.config.login_hints import login_hint
-from charm_checkpoint.config.options import Option, boolean, choice, expand, merge, parse_url, read_options, size
+from charm_checkpoint.config.masking import FromOutside
+from charm_checkpoint.config.options import (
+    Option,
+    above_zero,
+    boolean,
+    choice,
+    expand,
+    merge,
+    non_negative_int,
+    parse_url,
+    read_options,
+    size,
+)
 from charm_checkpoint.config.tracebacks import unseen
 from charm_checkpoint.config.url import Location, as_url
 from charm_checkpoint.errors import ConfigError
 from charm_checkpoint.runtime.cache import LIMIT
 from charm_checkpoint.store import Store
+from charm_checkpoint.values.limits import DEFAULTS, Limits
 
 OPTIONS = (
     Option(
@@ -23,9 +36,27 @@ OPTIONS = (
         "warn",
         "what becomes of a checkpoint whose parent is no longer the head: see CharmSaver",
     ),
+    Option(
+        "classes",
+        choice("loaded", "registered"),
+        "loaded",
+        "which data classes are stored and restored: those that the program has loaded, or only those it registered",
+    ),
     Option("auto_setup", boolean, True, "create or migrate the schema at first use"),
     Option(
         "cache_size", size, LIMIT, "memory for all that is remembered of what was read and written", former=("cache",)
+    ),
+    Option(
+        "max_bytes",
+        above_zero(size, "write some bytes, such as 2GiB"),
+        DEFAULTS.max_bytes,
+        "bytes that the values of one checkpoint may come to, before they are refused",
+    ),
+    Option(
+        "max_elements",
+        above_zero(non_negative_int, "write a number, such as 10000000"),
+        DEFAULTS.max_elements,
+        "elements that they may come to where few bytes stand for many; see docs/security.md",
     ),
 )
 """Options that every store has."""
@@ -51,13 +82,24 @@ def opened(config: Mapping[str, Any], options: Mapping[str, Any], default_url: s
     location = parse_url(as_url(url))
     kind = registry.resolve(location.scheme)
     schema, whose = (*kind.options, *OPTIONS), f"{location.scheme} store"
-    given = present_options(merge(location.query, given, options), merge(options), schema, whose)
+    outside = {name: FromOutside(value) for name, value in location.query.items()}
+    given = merge(outside, _marked(given, config), options)
+    given = present_options(given, merge(options), schema, whose)
     settings = read_options(schema, adopt(kind.foreign, given, schema, whose), whose)
     store = _store_of(kind, kind.open_store(location, settings))
     store.login_hint = login_hint(location, template if url is in_config else "")
     store.auto_setup(settings["auto_setup"])
     store.budget.limit = settings["cache_size"]
+    store.limits = Limits(settings["max_bytes"], settings["max_elements"])
     return Opened(store, location, settings)
+
+
+def _marked(given: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a config, of which those that the environment's were put into are not to be shown."""
+    return {
+        name: FromOutside(value) if isinstance(value, str) and value != config[name] else value
+        for name, value in given.items()
+    }
 
 
 def _store_of(kind: registry.StoreType, opened: object) -> Store:

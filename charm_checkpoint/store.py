@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 from collections.abc import Callable
+from traceback import walk_tb
 from typing import Any, Protocol, TypeVar
 
 from charm_checkpoint.contract import Backend, Driver
 from charm_checkpoint.contract_items import ItemBackend
-from charm_checkpoint.errors import LoginRefused, ReadOnlyStore, StoreCorrupt, StoreError, TypeNotLoaded, name_place
+from charm_checkpoint.errors import (
+    HOSTS,
+    LoginRefused,
+    ReadOnlyStore,
+    StoreCorrupt,
+    StoreError,
+    TypeNotLoaded,
+    corrupt,
+    name_place,
+)
 from charm_checkpoint.moved import renamed
 from charm_checkpoint.plan import MakePlan, Plan
 from charm_checkpoint.runtime import forks
 from charm_checkpoint.runtime.cache import Budget
 from charm_checkpoint.runtime.handle import Handle
+from charm_checkpoint.values.limits import DEFAULTS
 
 T = TypeVar("T")
+
+MISFITS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""What a plan that only reads raises where a reply has another shape than it should.
+
+Drivers make errors of the package of all their own; what a program's function raises, such as one that returns a
+password, stays what it is.
+"""
 
 OUTDATED = (
     "its schema is an older version's, or is not there yet, so nothing can be read before it is brought up to date: "
@@ -70,6 +89,14 @@ def need_asyncio() -> None:
         ) from None
 
 
+def _is_ours(error: Exception) -> bool:
+    """Say whether code of this package raised an error, by itself or in what it called of the standard library."""
+    names = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    while names and names[-1].partition(".")[0] in sys.stdlib_module_names and names[-1] != "__main__":
+        names.pop()
+    return bool(names) and names[-1].partition(".")[0] == __name__.partition(".")[0]
+
+
 class Store(Handle):
     """A backend and its driver. Any thread and any event loop may use it.
 
@@ -77,7 +104,7 @@ class Store(Handle):
     to. ``login_hint`` is added to the error of a refused login. ``number`` tells the stores of a
     process apart. ``history`` is the store's own way to keep messages, if it has one, ``items`` its
     long-term memory. All that is remembered of the store is within ``budget``; a backend that
-    remembers something itself is made with the same one.
+    remembers something itself is made with the same one. ``limits`` are how much its values may come to.
     """
 
     def __init__(
@@ -96,6 +123,7 @@ class Store(Handle):
         self.items = items
         self.keeps_checkpoints = keeps_checkpoints
         self.budget = budget or Budget()
+        self.limits = DEFAULTS
         self.number = next(_numbers)
         self.login_hint = ""
         self._ready = False
@@ -120,6 +148,10 @@ class Store(Handle):
         except (LoginRefused, StoreCorrupt, TypeNotLoaded) as error:
             self._explain(error, thread)
             raise
+        except MISFITS as error:
+            if write or isinstance(error, HOSTS) or not _is_ours(error):
+                raise
+            raise self._misfit(error, thread) from error
 
     async def arun(self, make: MakePlan[T], *, write: bool, thread: str | None = None) -> T:
         """Run a plan as `run` does, without blocking the event loop, which is asyncio's; see `need_asyncio`."""
@@ -132,12 +164,21 @@ class Store(Handle):
         except (LoginRefused, StoreCorrupt, TypeNotLoaded) as error:
             self._explain(error, thread)
             raise
+        except MISFITS as error:
+            if write or isinstance(error, HOSTS) or not _is_ours(error):
+                raise
+            raise self._misfit(error, thread) from error
 
     def _explain(self, error: LoginRefused | StoreCorrupt | TypeNotLoaded, thread: str | None) -> None:
         if isinstance(error, LoginRefused):
             error.hint(self.login_hint)
         elif self._ready:  # or it is not about this thread
             name_place(error, thread)
+
+    def _misfit(self, error: Exception, thread: str | None) -> StoreCorrupt:
+        damage = corrupt("What the store returned is damaged", error)
+        self._explain(damage, thread)
+        return damage
 
     def setup(self) -> None:
         """Create or migrate the schema, if need be. Two threads may both do it: it is safe to repeat."""

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from charm_checkpoint.errors import DataError, NewerFormat, NotSerializable, PathPart, StoreCorrupt
 from charm_checkpoint.values.json_values import checked
+from charm_checkpoint.values.sealing import SEALED
 from charm_checkpoint.values.serde.fresh_stack import on_a_fresh_stack
 
 VALUE_LIMIT: Final = 16 << 20
@@ -26,6 +27,11 @@ Index: TypeAlias = "Sequence[str] | Literal[False] | None"
 """What a put says of the index: which paths, none, or those of the store."""
 
 _PLAIN, _ABOUT = b"\x01", b"\x02"
+_NOT_OPENED = (
+    "An item's value is damaged, or was written for another key, namespace or tenant and was put in this place: its "
+    "seal is not right"
+)
+_NOT_JSON = "An item's value is damaged: it is not the JSON that it begins as."
 _LONG = 10**4300
 """Python refuses to write an integer of so many digits in decimals."""
 
@@ -153,11 +159,17 @@ def _anyhow(read: Callable[[], Stored]) -> Stored:
     try:
         return read()
     except RecursionError:
+        pass
+    try:  # the caller may be deep, and not what is stored
         return on_a_fresh_stack(read)
+    except RecursionError as error:
+        raise StoreCorrupt(_NOT_JSON) from error
 
 
 def _stored(data: bytes) -> Stored:
     form = data[:1]
+    if form == SEALED:
+        raise StoreCorrupt(_NOT_OPENED)
     if form not in (_PLAIN, _ABOUT):
         raise NewerFormat.of("An item's value is of the form", form)
     try:
@@ -168,8 +180,8 @@ def _stored(data: bytes) -> Stored:
         paths = about.get("index")
         if not isinstance(value, dict) or not is_index(paths):
             raise TypeError
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise StoreCorrupt("An item's value is damaged: it is not the JSON that it begins as.") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StoreCorrupt(_NOT_JSON) from error
     return Stored(value, paths)
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage
 
+from charm_checkpoint.errors import placing
 from charm_checkpoint.messages.langchain import Message, to_langchain
 
 
@@ -49,7 +50,8 @@ class CharmChatHistory(BaseChatMessageHistory):
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]
         """Return all messages, oldest first."""
-        return to_langchain(self._memory.load_messages(self._thread))
+        with placing(self._thread):
+            return to_langchain(self._memory.load_messages(self._thread))
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Add messages at the end, atomically."""
@@ -61,7 +63,9 @@ class CharmChatHistory(BaseChatMessageHistory):
 
     async def aget_messages(self) -> list[BaseMessage]:
         """Return all messages, oldest first."""
-        return to_langchain(await self._memory.aload_messages(self._thread))
+        held = await self._memory.aload_messages(self._thread)
+        with placing(self._thread):
+            return to_langchain(held)
 
     async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Add messages at the end, atomically."""

@@ -14,9 +14,10 @@ from langchain_core.messages import (
     messages_from_dict,
 )
 
-from charm_checkpoint.errors import DataError, NotSerializable
+from charm_checkpoint.errors import DataError, NotSerializable, StoreCorrupt
 from charm_checkpoint.values.json_values import checked, refuse_value
 from charm_checkpoint.values.serde.changes import settled
+from charm_checkpoint.values.serde.fresh_stack import on_a_fresh_stack
 
 Message: TypeAlias = dict[str, Any]
 """A message as JSON: the caller's own dict, or LangChain's ``{"type": ..., "data": ...}``."""
@@ -102,7 +103,19 @@ def to_langchain(messages: Iterable[Message]) -> list[BaseMessage]:
 
     What LangChain knows no message for becomes a ``ChatMessage``, so that it hides no other.
     """
-    return [_to_langchain(message) for message in messages]
+    held = list(messages)
+
+    def restored() -> list[BaseMessage]:
+        return [_to_langchain(message) for message in held]
+
+    try:
+        return restored()
+    except RecursionError:
+        pass
+    try:  # the caller may be deep, and not what is stored
+        return on_a_fresh_stack(restored)
+    except RecursionError as error:
+        raise StoreCorrupt("A stored message is nested too deep to be one of LangChain's.") from error
 
 
 def _to_langchain(message: Message) -> BaseMessage:
@@ -112,7 +125,7 @@ def _to_langchain(message: Message) -> BaseMessage:
             return convert_to_messages([_with_content(message)])[0]
         data = {name: _with_documents(value) for name, value in message["data"].items()}
         return messages_from_dict([{"type": message["type"], "data": data}])[0]
-    except (ValueError, TypeError, KeyError, AttributeError):  # what LangChain raises for messages it does not know
+    except (ValueError, TypeError, LookupError, AttributeError):  # what LangChain raises for messages it does not know
         return _unknown({**message["data"], "type": message["type"]} if is_dumped else message)
 
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from langchain_core.messages import BaseMessage
 
-from charm_checkpoint.contract import Backend, MessagesRow, NewMessages, WriteResult
-from charm_checkpoint.errors import StoreCorrupt
+from charm_checkpoint.contract import Backend, MessagesRow, NewMessages, WriteResult, tenant_of
+from charm_checkpoint.errors import StoreCorrupt, corrupt
 from charm_checkpoint.messages.langchain import Message, listed, to_messages
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.runtime.cache import Budget
@@ -17,8 +17,10 @@ from charm_checkpoint.values.chunk_reader import ChunkReader, retry_if_swept
 from charm_checkpoint.values.decoder import DecodedChunk, Decoder, split
 from charm_checkpoint.values.encoder import EncodedValue, Encoder
 from charm_checkpoint.values.known_chunks import KnownLeaves
+from charm_checkpoint.values.limits import DEFAULTS, Limits
 from charm_checkpoint.values.offload import ALLOWANCE, BYTES, THING, decoding, encoding
-from charm_checkpoint.values.packing import RAW, pack, unpack, unpacked_size
+from charm_checkpoint.values.packing import RAW, check_all, pack, pack_value, unpack_value
+from charm_checkpoint.values.sealing import Identities, opened, seal, unpacked_size
 from charm_checkpoint.values.serde import Serializer
 from charm_checkpoint.values.serde.writer import weigh
 
@@ -28,6 +30,8 @@ ATTEMPTS = 4
 """How often a list is put again because another writer was faster, before it is put whatever others do."""
 FOLD_BATCHES, FOLD_BYTES = 16, 1 << 16
 """Each time so many batches, or bytes of them, are waiting behind a list, whoever brought the last takes them in."""
+
+_DICTS = frozenset((dict,))
 
 Change: TypeAlias = Callable[[list[Message]], list[Message]]
 
@@ -43,11 +47,13 @@ class _List(NamedTuple):
 class MessageHistory:
     """The plans of message history over one backend."""
 
-    def __init__(self, backend: Backend, budget: Budget) -> None:
+    def __init__(self, backend: Backend, budget: Budget, limits: Limits = DEFAULTS) -> None:
         self._backend = backend
+        self._identities = Identities(tenant_of(backend))
+        self._limits = limits
         self._serde = Serializer(allowed=())
         self._leaves = KnownLeaves(budget)
-        self._reader = ChunkReader(backend, budget)
+        self._reader = ChunkReader(backend, budget, limits)
 
     def load(self, thread: str) -> Plan[list[Message]]:
         """Return a thread's messages, oldest first."""
@@ -66,7 +72,7 @@ class MessageHistory:
         """Add messages at the end, whatever others do; tell whether this is the time for a `fold`."""
         if not messages:
             return False
-        body = yield from decoding(partial(self._batch, messages), _size(messages))
+        body = yield from decoding(partial(self._sealed_batch, thread, messages), _size(messages))
         large = len(body) >= FOLD_BYTES
         if large and (yield from self._change(thread, lambda old: old + messages)):
             return False
@@ -105,23 +111,28 @@ class MessageHistory:
 
     def _batch(self, messages: list[Message]) -> bytes:
         payload = self._serde.dumps(messages)
-        return RAW + payload if len(payload) < FOLD_BYTES // FOLD_BATCHES else pack(payload)
+        return RAW + payload if len(payload) < FOLD_BYTES // FOLD_BATCHES else pack_value(payload, self._limits)
+
+    def _sealed_batch(self, thread: str, messages: list[Message]) -> bytes:
+        return seal(self._identities.batch(thread), self._batch(messages))
 
     def _encoded(
         self, known: set[bytes], messages: list[Message], prior: bytes | None, allowance: int | None
     ) -> tuple[Encoder, EncodedValue]:
-        encoder = Encoder(self._serde, self._leaves, known, allowance)
+        encoder = Encoder(self._serde, self._leaves, known, allowance, self._limits)
         return encoder, encoder.value(messages, prior)
 
     def _put(
         self, thread: str, encoded: EncodedValue, encoder: Encoder, row: MessagesRow | None, sweep: bool
     ) -> Plan[WriteResult]:
         """Put a list in place of ``row``, None for whatever is there."""
-        body = pack(encoded.inline) if encoded.inline is not None else b""
+        roots = encoded.ref or b""
+        packed = pack(encoded.inline) if encoded.inline is not None else b""
+        body = seal(self._identities.messages(thread, roots), packed)
         base, expect, taken = None, None, None
         if row is not None:
             base, expect, taken = None if encoder.complete else row.state.sweeps, row.revision, len(row.batches)
-        new = NewMessages(thread, body, encoded.ref or b"", list(encoder.chunks.values()), base, expect, sweep, taken)
+        new = NewMessages(thread, body, roots, list(encoder.chunks.values()), base, expect, sweep, taken)
         return (yield from self._backend.put_messages(new))
 
     def _read(self, thread: str) -> Plan[_List]:
@@ -135,15 +146,26 @@ class MessageHistory:
         chunks = yield from self._reader.gather(thread, roots, row.chunks, messages=True)
         self._reader.note(thread, None, roots, chunks)
         size = sum([len(chunk.body) for chunk in chunks.values()]) + sum(map(unpacked_size, row.batches))
-        messages = yield from decoding(partial(self._decoded, row, chunks), size)
+        messages = yield from decoding(partial(self._decoded, thread, row, chunks), size)
         return _List(row, messages, set(chunks))
 
-    def _decoded(self, row: MessagesRow, chunks: Mapping[bytes, DecodedChunk]) -> list[Message]:
-        decoder = Decoder(self._serde, chunks)
-        encoded = [EncodedValue(unpack(batch)) for batch in row.batches]
+    def _decoded(self, thread: str, row: MessagesRow, chunks: Mapping[bytes, DecodedChunk]) -> list[Message]:
+        decoder = Decoder(self._serde, chunks, split(row.roots), self._limits)
+        batch = self._identities.batch(thread)
+        batches = [opened(batch, body) for body in row.batches]
+        if len(batches) > 1:
+            check_all(batches, self._limits)
+        encoded = [EncodedValue(unpack_value(body, self._limits)) for body in batches]
         if row.body is not None:
-            encoded.insert(0, EncodedValue(None, row.roots) if row.roots else EncodedValue(unpack(row.body)))
-        return [message for value in encoded for message in decoder.value(value)]
+            body = opened(self._identities.messages(thread, row.roots), row.body)
+            whole = None if row.roots else unpack_value(body, self._limits)
+            encoded.insert(0, EncodedValue(whole, row.roots if row.roots else None))
+        messages: list[Message] = []
+        for value in map(decoder.value, encoded):
+            if type(value) is not list or not _DICTS.issuperset(map(type, value)):
+                raise corrupt("The stored messages are no list of dicts")
+            messages += value
+        return messages
 
 
 def converting(messages: Iterable[Mapping[str, Any] | BaseMessage]) -> Callable[[], Plan[list[Message]]]:

@@ -19,7 +19,15 @@ from langgraph.checkpoint.base import (
 )
 
 from charm_checkpoint.contract import Backend, StoredCheckpoint, WriteResult
-from charm_checkpoint.errors import ConfigError, Later, StoreCorrupt, ThreadConflict, ThreadDeleted, ThreadExists
+from charm_checkpoint.errors import (
+    ConfigError,
+    Later,
+    StoreCorrupt,
+    ThreadConflict,
+    ThreadDeleted,
+    ThreadExists,
+    id_text,
+)
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.runtime.handle import Handle
 from charm_checkpoint.saver import run_context
@@ -70,15 +78,16 @@ class CharmSaver(OfficialNames, Handle, BaseCheckpointSaver[Any]):
         self.on_conflict: OnConflict = on_conflict
         self._store = store
         self._backend = store.backend
-        self._reader = ChunkReader(store.backend, store.budget)
-        self._plans = SaverPlans(store.backend, self.serde, self._reader, store.budget)
+        self._reader = ChunkReader(store.backend, store.budget, store.limits)
+        self._plans = SaverPlans(store.backend, self.serde, self._reader, store.budget, store.limits)
         self._puts, self._writes = InFlight(PUT_LOOKS), InFlight(WRITES_LOOKS)
 
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...] | type]) -> CharmSaver:
         """Return a saver on the same store that revives only safe, registered and these types."""
         clone = copy.copy(self)
         clone.serde = self.serde.with_allowlist(extra_allowlist)
-        clone._plans = SaverPlans(self._backend, clone.serde, self._reader, self._store.budget)
+        store = self._store
+        clone._plans = SaverPlans(store.backend, clone.serde, self._reader, store.budget, store.limits)
         return clone
 
     def get_next_version(self, current: Any, channel: None) -> Any:
@@ -129,8 +138,9 @@ class CharmSaver(OfficialNames, Handle, BaseCheckpointSaver[Any]):
         _refuse_deleted(ref, reply)
         if reply.outcome == "conflict":
             raise ThreadConflict(
-                f"Thread {ref.thread!r}: another writer's checkpoint {reply.head} is the head; this one follows "
-                f"{ref.id or 'nothing'}. Nothing was written. Run it again: a new run starts from the head.",
+                f"Thread {ref.thread!r}: another writer's checkpoint {id_text(reply.head)} is the head; this one "
+                f"follows {id_text(ref.id) if ref.id else 'nothing'}. Nothing was written. Run it again: a new run "
+                "starts from the head.",
                 parent=ref.id,
                 head=reply.head,
             )
@@ -140,7 +150,7 @@ class CharmSaver(OfficialNames, Handle, BaseCheckpointSaver[Any]):
             log.warning(
                 "Thread %r: checkpoint %s follows %s, but the head was %s: two runs met. Both are kept; this one is "
                 "the head now, marked %r in its metadata.",
-                ref.thread, id, ref.id, reply.head, CONFLICT_KEY,
+                ref.thread, *map(id_text, (id, ref.id, reply.head)), CONFLICT_KEY,
             )  # fmt: skip
         return config_of(ref.thread, ref.ns, id)
 

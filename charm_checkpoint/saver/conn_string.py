@@ -104,7 +104,7 @@ class OfficialNames:
         serde = checked(serde)  # before anything is opened
         store, _, settings = opened({}, {"url": url, **_lifetime(ttl), **options})
         make: Any = cls
-        saver = make(store, serde=serde, on_conflict=settings["on_conflict"])
+        saver = make(store, serde=serde.strictly(settings["classes"]), on_conflict=settings["on_conflict"])
         return OpenSaver(saver if store.keeps_checkpoints else None, store)  # type: ignore[arg-type]
 
     def setup(self) -> Awaitable[None]:

@@ -248,9 +248,9 @@ OPERATORS: Mapping[str, Callable[[Any, str, tuple[str, ...], list[_Wanted]], Tes
 def _found(value: Mapping[str, Any], name: str) -> Any:
     """Return the entry of a name, the key if it is there, else at the end of a path."""
     if name in value:
-        return _simplified(value[name])
+        return _held(value[name])
     head, dot, rest = name.partition(".")
-    return _within(_simplified(value[head]), rest) if dot and head in value else _MISSING
+    return _within(_held(value[head]), rest) if dot and head in value else _MISSING
 
 
 def _within(value: Any, name: str) -> Any:
@@ -282,3 +282,14 @@ def _simplified(value: Any) -> Any:
         return simplified(value)
     except NotSerializable:
         return value
+
+
+def _held(value: Any) -> Any:
+    """Return a stored value as metadata keeps it; what is none is equal to nothing, and not asked whether it is."""
+    try:
+        return simplified(value)
+    except NotSerializable:
+        return _OTHER
+
+
+_OTHER = object()

@@ -15,7 +15,7 @@ from charm_checkpoint.contract import Backend, CheckpointRow, StoredCheckpoint
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.saver.records import Record
 from charm_checkpoint.values.offload import decoding
-from charm_checkpoint.values.packing import unpacked_size
+from charm_checkpoint.values.sealing import unpacked_size
 
 COUNTERS = "counters_since_delta_snapshot"
 BATCH = 64
@@ -90,8 +90,18 @@ def with_delta_history(
     return result
 
 
-def _delta_channels(record: Record) -> set[str]:
-    return set(record.metadata.get(COUNTERS) or ()) - set(record.locations)
+def _delta_channels(record: Record) -> set[str] | None:
+    """Return the delta channels that a checkpoint has no value of, None where what names them is damaged."""
+    counters = record.metadata.get(COUNTERS)
+    if counters is None:
+        return set()
+    if type(counters) not in _NAMES or not _TEXT.issuperset(map(type, counters)):
+        return None
+    return set(counters) - set(record.locations)
+
+
+_NAMES = (dict, list, tuple)
+_TEXT = frozenset({str})
 
 
 def _is_task(ns: str) -> bool:
@@ -101,4 +111,5 @@ def _is_task(ns: str) -> bool:
 
 def _root_of(record: Record | None) -> str | None:
     parents = None if record is None else record.metadata.get("parents")
-    return parents.get("") if isinstance(parents, dict) else None
+    root = parents.get("") if type(parents) is dict else None
+    return root if type(root) is str else None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
-from charm_checkpoint.contract import Backend, NewCheckpoint, NewWrites, WriteResult
-from charm_checkpoint.errors import DataError
+from charm_checkpoint.contract import Backend, NewCheckpoint, NewWrites, WriteResult, capabilities, tenant_of
+from charm_checkpoint.errors import DataError, NotSerializable
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.runtime.cache import Budget
 from charm_checkpoint.saver.pending_writes import encode_writes
@@ -20,8 +20,10 @@ from charm_checkpoint.saver.tags import tags
 from charm_checkpoint.saver.threads import note_of_writes, noted
 from charm_checkpoint.values.chunk_reader import ChunkReader
 from charm_checkpoint.values.encoder import EncodedValue, Encoder, is_small
-from charm_checkpoint.values.known_chunks import Channels, KnownChunks, ThreadChunks
+from charm_checkpoint.values.known_chunks import Channels, Held, KnownChunks, ThreadChunks
+from charm_checkpoint.values.limits import DEFAULTS, Limits
 from charm_checkpoint.values.offload import encoding
+from charm_checkpoint.values.sealing import Identities, Identity, seal
 from charm_checkpoint.values.serde import Serializer
 
 OnConflict = Literal["allow", "warn", "raise"]
@@ -50,12 +52,23 @@ class _Packed(NamedTuple):
 class SaverPlans:
     """The plans of one saver, and what it remembers between them. Those that read and remove stand apart."""
 
-    def __init__(self, backend: Backend, serde: Serializer, reader: ChunkReader, budget: Budget) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        serde: Serializer,
+        reader: ChunkReader,
+        budget: Budget,
+        limits: Limits = DEFAULTS,
+        *,
+        trusting: bool = False,
+    ) -> None:
         self._backend = backend
         self._serde = serde
+        self._limits = limits
         self.known = KnownChunks(budget)
-        self.reads = Reads(backend, serde, reader, self.known)
-        self.removals = Removals(backend, serde)
+        self._identities = Identities(tenant_of(backend), marks=capabilities(backend).marks_copies, trusting=trusting)
+        self.reads = Reads(backend, serde, reader, self.known, self._identities, limits)
+        self.removals = Removals(backend, serde, self._identities)
 
     def put(
         self,
@@ -95,12 +108,33 @@ class SaverPlans:
         new_versions: ChannelVersions,
         allowance: int | None,
     ) -> _Packed:
-        encoder = Encoder(self._serde, self.known.leaves, known.addresses if known else frozenset(), allowance)
-        encoded = self._encoded(encoder, known, ref, checkpoint, new_versions)
-        body, roots = encode_record(self._serde, ref.thread, checkpoint, metadata, encoded)
-        versions = checkpoint["channel_versions"]
-        channels = {name: (versions.get(name), value.ref) for name, value in encoded.items() if value and value.ref}
+        addresses: frozenset[bytes] | set[bytes] = known.addresses if known else frozenset()
+        before = known.channels(ref.ns, ref.id) if known else {}
+        encoder = Encoder(self._serde, self.known.leaves, addresses, allowance, self._limits)
+        encoded, channels = self._encoded(encoder, known, before, ref, checkpoint, new_versions)
+        if before and self._excess(channels):  # what was read is only known to weigh so much at most
+            encoder = Encoder(self._serde, self.known.leaves, addresses, allowance, self._limits)
+            encoded, channels = self._encoded(encoder, known, {}, ref, checkpoint, new_versions)
+        self._check(encoder, checkpoint["channel_values"], channels)
+        packed, roots = encode_record(self._serde, ref.thread, checkpoint, metadata, encoded, self._limits)
+        body = seal(self._identities.checkpoint(ref.thread, ref.ns, checkpoint["id"], ref.id, roots), packed)
         return _Packed(encoder, channels, body, roots)
+
+    def _excess(self, channels: Channels) -> str | None:
+        return self._limits.excess(sum([held.weight for held in channels.values()]))
+
+    def _check(self, encoder: Encoder, values: Mapping[str, Any], channels: Channels) -> None:
+        """Refuse values that together could not be read back."""
+        weight = sum([held.weight for held in channels.values()])
+        if self._limits.is_light(weight):
+            return
+        stored = sum([held.stored for held in channels.values()])
+        try:
+            encoder.check([values[name] for name in channels], weight, stored, "the values of this checkpoint come")
+        except NotSerializable as error:
+            heaviest = max(channels, key=lambda name: channels[name].weight)
+            error.path = ("channel_values", heaviest)
+            raise
 
     def _remember(
         self,
@@ -121,26 +155,31 @@ class SaverPlans:
         self,
         encoder: Encoder,
         known: ThreadChunks | None,
+        before: Channels,
         ref: CheckpointRef,
         checkpoint: Checkpoint,
         new_versions: ChannelVersions,
-    ) -> dict[str, EncodedValue | None]:
+    ) -> tuple[dict[str, EncodedValue | None], dict[str, Held]]:
         """Encode the values that are not small; those that did not change are where the parent has them."""
-        before = known.channels(ref.ns, ref.id) if known else {}
         versions = checkpoint["channel_versions"]
         encoded: dict[str, EncodedValue | None] = {}
+        channels: dict[str, Held] = {}
         for name, value in checkpoint["channel_values"].items():
             if is_small(value):
                 encoded[name] = None
                 continue
             version = versions.get(name)
             held = before.get(name)
-            if held is not None and version is not None and name not in new_versions and held[0] == version:
-                encoded[name] = EncodedValue(None, held[1])
+            if held is not None and version is not None and name not in new_versions and held.version == version:
+                encoded[name] = EncodedValue(None, held.ref)
+                channels[name] = held
                 encoder.complete = False
-            else:
-                encoded[name] = _encode(encoder, name, value, known.latest(ref.ns, name) if known else None)
-        return encoded
+                continue
+            made = _encode(encoder, name, value, known.latest(ref.ns, name) if known else None)
+            encoded[name] = made
+            if made.ref is not None:
+                channels[name] = Held(version, made.ref, *encoder.weight(made.ref))
+        return encoded, channels
 
     def put_writes(
         self,
@@ -151,14 +190,25 @@ class SaverPlans:
         seen_deletes: int | None,
     ) -> Plan[WriteResult]:
         """Append a task's writes."""
-        body = yield from encoding(partial(encode_writes, self._serde, writes, task_id, task_path))
+        join = partial(seal, self.identity_of_writes(ref))
+        encode = partial(encode_writes, self._serde, writes, task_id, task_path, limits=self._limits, join=join)
+        body = yield from encoding(encode)
         note = note_of_writes(ref.ns, ref.id, [channel for channel, _ in writes])
-        return (yield from self.put_body(ref, body, seen_deletes, note))
+        return (yield from self._put_sealed(ref, body, seen_deletes, note))
 
     def put_body(
-        self, ref: CheckpointRef, body: bytes, seen_deletes: int | None, note: bytes | None = None
+        self, ref: CheckpointRef, packed: bytes, seen_deletes: int | None, note: bytes | None = None
     ) -> Plan[WriteResult]:
         """Append a task's writes that are encoded already."""
+        return self._put_sealed(ref, seal(self.identity_of_writes(ref), packed), seen_deletes, note)
+
+    def identity_of_writes(self, ref: CheckpointRef) -> Identity:
+        """Return what is sealed into, and read from, the writes of a checkpoint."""
+        return self._identities.writes(ref.thread, ref.ns, ref.id or "")
+
+    def _put_sealed(
+        self, ref: CheckpointRef, body: bytes, seen_deletes: int | None, note: bytes | None
+    ) -> Plan[WriteResult]:
         return self._backend.put_writes(NewWrites(ref.thread, ref.ns, ref.id or "", body, seen_deletes, note))
 
 

@@ -25,9 +25,10 @@ from charm_checkpoint.saver.records import (
 from charm_checkpoint.values.chunk_reader import ChunkReader, retry_if_swept
 from charm_checkpoint.values.decoder import DecodedChunk, Decoder, split
 from charm_checkpoint.values.encoder import EncodedValue
-from charm_checkpoint.values.known_chunks import KnownChunks
+from charm_checkpoint.values.known_chunks import Held, KnownChunks
+from charm_checkpoint.values.limits import DEFAULTS, Limits
 from charm_checkpoint.values.offload import decoding
-from charm_checkpoint.values.packing import unpacked_size
+from charm_checkpoint.values.sealing import Identities, opened, unpacked_size
 from charm_checkpoint.values.serde import Serializer
 
 log = logging.getLogger("charm_checkpoint")
@@ -36,11 +37,21 @@ log = logging.getLogger("charm_checkpoint")
 class Reads:
     """The plans of one saver that read; what they meet is remembered in ``known``."""
 
-    def __init__(self, backend: Backend, serde: Serializer, reader: ChunkReader, known: KnownChunks) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        serde: Serializer,
+        reader: ChunkReader,
+        known: KnownChunks,
+        identities: Identities,
+        limits: Limits = DEFAULTS,
+    ) -> None:
         self._backend = backend
+        self._identities = identities
         self._serde = serde
         self._reader = reader
         self._known = known
+        self._limits = limits
 
     def get_tuple(self, ref: CheckpointRef) -> Plan[tuple[StoredCheckpoint, CheckpointTuple | None]]:
         """Find a checkpoint, and build its tuple if it is there."""
@@ -55,7 +66,7 @@ class Reads:
     def _read(self, found: StoredCheckpoint, row: CheckpointRow, filter: Filter | None) -> Plan[CheckpointTuple | None]:
         """Build the tuple of a checkpoint, or with a filter that of a match; what is damaged is named."""
         try:
-            record = decode_row(self._serde, row)
+            record = decode_row(self._serde, self._identities, row, limits=self._limits)
             if filter and not filter.matches(record.metadata):
                 return None
             return (yield from self._decoded(found, row, record, remember=filter is None))
@@ -76,9 +87,15 @@ class Reads:
             yield from decoding(fill, sum([len(chunk.body) for chunk in chunks.values()]))
             if remember:
                 self._reader.note(row.thread, row.ns, split(row.roots), chunks)
-        read = partial(decode_writes, self._serde.loads, found.writes)
+        read = partial(self._writes, row, found.writes)
         writes = yield from decoding(read, sum(map(unpacked_size, found.writes)))
         return _tuple_of(row, record, writes)
+
+    def _writes(self, row: CheckpointRow, bodies: Sequence[bytes]) -> list[PendingWrite]:
+        if not bodies:
+            return []
+        whose = self._identities.writes(row.thread, row.ns, row.id)
+        return decode_writes(self._serde.loads, [opened(whose, body) for body in bodies], self._limits)
 
     def _fill(
         self,
@@ -91,14 +108,15 @@ class Reads:
     ) -> None:
         """Set a checkpoint's values, in the order they were put in."""
         values, versions = record.checkpoint["channel_values"], record.checkpoint["channel_versions"]
-        decoder = Decoder(self._serde, chunks)
+        named = [location for location in record.locations.values() if type(location) is bytes]
+        decoder = Decoder(self._serde, chunks, named, self._limits)
         channels = {}
         for name, location in record.locations.items():
             if type(location) is not bytes:
                 values[name] = inline[name]
             else:
                 values[name] = _value(decoder, name, location)
-                channels[name] = (versions.get(name), location)
+                channels[name] = Held(versions.get(name), location, *decoder.share(location))
         if remember:
             self._known.keep(row.thread, found.state, (row.ns, row.id), chunks, channels)
 
@@ -112,6 +130,8 @@ class Reads:
         tuples = []
         for found in page.items:
             assert found.row is not None
+            if found.row.thread != query.thread is not None:
+                raise StoreCorrupt(f"What is stored here is named as that of thread {found.row.thread!r}.")
             match = yield from self._read(found, found.row, filter)
             if match is not None:
                 tuples.append(match)
@@ -128,8 +148,8 @@ class Reads:
         def visit(found: StoredCheckpoint) -> bool:
             assert found.row is not None
             with placing(*_at(found.row)):
-                written = decode_writes(self._serde.loads, found.writes)
-                record = decode_row(self._serde, found.row)
+                written = self._writes(found.row, found.writes)
+                record = decode_row(self._serde, self._identities, found.row, limits=self._limits)
             for write in reversed(written):
                 if write[1] in writes and write[1] not in seeds:
                     writes[write[1]].append(write)
@@ -149,7 +169,8 @@ class Reads:
         if type(location) is not bytes:
             return inline_values(self._serde, record)[name]
         chunks = yield from self._reader.gather(thread, [location], found.chunks)
-        read = partial(_value, Decoder(self._serde, chunks), name, location)
+        decoder = Decoder(self._serde, chunks, [location], self._limits)
+        read = partial(_value, decoder, name, location)
         return (yield from decoding(read, sum([len(chunk.body) for chunk in chunks.values()])))
 
 

@@ -13,11 +13,13 @@ from langgraph.checkpoint.base import (
 )
 
 from charm_checkpoint.contract import CheckpointRow
-from charm_checkpoint.errors import ConfigError, DataError, NewerFormat, StoreCorrupt, TypeNotLoaded
+from charm_checkpoint.errors import HOSTS, ConfigError, DataError, NewerFormat, TypeNotLoaded, corrupt
 from charm_checkpoint.values.decoder import split
 from charm_checkpoint.values.encoder import EncodedValue
 from charm_checkpoint.values.json_values import ATOMS, simplified
-from charm_checkpoint.values.packing import pack, unpack
+from charm_checkpoint.values.limits import DEFAULTS, Limits
+from charm_checkpoint.values.packing import pack_value, unpack_value
+from charm_checkpoint.values.sealing import Identities, opened
 from charm_checkpoint.values.serde import Serializer
 
 CONFLICT_KEY = "charm_conflict"
@@ -194,6 +196,7 @@ def encode_record(
     checkpoint: Mapping[str, Any],
     metadata: Mapping[str, Any],
     encoded: Mapping[str, EncodedValue | None],
+    limits: Limits = DEFAULTS,
 ) -> tuple[bytes, bytes]:
     """Return a checkpoint's body and roots; ``encoded`` says where each value went, None for a small plain one.
 
@@ -224,7 +227,8 @@ def encode_record(
     except DataError as error:
         raise _named(error) from error.__cause__
     inline = serde.gathered(apart) if apart else b""
-    return pack(b"".join((len(header).to_bytes(4, "big"), header, inline))), b"".join(roots)
+    payload = b"".join((len(header).to_bytes(4, "big"), header, inline))
+    return pack_value(payload, limits, _HEADER), b"".join(roots)
 
 
 def _outline(checkpoint: Mapping[str, Any]) -> list[Any]:
@@ -246,16 +250,29 @@ def _plain_names(versions: Mapping[str, Any]) -> Mapping[str, Any]:
     return {plain_name(name): version for name, version in versions.items()}
 
 
-def decode_record(serde: Serializer, thread: str, id: str, body: bytes, roots: bytes, outline: bool = False) -> Record:
+def decode_record(
+    serde: Serializer,
+    thread: str,
+    id: str,
+    body: bytes,
+    roots: bytes,
+    outline: bool = False,
+    limits: Limits = DEFAULTS,
+) -> Record:
     """Undo `encode_record`; in outline, nothing but the values' locations and the metadata need be readable.
 
     Metadata that an earlier version stored with its classes is plain where these are not loaded.
     """
-    payload = unpack(body)
-    read = FORMS.get(max(payload[0], FIRST) if payload else FIRST)
-    if read is None:
-        raise NewerFormat.of("A checkpoint's record begins with", payload[:1])
-    return read(serde, (thread, id), payload, roots, outline)
+    try:
+        payload = unpack_value(body, limits, _HEADER)
+        read = FORMS.get(max(payload[0], FIRST) if payload else FIRST)
+        if read is None:
+            raise NewerFormat.of("A checkpoint's record begins with", payload[:1])
+        return read(serde, (thread, id), payload, roots, outline)
+    except HOSTS:
+        raise
+    except Exception as error:
+        raise corrupt(_OTHER_SHAPE, error) from error
 
 
 def _first_form(serde: Serializer, names: tuple[str, str], payload: bytes, roots: bytes, outline: bool) -> Record:
@@ -267,10 +284,7 @@ def _first_form(serde: Serializer, names: tuple[str, str], payload: bytes, roots
         if error.path[:1] == (_PARTS.index("checkpoint"),) and not outline:
             raise _named(error) from error.__cause__
         parts = serde.loads_plain(header)
-    try:
-        return _record(*names, roots, parts, payload[end:])
-    except NO_SHAPE as error:
-        raise StoreCorrupt(f"{_OTHER_SHAPE}: {error}") from error
+    return _record(*names, roots, parts, payload[end:])
 
 
 FIRST = 0x7F
@@ -280,29 +294,50 @@ FORMS: dict[int, Callable[[Serializer, tuple[str, str], bytes, bytes, bool], Rec
 """How to read a record of each form."""
 
 
-def decode_row(serde: Serializer, row: CheckpointRow, outline: bool = False) -> Record:
-    """Return the record of a stored checkpoint, in whose metadata stands what it was in conflict with."""
-    record = decode_record(serde, row.thread, row.id, row.body, row.roots, outline)
+_HEADER = 5
+"""Where the elements of a record's header begin; one more byte stands before those of its inline values."""
+
+
+def decode_row(
+    serde: Serializer,
+    identities: Identities,
+    row: CheckpointRow,
+    outline: bool = False,
+    limits: Limits = DEFAULTS,
+) -> Record:
+    """Return the record of a stored checkpoint, in whose metadata stands what it was in conflict with.
+
+    Raises `StoreCorrupt` if it was not written as this checkpoint, or is damaged.
+    """
+    body = opened(identities.checkpoint(row.thread, row.ns, row.id, row.parent, row.roots), row.body)
+    record = decode_record(serde, row.thread, row.id, body, row.roots, outline, limits)
     if row.conflict is not None:
         record.metadata[CONFLICT_KEY] = row.conflict
     return record
+
+
+def _check_dicts(*parts: Any) -> None:
+    for part in parts:
+        if not issubclass(type(part), dict):  # what else it passes for, a class of the program may say
+            raise TypeError(f"a dict is expected, not a {type(part).__name__}")
 
 
 def _record(thread: str, id: str, roots: bytes, parts: Any, inline: bytes) -> Record:
     v, ts, versions, seen, rest, metadata, numbers, *own = parts
     if len(own) > 1:
         raise NewerFormat.of("A checkpoint's record has as many parts as", len(parts))
-    _ = versions.get, seen.get, rest.get, metadata.get  # or they are no dicts
+    _check_dicts(versions, seen, rest, metadata, numbers)
+    _check_dicts(*seen.values())
     if own:
         metadata[THREAD_KEY] = thread
+    if not (_LOCATIONS if roots else _WITHOUT_CHUNK).issuperset(map(type, numbers.values())):
+        raise TypeError("a value is not where one can be, or its chunks are not named")
     locations: dict[str, ValueLocation] = numbers
     if roots:
         addresses = split(roots)
         locations = {
             name: addresses[location] if type(location) is int else location for name, location in numbers.items()
         }
-    elif not _WITHOUT_CHUNK.issuperset(map(type, numbers.values())):
-        raise IndexError("its chunks are not named")
     checkpoint = {
         "v": v, "id": id, "ts": ts, "channel_values": {}, "channel_versions": versions, "versions_seen": seen, **rest
     }  # fmt: skip
@@ -310,20 +345,19 @@ def _record(thread: str, id: str, roots: bytes, parts: Any, inline: bytes) -> Re
 
 
 _OTHER_SHAPE = "The body or the roots of a checkpoint have another shape than they should"
-NO_SHAPE = (AttributeError, LookupError, TypeError, ValueError)
-"""What comes of taking something for what it is not."""
 _WITHOUT_CHUNK = frozenset((type(None), list))
 """Types of locations in a record that names no chunk."""
+_LOCATIONS = frozenset((type(None), list, int))
 
 
 def inline_values(serde: Serializer, record: Record) -> dict[str, Any]:
     """Return the values that are in a record itself, by channel."""
     try:
         return _inline_values(serde, record)
-    except DataError:
+    except HOSTS:
         raise
-    except NO_SHAPE as error:
-        raise StoreCorrupt(f"{_OTHER_SHAPE}: {error}") from error
+    except Exception as error:
+        raise corrupt(_OTHER_SHAPE, error) from error
 
 
 def _inline_values(serde: Serializer, record: Record) -> dict[str, Any]:

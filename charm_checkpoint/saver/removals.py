@@ -11,6 +11,7 @@ from charm_checkpoint.errors import Later, StoreCorrupt, StoreUnavailable, placi
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.saver.history import CheckpointKey, prunable, with_delta_history
 from charm_checkpoint.saver.records import Record, decode_row
+from charm_checkpoint.values.sealing import Identities
 from charm_checkpoint.values.serde import Serializer
 
 log = logging.getLogger("charm_checkpoint")
@@ -24,8 +25,9 @@ ATTEMPTS = 20
 class Removals:
     """The plans by which a saver removes checkpoints."""
 
-    def __init__(self, backend: Backend, serde: Serializer) -> None:
+    def __init__(self, backend: Backend, serde: Serializer, identities: Identities) -> None:
         self._backend = backend
+        self._identities = identities
         self._serde = serde
 
     def prune(self, thread: str, strategy: str) -> Plan[None]:
@@ -89,7 +91,7 @@ class Removals:
         """Decode a row without the values: this needs no class of the program. One that is damaged is None."""
         try:
             with placing(row.thread, row.ns, row.id):
-                return decode_row(self._serde, row, outline=True)
+                return decode_row(self._serde, self._identities, row, outline=True)
         except StoreCorrupt as error:
             log.warning("%s; what it may be built on stays.", error)
             return None

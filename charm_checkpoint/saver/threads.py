@@ -187,7 +187,7 @@ def info(row: ThreadRow) -> ThreadInfo:
     status, step, source = _read(row)
     return ThreadInfo(
         row.thread,
-        None if row.title is None else row.title.decode("utf-8", "replace"),
+        row.title.decode("utf-8", "replace") if type(row.title) is bytes else None,
         None if status is None else _STATUS[status],
         _time(row.touched_at),
         row.checkpoints,
@@ -221,7 +221,11 @@ def _unpacked(note: bytes | None, head: str | None) -> Sequence[Any]:
     except (ValueError, TypeError):  # damaged: the thread is shown without
         return ()
     # A status that is not known is a newer version's, and so may the rest be.
-    return (status, *rest) if about == _mark(head) and status in range(len(_STATUS)) else ()
+    is_known = type(status) is int and 0 <= status < len(_STATUS)
+    if not is_known or about != _mark(head):
+        return ()
+    step, source = (*rest, None, None)[:2]
+    return status, step if type(step) is int else None, source if type(source) is str else None
 
 
 class ThreadListing:

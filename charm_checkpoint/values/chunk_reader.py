@@ -12,6 +12,15 @@ from charm_checkpoint.plan import Plan
 from charm_checkpoint.runtime.cache import ADDRESS, ENTRY, Budget, Cache
 from charm_checkpoint.values.decoder import DecodedChunk, decode_chunk
 from charm_checkpoint.values.known_chunks import ReadChunks
+from charm_checkpoint.values.limits import (
+    DEFAULTS,
+    FREE,
+    LEVELS,
+    OVERHEAD,
+    Limits,
+    too_deep,
+    unpacked_bound,
+)
 from charm_checkpoint.values.offload import decoding
 from charm_checkpoint.values.packing import unpacked_size
 
@@ -35,11 +44,33 @@ def retry_if_swept(attempt: Callable[[], Plan[T]]) -> Plan[T]:
     return (yield from attempt())
 
 
+class Unpacking:
+    """Counts what chunks unpack to before they are unpacked: `GROWTH` holds for all of one reading together, too."""
+
+    __slots__ = ("_limits", "_size", "_stored")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._size = self._stored = 0
+
+    def add(self, size: int, stored: int, chunks: int) -> None:
+        """Count chunks that are stored as so many bytes; raises `StoreCorrupt` for too much."""
+        self._size += size
+        self._stored += stored + OVERHEAD * chunks
+        if self._size > FREE and self._size > min(self._limits.max_bytes, unpacked_bound(self._stored)):
+            self._limits.check_weight(self._size)
+            raise StoreCorrupt(
+                f"Chunks of {self._stored:,} stored bytes unpack to {self._size:,}, which none are packed to: they are "
+                "damaged, or made to exhaust memory."
+            )
+
+
 class ChunkReader:
     """Gathers chunks and all they name; what was read before is remembered within the budget."""
 
-    def __init__(self, backend: Backend, budget: Budget) -> None:
+    def __init__(self, backend: Backend, budget: Budget, limits: Limits = DEFAULTS) -> None:
         self._backend = backend
+        self._limits = limits
         self._cache: Cache[bytes, DecodedChunk] = Cache(budget, _weight)
         self._read = ReadChunks(budget)
 
@@ -59,11 +90,13 @@ class ChunkReader:
     ) -> Plan[dict[bytes, DecodedChunk]]:
         """Return every chunk reached from ``roots``; ``given`` are at hand already.
 
-        Raises `ChunkMissing`.
+        Each is asked for once, however often it is named. Raises `ChunkMissing`, and `StoreCorrupt` where they are
+        more than they may be.
         """
         have: dict[bytes, DecodedChunk] = {}
-        frontier = list(roots)
-        while frontier:
+        unpacking = Unpacking(self._limits)
+        frontier = list(dict.fromkeys(roots))
+        for _ in range(LEVELS):
             missing, at_hand = [], []
             for name in frontier:
                 if name not in have:
@@ -75,20 +108,24 @@ class ChunkReader:
                     else:
                         missing.append(name)
             if at_hand:
-                have.update((yield from self._kept(at_hand)))
+                have.update((yield from self._kept(at_hand, unpacking)))
             if missing:
                 chunks = yield from self._backend.chunks(thread, missing, messages)
-                have.update((yield from self._kept(list(chunks.values()))))
+                have.update((yield from self._kept(list(chunks.values()), unpacking)))
                 for name in missing:
                     if name not in have:
                         raise ChunkMissing(f"Chunk {name.hex()} is missing.")
-            frontier = [ref for name in frontier for ref in have[name].refs if ref not in have]
-        return have
+            frontier = list({ref: None for name in frontier for ref in have[name].refs if ref not in have})
+            if not frontier:
+                return have
+        raise too_deep()
 
-    def _kept(self, chunks: Sequence[Chunk]) -> Plan[dict[bytes, DecodedChunk]]:
+    def _kept(self, chunks: Sequence[Chunk], unpacking: Unpacking) -> Plan[dict[bytes, DecodedChunk]]:
         """Unpack chunks, and keep them."""
         unpack = partial(_unpacked, chunks)
-        found = yield from decoding(unpack, sum([unpacked_size(chunk.data) for chunk in chunks]))
+        size = sum([unpacked_size(chunk.data) for chunk in chunks])
+        unpacking.add(size, sum([len(chunk.data) for chunk in chunks]), len(chunks))
+        found = yield from decoding(unpack, size)
         for name, chunk in found.items():
             self._cache.put(name, chunk)
         return found

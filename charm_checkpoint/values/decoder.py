@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import chain
 from typing import Any, NamedTuple
 
 import ormsgpack
 
 from charm_checkpoint.contract import ADDRESS_SIZE, Chunk
-from charm_checkpoint.errors import DataError, NewerFormat, PathPart, StoreCorrupt
+from charm_checkpoint.errors import HOSTS, DataError, NewerFormat, PathPart, StoreCorrupt, corrupt
 from charm_checkpoint.values.collector import paused
 from charm_checkpoint.values.encoder import (
     BLOB,
@@ -24,20 +25,39 @@ from charm_checkpoint.values.encoder import (
     EncodedValue,
     address,
 )
+from charm_checkpoint.values.limits import (
+    BYTES,
+    DEFAULTS,
+    OVERHEAD,
+    VISIT,
+    Limits,
+    count_elements,
+    most_namings,
+    own_weight,
+    weights,
+)
 from charm_checkpoint.values.packing import unpack
 from charm_checkpoint.values.serde import Serializer
 from charm_checkpoint.values.serde.bases import as_step
+from charm_checkpoint.values.serde.framing import is_framed
+from charm_checkpoint.values.serde.fresh_stack import is_fresh, on_a_fresh_stack
+from charm_checkpoint.values.serde.keys import members
 
 MANY = 4
 """Leaves of a value from which on the garbage collector is paused while they are decoded."""
 
 
+HEAVY = 4 << 20
+"""Bytes from which on it is worth while to know how much of them each value takes."""
+
+
 class DecodedChunk(NamedTuple):
-    """A chunk unpacked: its kind, body and the addresses it names."""
+    """A chunk unpacked: its kind, body and the addresses it names; as how many bytes it is stored."""
 
     kind: bytes
     body: bytes
     refs: tuple[bytes, ...]
+    stored: int = 0
 
 
 def split(refs: bytes) -> tuple[bytes, ...]:
@@ -51,18 +71,58 @@ def decode_chunk(chunk: Chunk) -> DecodedChunk:
     kind, body = payload[:1], payload[1:]
     if address(kind, body, chunk.refs) != chunk.address:
         raise StoreCorrupt(f"Chunk {chunk.address.hex()} holds something else than its address says.")
-    return DecodedChunk(kind, body, split(chunk.refs))
+    return DecodedChunk(kind, body, split(chunk.refs), len(chunk.data) + OVERHEAD)
+
+
+class Weighed(NamedTuple):
+    """What values come to together, and, where that is not little, each chunk with all it reaches; what is stored."""
+
+    total: int
+    each: Mapping[bytes, int] | None = None
+    stored: int = 0
 
 
 class Decoder:
     """Builds values from chunks that are all at hand, in ``chunks`` by address.
 
-    Every value is built afresh: what a caller gets is his to change.
+    Every value is built afresh: what a caller gets is his to change. ``named`` are the addresses of values that are
+    to be built, each as often as it is: they are weighed first, and `StoreCorrupt` is raised if they come to more than
+    ``limits`` has it.
     """
 
-    def __init__(self, serde: Serializer, chunks: Mapping[bytes, DecodedChunk]) -> None:
+    def __init__(
+        self,
+        serde: Serializer,
+        chunks: Mapping[bytes, DecodedChunk],
+        named: Collection[bytes] = (),
+        limits: Limits = DEFAULTS,
+    ) -> None:
         self._serde = serde
         self._chunks = chunks
+        self._limits = limits
+        self._left: int | None = None
+        self.weighed = self._weighed(named)
+        limits.check_weight(self.weighed.total)
+
+    def _weighed(self, named: Collection[bytes]) -> Weighed:
+        """Weigh what is to be built, and see whether its elements are to be counted on the way."""
+        have = self._chunks.values()
+        size = sum([len(chunk.body) for chunk in have])
+        refs = sum([len(chunk.refs) for chunk in have])
+        once = size + ADDRESS_SIZE * refs + VISIT * len(have)
+        extra = len(named) + refs - len(have)
+        if size < HEAVY:
+            names = chain(named, chain.from_iterable([chunk.refs for chunk in have]))
+            most = once * most_namings(names, extra) if extra > 0 else once
+            if self._limits.is_light(most):
+                return Weighed(most)
+        each = weights(named, self._chunks, own_weight)
+        total = sum([each[name] for name in named])
+        stored = sum([chunk.stored for chunk in have])
+        if self._limits.may_be_dense(total & BYTES, stored):
+            held = weights(named, self._chunks, self._elements)
+            self._left = self._limits.left(self._limits.max_elements - sum([held[name] for name in named]))
+        return Weighed(total, each, stored)
 
     def value(self, encoded: EncodedValue) -> Any:
         """Return a value.
@@ -73,7 +133,46 @@ class Decoder:
             return self._serde.loads(encoded.inline)
         if encoded.ref is None:
             raise StoreCorrupt("A checkpoint's record names a value but not where it is.")
-        return self._whole(self._chunk(encoded.ref))
+        try:
+            return self._named(encoded.ref)
+        except HOSTS:
+            raise
+        except Exception as error:
+            raise corrupt("A value's chunks are damaged", error) from error
+
+    def _named(self, name: bytes) -> Any:
+        """Return the value of the chunk of this name, however deep the caller's stack is."""
+        left = self._left
+        try:
+            return self._whole(self._chunk(name))
+        except RecursionError:
+            if is_fresh():
+                raise
+        self._left = left
+        return on_a_fresh_stack(lambda: self._whole(self._chunk(name)))
+
+    def _elements(self, chunk: DecodedChunk) -> int:
+        """Count what a chunk holds by itself; what is in pieces is counted once these are together."""
+        most = self._limits.max_elements
+        if chunk.kind == BLOB:
+            return count_elements(chunk.body[1:], most)
+        if chunk.kind not in (LEAF, MANIFEST):
+            return 0
+        count = count_elements(chunk.body, most)
+        if count > most:
+            return count
+        try:
+            first, _, last = ormsgpack.unpackb(chunk.body)
+            encoded = [first, last] if chunk.kind == LEAF else last
+            held = sum([count_elements(data[1:], most) for data in encoded if data])
+            return held - len(encoded) if chunk.kind == LEAF else held  # a run has a header of its own
+        except (TypeError, ValueError):  # reading it will say so
+            return count
+
+    def share(self, name: bytes) -> tuple[int, int]:
+        """Return what a value that was named weighs at most, and how much of it is stored, about."""
+        total, each, stored = self.weighed
+        return (total, 0) if each is None else (each[name], stored * (each[name] & BYTES) // (total & BYTES))
 
     def _chunk(self, name: bytes) -> DecodedChunk:
         try:
@@ -92,6 +191,9 @@ class Decoder:
 
     def _pieces(self, chunk: DecodedChunk) -> Any:
         first, *others = [piece.body for ref in chunk.refs for piece in self._under(ref, PIECE)]
+        if self._left is not None and not is_framed(first[1:], others):
+            first, others = b"".join((first, *others)), []
+            self._left = self._limits.spend(self._left, first[1:])
         return self._serde.loads_parts(first, others)
 
     def _manifest(self, chunk: DecodedChunk) -> Any:
@@ -107,7 +209,7 @@ class Decoder:
             for leaf in leaves:
                 LEAVES[leaf.kind](self, leaf, keys, values)
             self._tail(tail, iter(chunk.refs[sealed:]), keys, values)
-        value: Any = values if keys is None else dict(zip(keys, values, strict=True))
+        value: Any = values if keys is None else dict(zip(members(keys), values, strict=True))
         return _delta(value) if container >= DELTA else value
 
     def _under(self, name: bytes, kinds: Container[bytes]) -> Iterator[DecodedChunk]:

@@ -27,9 +27,19 @@ from typing import Any, NamedTuple
 import ormsgpack
 
 from charm_checkpoint.contract import ADDRESS_SIZE, Chunk
+from charm_checkpoint.errors import NotSerializable
 from charm_checkpoint.values.elements import FEW, Elements
-from charm_checkpoint.values.known_chunks import KnownLeaves, Tree
+from charm_checkpoint.values.known_chunks import KnownLeaves, LeafFingerprint, Tree
 from charm_checkpoint.values.leaves import Leaves
+from charm_checkpoint.values.limits import (
+    BYTES,
+    DEFAULTS,
+    MARGIN,
+    OVERHEAD,
+    Limits,
+    count_elements,
+    weight_of,
+)
 from charm_checkpoint.values.offload import THING, TooMuch
 from charm_checkpoint.values.packing import pack
 from charm_checkpoint.values.pieces import cut
@@ -38,6 +48,8 @@ from charm_checkpoint.values.serde.bases import plain
 from charm_checkpoint.values.serde.framing import framed
 from charm_checkpoint.values.serde.writer import LIGHT, weigh
 
+MANIFOLD = 32
+"""Elements that one thing is encoded as at most, as `weigh` counts things."""
 INLINE = 512
 """Largest encoded value, in bytes, that stays in its checkpoint's record."""
 WHOLE = 1024
@@ -102,11 +114,15 @@ class Encoder:
         leaves: KnownLeaves,
         known: frozenset[bytes] | set[bytes] = frozenset(),
         allowance: int | None = None,
+        limits: Limits = DEFAULTS,
     ) -> None:
         self._serde = serde
         self._leaves = leaves
         self._known = known
         self._left = allowance
+        self._limits = limits
+        self._weights: dict[bytes, int] = {}
+        self._stored: dict[bytes, int] = {}
         self.chunks: dict[bytes, Chunk] = {}
         self.complete = True
 
@@ -115,7 +131,28 @@ class Encoder:
 
         Raises `NotSerializable` with the path inside the value.
         """
-        return self._value(value, prior, 0)
+        self._weights, self._stored = {}, {}
+        encoded = self._value(value, prior, 0)
+        if encoded.ref is not None and not self._limits.is_light(self._weights[encoded.ref]):
+            self.check(value, *self.weight(encoded.ref))
+        return encoded
+
+    def weight(self, name: bytes) -> tuple[int, int]:
+        """Return what a chunk of the value encoded last weighs with all it reaches, and what is stored of the value."""
+        return self._weights[name], sum(self._stored.values())
+
+    def check(self, value: Any, weight: int, stored: int, what: str = "this comes") -> None:
+        """Raise `NotSerializable` for a value of some weight that could not be read back."""
+        option = self._limits.excess(weight)
+        if option is None and self._limits.may_be_dense(weight & BYTES, stored, MARGIN):
+            most = self._limits.max_elements
+            if weigh([value], most // MANIFOLD) > most // MANIFOLD:
+                option = "max_elements" if count_elements(self._serde.pack(value, heavy=True), most) > most else None
+        if option is not None:
+            raise NotSerializable(
+                f"{what} to {self._limits.told(option)}, and could not be read back. Store less in one state, or "
+                "open the store with a larger one, wherever it is read."
+            )
 
     def _value(self, value: Any, prior: bytes | None, depth: int) -> EncodedValue:
         container, inner = _container(value)
@@ -150,10 +187,16 @@ class Encoder:
 
     # ------------------------------------------------------------------ chunks
 
-    def _chunk(self, kind: bytes, body: bytes, refs: bytes = b"") -> bytes:
+    def _chunk(self, kind: bytes, body: bytes, members: Sequence[bytes] = ()) -> bytes:
+        refs = b"".join(members)
         name = address(kind, body, refs)
-        if not self._has(name) and name not in self.chunks:
-            self.chunks[name] = Chunk(name, refs, pack(kind + body))
+        if name not in self._weights:
+            known = self._weights
+            known[name] = weight_of(len(body), len(members)) + sum([known[member] for member in members])
+            if not self._has(name) and name not in self.chunks:
+                self.chunks[name] = Chunk(name, refs, pack(kind + body))
+            made = self.chunks.get(name)
+            self._stored[name] = OVERHEAD if made is None else OVERHEAD + len(made.data)
         return name
 
     def _has(self, name: bytes) -> bool:
@@ -175,7 +218,7 @@ class Encoder:
         pieces = cut(packed)
         first = self._chunk(RAW, self._serde.whole(head or next(pieces)))
         levels = self._levels([first, *(self._chunk(RAW, piece) for piece in pieces)])
-        return self._chunk(PIECES, b"", b"".join(b"".join(level) for level in levels))
+        return self._chunk(PIECES, b"", [name for level in levels for name in level])
 
     # ------------------------------------------------------------------- trees
 
@@ -199,8 +242,7 @@ class Encoder:
         levels = self._levels(sealed)
         levels[-1] += small
         body = ormsgpack.packb([container, [len(level) for level in levels], tail])
-        refs = b"".join(b"".join(level) for level in levels) + tail_refs
-        ref = self._chunk(MANIFEST, body, refs)
+        ref = self._chunk(MANIFEST, body, [name for level in (*levels, tail_refs) for name in level])
         self._leaves.put(ref, Tree((*sealed, *small), opened))
         return EncodedValue(None, ref)
 
@@ -221,11 +263,11 @@ class Encoder:
         for position, member in enumerate(members, 1):
             count = position - start
             if count >= FEW.longest or (count >= FEW.shortest and not member[0] & FEW.mask):
-                groups.append(self._chunk(GROUP, b"", b"".join(members[start:position])))
+                groups.append(self._chunk(GROUP, b"", members[start:position]))
                 start = position
         return groups, members[start:]
 
-    def _tail(self, elements: Elements, leaves: Leaves) -> tuple[list[bytes | None], bytes, dict[int, bytes]]:
+    def _tail(self, elements: Elements, leaves: Leaves) -> tuple[list[bytes | None], list[bytes], dict[int, bytes]]:
         """Encode the open elements: tiny ones as bytes, others as refs (None); return where trees went, too."""
         items: list[bytes | None] = []
         refs: list[bytes] = []
@@ -242,7 +284,7 @@ class Encoder:
             else:
                 refs.append(nested or self._blob(packed))
                 items.append(None)
-        return items, b"".join(refs), opened
+        return items, refs, opened
 
 
 class _Sink:
@@ -252,10 +294,17 @@ class _Sink:
         self._encoder = encoder
         self._depth = depth
 
-    def has(self, address: bytes) -> bool:
-        return self._encoder._has(address)
+    def has(self, address: bytes, leaf: LeafFingerprint) -> bool:
+        if not self._encoder._has(address):
+            return False
+        self._encoder._weights[address], self._encoder._stored[address] = leaf.weight, leaf.stored
+        return True
 
-    def leaf(self, body: bytes, refs: bytes) -> bytes:
+    def weight(self, leaf: bytes, large: Sequence[bytes]) -> tuple[int, int]:
+        stored = self._encoder._stored
+        return self._encoder._weights[leaf], stored[leaf] + sum([stored[name] for name in large])
+
+    def leaf(self, body: bytes, refs: Sequence[bytes]) -> bytes:
         return self._encoder._chunk(LEAF, body, refs)
 
     def blob(self, packed: bytes) -> bytes:

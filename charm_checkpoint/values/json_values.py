@@ -15,9 +15,11 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from charm_checkpoint.errors import DataError, NotSerializable, PathPart
-from charm_checkpoint.values.serde import arrays
+from charm_checkpoint.values.serde.arrays import is_array, is_scalar
 from charm_checkpoint.values.serde.changes import refusal, settled
-from charm_checkpoint.values.serde.classes import HOOKED, MODEL, MODEL_V1, OBJECT, is_value, layout_of, path_of
+from charm_checkpoint.values.serde.class_fields import HOOKED, MODEL, MODEL_V1, OBJECT
+from charm_checkpoint.values.serde.class_reading import path_of
+from charm_checkpoint.values.serde.classes import is_value, layout_of
 from charm_checkpoint.values.serde.dates import REAL
 from charm_checkpoint.values.serde.objects import hooked_to_state, state_of
 from charm_checkpoint.values.serde.values import ENCODERS
@@ -74,19 +76,20 @@ class _Copy:
         """Copy a value that is nested ``depth_left`` levels deep at most."""
         if type(value) in ATOMS and not (type(value) is float and not math.isfinite(value)):
             return value
-        if isinstance(value, str):
+        kind = type(value)  # what else it passes for, a class of the program may say
+        if issubclass(kind, str):
             return str.__str__(value)
-        if isinstance(value, int):
+        if issubclass(kind, int):
             return int.__int__(value)
-        if isinstance(value, float) and math.isfinite(value):
+        if issubclass(kind, float) and math.isfinite(value):
             return float.__float__(value)
         if not depth_left:
             raise NotSerializable(f"nested too deep, over {MAX_DEPTH} levels, or in itself")
-        if isinstance(value, Mapping):
+        if issubclass(kind, Mapping):
             return self._object(_items(value), depth_left - 1)
-        if isinstance(value, list):
+        if issubclass(kind, list):
             return self._array(list.copy(value), depth_left - 1)
-        if isinstance(value, tuple):
+        if issubclass(kind, tuple):
             return self._array(tuple.__iter__(value), depth_left - 1)
         odd = self._value(value)
         return odd if type(odd) in ATOMS else self.copy(odd, depth_left)
@@ -126,45 +129,49 @@ def _refuse_key(key: Any) -> Any:
 
 
 def _simpler_value(value: Any) -> Any:
-    if isinstance(value, float):
+    kind = type(value)
+    if issubclass(kind, float):
         return float.__float__(value)
-    if isinstance(value, Enum):
+    if issubclass(kind, Enum):
         held = value._value_
         return held if held is None or isinstance(held, (str, int, float)) else value._name_ or str(held)
-    if is_value(type(value)):
+    if is_value(kind):
         return str(value)
-    plan = layout_of(type(value))
+    plan = layout_of(kind)
     if plan is not None and plan.kind == HOOKED:
         return hooked_to_state(value, plan)[1]
     if plan is not None and plan.kind in (MODEL, MODEL_V1, OBJECT):
         return {name: item for name, item in state_of(value, plan).copy().items() if name not in plan.excluded}
-    if isinstance(value, (set, frozenset)):
+    if issubclass(kind, (set, frozenset)):
         return sorted(map(simplified, list(value)), key=lambda item: json.dumps(item, sort_keys=True))
-    if isinstance(value, deque):
+    if issubclass(kind, deque):
         return list(value)
     return _as_text(value)
 
 
 def _simpler_key(key: Any) -> Any:
-    if isinstance(key, Enum) and isinstance(key._value_, str):
+    if issubclass(type(key), Enum) and isinstance(key._value_, str):
         return str.__str__(key._value_)
     simple = simplified(key)
     return simple if type(simple) is str else json.dumps(simple)
 
 
 def _as_text(value: Any) -> Any:
-    if isinstance(value, (bytes, bytearray)):
+    kind = type(value)
+    if issubclass(kind, (bytes, bytearray)):
         return bytes(value).decode("utf-8", "backslashreplace")
-    if isinstance(value, (REAL.date, REAL.time)):
+    if issubclass(kind, (REAL.date, REAL.time)):
         return value.isoformat()
-    if isinstance(value, REAL.tzinfo):
+    if issubclass(kind, REAL.tzinfo):
         return str(value)
-    if arrays.is_array(value) or arrays.is_scalar(value):
+    if is_array(value) or is_scalar(value):
         return value.tolist()
-    if isinstance(value, type):
+    if issubclass(kind, type):
         return path_of(value)
-    if isinstance(value, BaseException):
+    if issubclass(kind, BaseException):
         return repr(value)
-    if any(base in ENCODERS for base in type(value).__mro__):
+    if any(base in ENCODERS for base in kind.__mro__):
         return str(value)
-    raise NotSerializable(f"a {path_of(type(value)).removeprefix('builtins:')} is no data. Store its name instead.")
+    raise NotSerializable(
+        f"a {path_of(type(value)).removeprefix('builtins:')} is no data. Store its name, or what it stands for."
+    )

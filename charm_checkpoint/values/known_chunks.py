@@ -40,7 +40,7 @@ from charm_checkpoint.values.serde import Fingerprint
 
 CHECKPOINTS = 16
 """Checkpoints of a thread that are remembered at once."""
-THREAD, CHECKPOINT, CHANNEL = 1100, 500, 250
+THREAD, CHECKPOINT, CHANNEL = 1100, 500, 330
 """Bytes that each of these takes, about."""
 KNOWN = ADDRESS + 50
 """Bytes that a known address takes in a set."""
@@ -49,8 +49,18 @@ SHARE = 4
 HINTS = 256
 """Addresses told to a store, so that it does not send what is here."""
 
-Channels = Mapping[str, tuple[Any, bytes]]
-"""Channel: its version, and the address of its value. Values that went inline are left out."""
+
+class Held(NamedTuple):
+    """A channel's value that is in chunks: its version and address; what it weighs at most, and is stored as, about."""
+
+    version: Any
+    ref: bytes
+    weight: int
+    stored: int
+
+
+Channels = Mapping[str, Held]
+"""Channels and their values. Those that went inline are left out."""
 
 
 # ---------------------------------------------------------------------------- threads
@@ -80,7 +90,7 @@ class ThreadChunks:
     def keep(self, ns: str, id: str, addresses: Collection[bytes], channels: Channels) -> None:
         """Remember a checkpoint, and addresses that the thread holds."""
         self.addresses.update(addresses)
-        self._latest.update({(ns, name): ref for name, (_, ref) in channels.items()})
+        self._latest.update({(ns, name): held.ref for name, held in channels.items()})
         self._checkpoints.pop((ns, id), None)
         self._checkpoints[(ns, id)] = channels
         for oldest in list(self._checkpoints)[:-CHECKPOINTS]:
@@ -100,7 +110,7 @@ class ThreadChunks:
             return
         newest = {ns: (ns, id) for ns, id in list(self._checkpoints)}
         self._checkpoints = {key: self._checkpoints[key] for key in newest.values()}
-        refs = {ref for channels in self._checkpoints.values() for _, ref in channels.values()}
+        refs = {held.ref for channels in self._checkpoints.values() for held in channels.values()}
         self.addresses = refs.union(*map(reached, refs))
         self._spared = self.weight
 
@@ -180,7 +190,10 @@ class Large(NamedTuple):
 
 
 class LeafFingerprint(NamedTuple):
-    """How to know a leaf again: by the number of its elements, the first's hash, their keys, the small ones' values."""
+    """How to know a leaf again: by the number of its elements, the first's hash, their keys, the small ones' values.
+
+    ``weight`` and ``stored`` are of all that the leaf reaches: see limits.py.
+    """
 
     size: int
     first: int
@@ -188,6 +201,8 @@ class LeafFingerprint(NamedTuple):
     small: Fingerprint
     large: tuple[Large, ...]
     is_open: bool
+    weight: int
+    stored: int
 
 
 class Tree(NamedTuple):
@@ -197,7 +212,7 @@ class Tree(NamedTuple):
     open: dict[int, bytes]
 
 
-LEAF = ENTRY + 250
+LEAF = ENTRY + 330
 REF = 8
 NAMED = 150
 """Bytes that a leaf or a tree, a leaf in a tree, and a large or open element take while they are remembered."""

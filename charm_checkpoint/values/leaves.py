@@ -24,11 +24,15 @@ VECTOR = 1 << 16
 class ChunkSink(Protocol):
     """Takes the parts of a list or dict as chunks, to be stored."""
 
-    def has(self, address: bytes) -> bool:
-        """Tell whether the store is known to hold a chunk, which then is not sent."""
+    def has(self, address: bytes, leaf: LeafFingerprint) -> bool:
+        """Tell whether the store is known to hold a leaf, which then is not sent."""
         ...
 
-    def leaf(self, body: bytes, refs: bytes) -> bytes:
+    def weight(self, leaf: bytes, large: Sequence[bytes]) -> tuple[int, int]:
+        """Return what a leaf stored just now weighs with all it reaches, and about how much of that is stored."""
+        ...
+
+    def leaf(self, body: bytes, refs: Sequence[bytes]) -> bytes:
         """Store a leaf."""
         ...
 
@@ -172,7 +176,7 @@ class Leaves:
         """Return the earlier leaf that the elements from ``start`` on still are, if any."""
         for leaf, fingerprint in self._matcher.candidates(self._hash, self.start, is_open):
             fits = self.start + fingerprint.size <= len(self._elements)
-            if fits and self._is(fingerprint) and self._sink.has(leaf):
+            if fits and self._is(fingerprint) and self._sink.has(leaf, fingerprint):
                 self._matcher.follow(leaf)
                 self.start += fingerprint.size
                 return leaf
@@ -212,8 +216,11 @@ class Leaves:
             apart = {start + item.position for item in large}
             encoded, small = elements.encoded([position for position in range(start, end) if position not in apart])
         body = ormsgpack.packb([encoded_keys, [item.position for item in large], encoded])
-        leaf = self._sink.leaf(body, b"".join(item.ref for item in large))
-        self._known.put(leaf, LeafFingerprint(end - start, self._hash(start), keys, small, tuple(large), is_open))
+        refs = [item.ref for item in large]
+        leaf = self._sink.leaf(body, refs)
+        weight = self._sink.weight(leaf, refs)
+        first = self._hash(start)
+        self._known.put(leaf, LeafFingerprint(end - start, first, keys, small, tuple(large), is_open, *weight))
         self.start = end
         return leaf
 

@@ -7,11 +7,13 @@ a start: it halves a typical record.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import add
 
 import zstandard
 
 from charm_checkpoint.errors import NewerFormat, StoreCorrupt
+from charm_checkpoint.values.limits import DEFAULTS, MARGIN, Limits, count_elements, unpacked_bound
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 """What a zstd frame begins with elsewhere (RFC 8878, 3.1.1)."""
@@ -77,12 +79,50 @@ def _take() -> _Coder:
 
 def pack(payload: bytes) -> bytes:
     """Return ``payload`` as it is stored: compressed where that saves at least an eighth."""
+    kind, data = _packed(payload)
+    return kind + data
+
+
+def _packed(payload: bytes) -> tuple[bytes, bytes]:
     coder = _take()
     packed = coder.compress(payload)
     _idle.append(coder)
-    if len(packed) <= len(payload) - (len(payload) >> 3) - 1:
-        return ZSTD + packed
-    return RAW + payload
+    if len(packed) <= len(payload) - (len(payload) >> 3) - 1 and len(payload) <= unpacked_bound(len(packed)):
+        return ZSTD, packed
+    return RAW, payload
+
+
+def pack_value(
+    payload: bytes, limits: Limits = DEFAULTS, start: int = 1, join: Callable[[bytes, bytes], bytes] = add
+) -> bytes:
+    """Return encoded values as they are stored, so that `unpack_value` takes them; their elements begin at ``start``.
+
+    What has very many elements that are nearly all the same stays as large as it is. ``join`` puts the first byte and
+    the rest together, and may put more in front at once: of a large value each copy takes its time.
+    """
+    kind, data = _packed(payload)
+    most = limits.max_elements
+    if limits.may_be_dense(len(payload), len(data) + 1, MARGIN) and count_elements(payload[start:], most) > most:
+        kind, data = RAW, payload
+    return join(kind, data)
+
+
+def unpack_value(data: bytes, limits: Limits = DEFAULTS, start: int = 1) -> bytes:
+    """Undo `pack_value`; raises `StoreCorrupt` as `unpack` does, and for what comes to too much."""
+    payload = unpack(data)
+    limits.check_encoded(payload, len(data), start)
+    return payload
+
+
+def check_all(packed: Sequence[bytes], limits: Limits) -> None:
+    """Raise `StoreCorrupt` where encoded values come to too much together, though each for itself does not."""
+    size = sum(map(unpacked_size, packed))
+    if size > limits.max_bytes:
+        raise limits.refused("max_bytes")
+    if limits.may_be_dense(size, sum(map(len, packed))):
+        left = limits.max_elements
+        for data in packed:
+            left = limits.spend(left, unpack_value(data, limits)[1:])
 
 
 def unpacked_size(data: bytes) -> int:
@@ -96,7 +136,7 @@ def unpacked_size(data: bytes) -> int:
 
 
 def unpack(data: bytes) -> bytes:
-    """Undo `pack`; raises `StoreCorrupt` on anything it did not make."""
+    """Undo `pack`; raises `StoreCorrupt` on anything it did not make, before more is allocated than that allows."""
     read = UNPACK.get(data[:1])
     if read is None:
         raise NewerFormat.of("Stored bytes begin with", data[:1])
@@ -104,13 +144,37 @@ def unpack(data: bytes) -> bytes:
 
 
 def _decompressed(frame: bytes) -> bytes:
+    if frame[:1] >= _LONG:
+        _check_size(frame)
     coder = _take()
     try:
         return coder.decompress(frame)
     except zstandard.ZstdError as error:
         raise StoreCorrupt(f"Stored bytes cannot be decompressed: {error}") from error
+    except MemoryError as error:
+        # A block takes three bytes at least, and makes 128 KB at most: what claims more asks for memory in vain.
+        if zstandard.frame_content_size(MAGIC + frame[: _HEADER - 1]) > len(frame) << 17:
+            raise StoreCorrupt("Stored bytes claim to be more than they can be once decompressed.") from error
+        raise
     finally:
         _idle.append(coder)
+
+
+_LONG = b"\x80"
+"""From this first byte on, a frame says its size in four or eight bytes; the others are of less than 66 kB."""
+
+
+def _check_size(frame: bytes) -> None:
+    """Refuse a frame that says it holds more than it may: so much would be allocated before it is looked at."""
+    try:
+        size = zstandard.frame_content_size(MAGIC + frame[:_HEADER])
+    except zstandard.ZstdError as error:
+        raise StoreCorrupt(f"Stored bytes cannot be decompressed: {error}") from error
+    if size > unpacked_bound(len(frame)):
+        raise StoreCorrupt(
+            f"{len(frame):,} stored bytes say that they unpack to {size:,}, which nothing is packed to: they are "
+            "damaged, or made to exhaust memory."
+        )
 
 
 UNPACK: dict[bytes, Callable[[bytes], bytes]] = {RAW: bytes, ZSTD: _decompressed}

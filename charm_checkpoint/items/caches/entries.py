@@ -13,7 +13,7 @@ from charm_checkpoint.items.caches.single_flight import SingleFlight
 from charm_checkpoint.items.flow import Flow
 from charm_checkpoint.items.namespaces import CACHE
 from charm_checkpoint.store import Store
-from charm_checkpoint.values.packing import pack, unpack
+from charm_checkpoint.values.packing import pack_value, unpack_value
 from charm_checkpoint.values.serde.serializer import Serializer, checked
 
 MAX_ENTRIES: Final = 100_000
@@ -95,7 +95,7 @@ class Entries:
                 )
                 continue
             try:
-                value = self.serde.loads(unpack(payload))
+                value = self.serde.loads(unpack_value(payload))
             except (DataError, StoreCorrupt, SchemaMismatch) as error:
                 self._warner.warn("unread", f"an entry cannot be read, and counts as missing: {error}")
                 continue
@@ -122,7 +122,7 @@ class Entries:
 
     def _sealed(self, place: ItemKey, value: Any) -> bytes | None:
         try:
-            sealed = seal(place, pack(self.serde.dumps(value)))
+            sealed = seal(place, pack_value(self.serde.dumps(value)))
         except DataError as error:
             self._warner.warn("refused", f"a value was not cached: {error}")
             return None

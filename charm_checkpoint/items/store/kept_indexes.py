@@ -48,6 +48,7 @@ LIFE: Final = 7 * 24 * 3600 * 1_000_000
 _LONGEST: Final = 30_000
 """Bytes of a prefix whose index is kept: the path of a space has room for it."""
 _PIECE: Final = 1 << 18
+_MOST_PIECES: Final = 1 << 14
 _AT_ONCE: Final = 1 << 22
 """Bytes of a part of the table, and of what is written in one transaction."""
 _DELETED_AT_ONCE: Final = 500
@@ -55,6 +56,8 @@ _HEAD_KEY: Final = b"head"
 _HEAD = struct.Struct("<8sIII")
 _NEVER: Final = 0
 """A time at which no item is expired yet."""
+_UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error)
+"""What comes of an index that was not written by this: it is made anew."""
 
 
 def space_of(prefix: bytes, words: bool) -> bytes:
@@ -75,8 +78,13 @@ class _Head(NamedTuple):
         return _HEAD.pack(self.number, self.pieces, self.buckets, has_mark) + (self.mark or b"")
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> _Head:
+    def from_bytes(cls, data: bytes) -> _Head | None:
+        """Undo `to_bytes`; None for what it did not make, and for what would be too much to read."""
+        if len(data) < _HEAD.size:
+            return None
         number, pieces, buckets, has_mark = _HEAD.unpack_from(data)
+        if pieces > _MOST_PIECES:
+            return None
         return cls(number, pieces, buckets, data[_HEAD.size :] if has_mark else None)
 
     def piece(self, space: bytes, place: int) -> ItemKey:
@@ -113,15 +121,20 @@ class KeptIndexes:
         if found is None or self._keeper is None:
             return None
         head = _Head.from_bytes(found[0])
-        if head.number in self._spoilt:
+        if head is None or head.number in self._spoilt:
             return None
         parts = yield from self._fetch([head.piece(space, place) for place in range(head.pieces)])
         if parts is None:
             return None
-        mark = None if head.mark is None else self._keeper.mark_of(head.mark)
-        index: ScopeIndex | None = yield off_the_loop(partial(_index_of, parts, mark, words))
-        if index is not None:
-            index.source = head
+        try:
+            mark = None if head.mark is None else self._keeper.mark_of(head.mark)
+            index: ScopeIndex | None = yield off_the_loop(partial(_index_of, parts, mark, words))
+        except _UNREADABLE:
+            index = None
+        if index is None:
+            self._spoilt.add(head.number)
+            return None
+        index.source = head
         return index
 
     def complete(self, prefix: bytes, index: ScopeIndex, question: Question) -> Flow[bool]:
@@ -136,7 +149,11 @@ class KeptIndexes:
         if buckets is None:
             self._spoilt.add(head.number)
             return False
-        yield off_the_loop(partial(_take, index, question, buckets, missing))
+        try:
+            yield off_the_loop(partial(_take, index, question, buckets, missing))
+        except _UNREADABLE:
+            self._spoilt.add(head.number)
+            return False
         return True
 
     def _fetch(self, items: Sequence[ItemKey]) -> Flow[list[bytes] | None]:

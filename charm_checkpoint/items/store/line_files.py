@@ -10,14 +10,15 @@ import hashlib
 import io
 import json
 import os
-import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, TypeAlias
 
 from charm_checkpoint.errors import DataError, NewerFormat
+from charm_checkpoint.runtime.rights import Rights, create, random_name
 
 PathOrFile: TypeAlias = "str | os.PathLike[str] | IO[Any]"
 """A file's path, or a file: of bytes or of text."""
@@ -45,7 +46,7 @@ class LinesWriter:
         self._about = about or {}
         self._path = os.fspath(target) if isinstance(target, (str, os.PathLike)) else None
         # Of a name of its own: another export to the same file may be under way.
-        self._part = f"{self._path}.{secrets.token_hex(4)}.part"
+        self._part = random_name(f"{self._path}.") + ".part"
         self._file: Any = None
         self._text = isinstance(target, io.TextIOBase)
         self._closed = False
@@ -54,11 +55,15 @@ class LinesWriter:
 
     def begin(self) -> None:
         """Open the file, and write the first line."""
-        self._file = _file("write", self._target) if self._path is None else open(self._part, "xb")
+        self._file = _file("write", self._target) if self._path is None else self._new()
         if self._closed:  # in another thread, just before
             self.close()
         else:
             self._line(dump({"format": self._form.format, "version": self._form.version, **self._about}))
+
+    def _new(self) -> IO[bytes]:
+        place = Path(str(self._path))
+        return open(create(self._part, Rights().of_file(place.parent, place.name)), "wb")
 
     def write_lines(self, lines: Iterable[str]) -> None:
         """Write some lines."""

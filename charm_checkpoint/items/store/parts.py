@@ -13,6 +13,7 @@ from charm_checkpoint.items.store.indexing import Indexing
 from charm_checkpoint.items.store.lifetimes import Lifetimes
 from charm_checkpoint.items.store.reads import Reader
 from charm_checkpoint.items.store.scopes import Scopes
+from charm_checkpoint.items.store.sealed_items import SealedItems
 from charm_checkpoint.items.store.searches import Searcher
 from charm_checkpoint.items.store.sweeper import Sweeper
 from charm_checkpoint.store import Store
@@ -39,7 +40,7 @@ class StoreParts:
     """The parts of a store of items."""
 
     _store: Store
-    _items: ItemBackend
+    _items: SealedItems
     _lifetimes: Lifetimes
     _indexing: Indexing
     _searcher: Searcher
@@ -50,7 +51,7 @@ class StoreParts:
 
     def _assemble(self, store: Store, lifetimes: Lifetimes, indexing: Indexing, scopes: Scopes) -> None:
         self._store = store
-        self._items = backend_of(store)
+        self._items = SealedItems(backend_of(store))
         self._lifetimes = lifetimes
         self._indexing = indexing
         self._changer = Changer(self._items, indexing)

@@ -34,6 +34,7 @@ from charm_checkpoint.items.store.indexing import Indexing
 from charm_checkpoint.items.store.kept_indexes import KeptIndexes
 from charm_checkpoint.items.store.listing import sliced
 from charm_checkpoint.items.store.scopes import Scopes
+from charm_checkpoint.items.store.sealed_items import SealedItems
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.saver.filters import Filter
 
@@ -125,12 +126,12 @@ def matching(search: Search, rows: Sequence[ItemRow]) -> Iterator[Match]:
 class Searcher:
     """Finds by query, in the words and vectors that were made of items when they were put."""
 
-    def __init__(self, items: ItemBackend, indexing: Indexing, scopes: Scopes, changer: Changer) -> None:
+    def __init__(self, items: SealedItems, indexing: Indexing, scopes: Scopes, changer: Changer) -> None:
         self._items = items
         self._indexing = indexing
         self._scopes = scopes
         self._changer = changer
-        self._kept = KeptIndexes(items)
+        self._kept = KeptIndexes(items.bare)
         self._embedded: WeakKeyDictionary[ScopeIndex, Mapping[bytes, int]] = WeakKeyDictionary()
 
     def ranked(self, search: Search, now: int) -> Flow[list[Match]]:

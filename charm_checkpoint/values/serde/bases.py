@@ -9,15 +9,17 @@ from __future__ import annotations
 import logging
 import reprlib
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
 from charm_checkpoint.errors import NotSerializable, PathPart
-from charm_checkpoint.values.serde import arrays
-from charm_checkpoint.values.serde.classes import kind_of, layout_of, path_of
+from charm_checkpoint.values.serde.arrays import is_scalar_type
+from charm_checkpoint.values.serde.class_reading import path_of
+from charm_checkpoint.values.serde.classes import kind_of, layout_of
+from charm_checkpoint.values.serde.keys import ALIKE, own_code, refusal, share_hashes
 from charm_checkpoint.values.serde.origins import is_foreign
 
 logger = logging.getLogger("charm_checkpoint")
@@ -53,14 +55,24 @@ BASES: dict[type, Callable[[Any], Any]] = {
 
 _ATOMS = frozenset({type(None), bool, str, int, float, bytes})
 _warned: set[str] = set()
-_shown = reprlib.Repr()
+
+
+class _Shown(reprlib.Repr):
+    """Shows plain values, and of any other object its class: its own ``__repr__`` is not asked."""
+
+    def repr1(self, x: Any, level: int) -> str:
+        return super().repr1(x, level) if type(x) in _REPRESENTED else f"<{path_of(type(x))}>"
+
+
+_REPRESENTED = _ATOMS | {list, tuple, set, frozenset, dict, deque}
+_shown = _Shown()
 _shown.maxstring = _shown.maxother = _shown.maxlong = 100
 
 
 def base_of(cls: type) -> type | None:
     """Return the plain type that instances of a class are kept as; None for those that are not kept as another type."""
     base = next((base for base in cls.__mro__ if base in BASES), None)
-    if base is None or base is cls or layout_of(cls) is not None or arrays.is_scalar_type(cls):
+    if base is None or base is cls or layout_of(cls) is not None or is_scalar_type(cls):
         return None
     return base
 
@@ -93,9 +105,21 @@ def plain(value: Any) -> Any:
     return value if base is None else as_base(value, base)
 
 
-def check_distinct(members: Iterable[Any]) -> None:
-    """Raise NotSerializable where two members of a set, or keys of a dict, become equal as plain values."""
-    if _ATOMS.issuperset(map(type, members)) or not _hold_subclass(members):
+def check_distinct(members: Collection[Any]) -> None:
+    """Raise NotSerializable for members of a set, or keys of a dict, that could not be read back as such.
+
+    That is where two become equal as plain values, and where asking one for its hash would run code of its class.
+    """
+    if not _ATOMS.issuperset(map(type, members)):
+        if (found := own_code(members)) is not None:
+            raise NotSerializable(refusal(*found))
+        _check_plain(members)
+    if len(members) > ALIKE and share_hashes(members):
+        raise NotSerializable(f"more than {ALIKE:,} of its keys or members have the hashes of others. Use a list.")
+
+
+def _check_plain(members: Iterable[Any]) -> None:
+    if not _hold_subclass(members):
         return
     seen: dict[Any, Any] = {}
     for member in members:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from charm_checkpoint.errors import TypeNotLoaded
 from charm_checkpoint.moved import present_name
+from charm_checkpoint.values.serde.class_reading import attribute, bases_of, qualname_of
 from charm_checkpoint.values.serde.class_shapes import loaded, split_mark
 from charm_checkpoint.values.serde.classes import BUILTINS, kind_of, layout_of, name_of, registered
 from charm_checkpoint.values.serde.known_classes import SHORT_NAMES
@@ -22,6 +23,10 @@ _imported: dict[str, type] = {}
 _families: dict[str, list[weakref.ref[type]]] = {}
 _missed: dict[str, set[str]] = {}
 """Marks that no class of a name has, though all classes were searched for it."""
+MOST_MISSED = 64
+"""Such marks of all names together, from which on all classes are not searched for further ones."""
+LONGEST_NAME = 20_000
+"""Characters of a stored name that are looked for among all classes."""
 
 
 def find_class(name: str) -> type:
@@ -35,6 +40,8 @@ def find_classes(name: str) -> Sequence[type]:
     Where classes of several shapes have that name and none is the one that was stored, they are all returned, first
     the one that a module holds, then the newest: what is stored shows which of them it fits.
     """
+    if len(name) > LONGEST_NAME:
+        raise TypeNotLoaded(f"no class has a name of {len(name):,} characters, such as is stored: {name[:80]!a}…")
     bare, mark = split_mark(name)
     module, _, rest = bare.partition(":")
     if moved_to := present_name(module):
@@ -64,6 +71,8 @@ def _shapes(name: str, mark: str, held: type | None) -> dict[str, type]:
             shapes.setdefault(_mark(cls), cls)
         if not mark or mark in shapes or mark in _missed.get(name, ()):
             return shapes
+        if sum(map(len, _missed.copy().values())) >= MOST_MISSED:
+            return shapes
     _missed.setdefault(name, set()).add(mark)
     return shapes
 
@@ -71,7 +80,7 @@ def _shapes(name: str, mark: str, held: type | None) -> dict[str, type]:
 def _of_held_origin(found: Sequence[Any], name: str) -> list[type]:
     """Leave those made of a generic model that its module no longer holds."""
     held = _held_origin(name)
-    return [cls for cls in found if held is None or cls.__pydantic_generic_metadata__["origin"] is held]
+    return [cls for cls in found if held is None or attribute(cls, "__pydantic_generic_metadata__")["origin"] is held]
 
 
 def _held_origin(name: str) -> type | None:
@@ -132,37 +141,37 @@ def _living(name: str, anew: bool = False) -> list[type]:
 
 def _newer(known: Sequence[type], name: str) -> list[type]:
     """Return the classes of that name that their bases got since those known, which spares a search of all."""
-    seen = set(known)
-    found: dict[type, None] = {}
-    for base in {base: None for cls in known for base in cls.__bases__}:
+    seen = set(map(id, known))  # by id: a metaclass may have a hash of its own
+    found: dict[int, type] = {}
+    for base in {id(base): base for cls in known for base in bases_of(cls)}.values():
         children: list[type] = type.__subclasses__(base)
         for cls in reversed(children):
-            if cls in seen:
+            if id(cls) in seen:
                 break
             if _is_named(cls, name):
-                found[cls] = None
-    return list(found)
+                found[id(cls)] = cls
+    return list(found.values())
 
 
 def _parametrised(name: str) -> Iterator[type]:
     """Yield the classes made of generic models of a name's origin, by giving them arguments."""
     held = _held_origin(name)
-    origins = dict.fromkeys((*((held,) if held else ()), *_living(name.partition("[")[0])))
-    for origin in origins:
+    origins = {id(cls): cls for cls in (*((held,) if held else ()), *_living(name.partition("[")[0]))}
+    for origin in origins.values():
         yield from reversed(type.__subclasses__(origin))
 
 
 def _is_named(cls: type, name: str) -> bool:
-    likely = name.endswith("]") or cls.__qualname__ in name
+    likely = name.endswith("]") or qualname_of(cls) in name
     return likely and kind_of(cls) is not None and name_of(cls) == name
 
 
 def _all_classes() -> Iterator[type]:
-    seen: set[type] = {object}
+    seen = {id(object)}
     todo = [object]
     while todo:
         for cls in type.__subclasses__(todo.pop()):
-            if cls not in seen:
-                seen.add(cls)
+            if id(cls) not in seen:
+                seen.add(id(cls))
                 todo.append(cls)
                 yield cls

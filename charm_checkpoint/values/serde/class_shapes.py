@@ -14,6 +14,8 @@ from enum import Enum
 from hashlib import blake2b
 from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args, get_origin
 
+from charm_checkpoint.values.serde.class_reading import attribute, module_of, qualname_of
+
 _MARK = re.compile(r"#[0-9a-f]{8}\Z")
 _LEVELS = 8
 """Type arguments inside each other that count as shape."""
@@ -31,9 +33,9 @@ def shape_mark(kind: int, shape: Any) -> str:
     return f"#{blake2b(text, digest_size=4).hexdigest()}"
 
 
-def enum_shape(cls: type[Enum]) -> Any:
+def enum_shape(cls: type) -> Any:
     """Return what tells an enum apart: its members' names and, where these are plain, values."""
-    return [(name, _text(member._value_)) for name, member in cls._member_map_.items()]
+    return [(name, _text(member._value_)) for name, member in attribute(cls, "_member_map_").items()]
 
 
 def field_shape(annotations: Mapping[str, Any]) -> Any:
@@ -66,8 +68,8 @@ def type_text(hint: Any, levels: int = _LEVELS) -> str:
 
 def _class_text(cls: type) -> str:
     # Where the standard library keeps a class depends on Python's version.
-    standard = cls.__module__.partition(".")[0] in sys.stdlib_module_names
-    return cls.__qualname__ if standard else f"{cls.__module__}:{cls.__qualname__}"
+    standard = module_of(cls).partition(".")[0] in sys.stdlib_module_names
+    return str(qualname_of(cls)) if standard else f"{module_of(cls)}:{qualname_of(cls)}"
 
 
 def _argument_text(arg: Any, levels: int) -> str:
@@ -76,10 +78,10 @@ def _argument_text(arg: Any, levels: int) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, Enum):
-        return f"{type(value).__qualname__}.{value._name_}"
+        return f"{qualname_of(type(value))}.{value._name_}"
     if type(value) is tuple:
         return f"({','.join(map(_text, value))})"
-    return repr(value) if type(value) in (str, int, float, bool, bytes, type(None)) else type(value).__qualname__
+    return repr(value) if type(value) in (str, int, float, bool, bytes, type(None)) else qualname_of(type(value))
 
 
 def space_of(name: str) -> tuple[Mapping[str, Any], str] | None:

@@ -5,27 +5,48 @@ from __future__ import annotations
 import sys
 import types
 import weakref
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, is_dataclass
-from dataclasses import fields as dataclass_fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
 from charm_checkpoint.errors import ConfigError
 from charm_checkpoint.runtime import forks
+from charm_checkpoint.values.serde.class_fields import (
+    ENUM,
+    HOOKED,
+    MODEL,
+    MODEL_V1,
+    NAMEDTUPLE,
+    OBJECT,
+    SUBCLASS,
+    cached_properties,
+    called_defaults,
+    dataclass_fields,
+    declared_fields,
+    excluded_fields,
+    field_names,
+    is_dataclass,
+    private_attributes,
+    slots_of,
+)
+from charm_checkpoint.values.serde.class_reading import (
+    attribute,
+    derives,
+    derives_from_path,
+    has_space,
+    module_of,
+    owner,
+    path_of,
+    qualname_of,
+)
 from charm_checkpoint.values.serde.class_shapes import enum_shape, field_shape, is_at, loaded, shape_mark, split_mark
-from charm_checkpoint.values.serde.hooks import check_hook, hook_of, set_hook
-from charm_checkpoint.values.serde.known_classes import SHORT_NAMES, VALUE_BASES
+from charm_checkpoint.values.serde.hooks import Change, Hook, forget, hook_of, set_change, set_hook
+from charm_checkpoint.values.serde.known_classes import SETTINGS_BASES, SHORT_NAMES, VALUE_BASES
 from charm_checkpoint.values.serde.origins import holds_more, static_bases
-from charm_checkpoint.values.serde.rows import STATE, is_mapped
-
-T = TypeVar("T")
-
-# Extension codes of the storage format: never change or reuse one.
-MODEL, MODEL_V1, OBJECT, ENUM, NAMEDTUPLE, SUBCLASS, HOOKED = 40, 41, 42, 43, 44, 45, 46
+from charm_checkpoint.values.serde.rows import STATE, is_mapped, runs_code
 
 KINDS = {
     MODEL: "pydantic model",
@@ -68,12 +89,18 @@ class ClassLayout:
     """The names of its fields, in order: of a plain class, of its slots."""
     names: frozenset[str]
     """The same, to look up."""
-    slots: tuple[str, ...]
-    """Attributes that are not in an instance's ``__dict__``."""
+    slots: Mapping[str, Any]
+    """Attributes that are not in an instance's ``__dict__``, and what sets each."""
+    readers: Mapping[str, Any]
+    """What reads each of them."""
+    has_dict: bool
+    """Whether an instance has a ``__dict__``."""
+    is_open: bool
+    """Whether it is a plain class, any attribute of which may be there: it declares none that could be missing."""
     allows_extra: bool
     """Whether it is a pydantic model that takes fields it does not declare (``extra="allow"``)."""
-    has_private: bool
-    """Whether it is a pydantic model with private attributes."""
+    private: frozenset[str]
+    """The names of a pydantic model's private attributes."""
     is_root_model: bool
     """Whether it is a pydantic ``RootModel``, whose instances have no place for extra and private attributes."""
     holds_unstored: bool
@@ -84,6 +111,10 @@ class ClassLayout:
     """Whether it is one of the fixed table of other packages' classes."""
     excluded: frozenset[str]
     """Fields that a pydantic model keeps out of what is stored (``exclude=True``); their defaults come back."""
+    called: frozenset[str]
+    """What is not stored, or may not be, and has a default that takes a call of the program's code: never made."""
+    trusted: bool
+    """Whether the program registered it, and so vouches for the code of its own that reading may run."""
     mapped: bool
     """Whether it is a row of SQLAlchemy's."""
     was: int
@@ -98,72 +129,38 @@ NOWHERE: Home = ("", "")
 """The home of a class made in a function."""
 
 _registered: dict[str, type] = {}
-_names: dict[type, str] = {}
+_names: dict[int, str] = {}  # by id, as no code of a metaclass is to run
+_alive: dict[int, weakref.ref[type]] = {}
+"""Registered classes: of one that went nothing is kept, or another one at its address would pass for it."""
 _layouts: dict[int, tuple[weakref.ref[type], ClassLayout | None]] = {}  # by id: a third of a WeakKeyDictionary's time
 
 
 # -- registration -----------------------------------------------------------------------------------------------------
 
 
-@overload
-def register_type(
-    cls: type[T],
-    *,
-    name: str | None = None,
-    aliases: Sequence[str] = (),
-    dump: Callable[[T], Any] | None = None,
-    load: Callable[[Any], T] | None = None,
-) -> type[T]: ...
-@overload
-def register_type(
-    cls: None = None,
-    *,
-    name: str | None = None,
-    aliases: Sequence[str] = (),
-    dump: Callable[[Any], Any] | None = None,
-    load: Callable[[Any], Any] | None = None,
-) -> Callable[[type[T]], type[T]]: ...
-def register_type(
-    cls: type[T] | None = None,
-    *,
-    name: str | None = None,
-    aliases: Sequence[str] = (),
-    dump: Callable[[Any], Any] | None = None,
-    load: Callable[[Any], Any] | None = None,
-) -> type[T] | Callable[[type[T]], type[T]]:
-    """Let instances of a class be stored, and choose the name they are stored under.
+def register(cls: type, names: Sequence[str], hook: Hook | None, change: Change | None) -> None:
+    """Register a class under names, of which the first is the one it is stored under; see `register_type`.
 
-    Pydantic models, dataclasses, enums and named tuples need no registration; register one to give it a name that
-    survives renaming (``name``), or to revive what was stored under former names (``aliases``, such as
-    ``"old.module:User"``). Plain classes and subclasses of built-in types are stored only once registered: by their
-    attributes, without calling ``__init__``. Works as a decorator, with and without arguments.
-
-    A class of any kind, foreign ones too, is stored as what ``dump(object)`` returns, which may hold anything that can
-    be stored, and comes back as what ``load(data)`` makes of it. Both are for exactly this class, not for subclasses.
-    ``dump`` may run in another thread, beside the program, and should return the same for the same content.
-
-    Raises ConfigError when a name already belongs to another class, or the class cannot be stored at all.
+    Raises ConfigError when a name already belongs to another class.
     """
-    if cls is None:
-        return lambda real: register_type(real, name=name, aliases=aliases, dump=dump, load=load)
-    if not _is_class(cls):
-        raise ConfigError(f"{cls!r} is no class. Register the class itself.")
-    hook = check_hook(cls, dump, load)
-    if hook is None and kind_of(cls, registered=True) is None:
-        raise ConfigError(
-            f"{path_of(cls)} cannot be registered: its instances hold more than attributes, which could not be read "
-            f"back. Store the plain data they stand for, or say how: register_type({cls.__name__}, dump=…, load=…)."
-        )
-    stored = name or path_of(cls)
     with forks.lock(__name__):
-        for each in (stored, *aliases):
+        for each in names:
             _check_free(each, cls)
-        _registered.update(dict.fromkeys((stored, *aliases), cls))
-        _names[cls] = stored
+        _registered.update(dict.fromkeys(names, cls))
+        _names[id(cls)] = names[0]
+        key = id(cls)
+        _alive[key] = weakref.ref(cls, lambda _: _forget_registered(key))
         if hook is not None:
             set_hook(cls, hook)
+        if change is not None:
+            set_change(cls, change)
         _layouts.clear()
-    return cls
+
+
+def _forget_registered(key: int) -> None:
+    for table in (_names, _alive):
+        table.pop(key, None)
+    forget(key)
 
 
 def _check_free(name: str, cls: type) -> None:
@@ -178,17 +175,12 @@ def _check_free(name: str, cls: type) -> None:
 # -- names ------------------------------------------------------------------------------------------------------------
 
 
-def path_of(cls: type) -> str:
-    """Return where a class was defined, as ``module:qualname``."""
-    return f"{cls.__module__}:{cls.__qualname__}"
-
-
 def name_of(cls: type) -> str:
     """Return the name a class is stored under."""
-    name = _names.get(cls)
+    name = _names.get(id(cls))
     if name is not None:
         return name
-    generic = getattr(cls, "__pydantic_generic_metadata__", None)
+    generic = attribute(cls, "__pydantic_generic_metadata__")
     if generic and generic["origin"] is not None:
         # Pydantic names Box[a.User] and Box[b.User] alike; the arguments' own names tell them apart.
         return f"{name_of(generic['origin'])}[{','.join(map(_argument, generic['args']))}]"
@@ -197,7 +189,7 @@ def name_of(cls: type) -> str:
 
 
 def _argument(arg: Any) -> str:
-    return name_of(arg) if _is_class(arg) else repr(arg)  # list[int] passes for a class on Python 3.10
+    return name_of(arg) if is_class(arg) else repr(arg)  # list[int] passes for a class on Python 3.10
 
 
 def stored_name(cls: type, layout: ClassLayout) -> str:
@@ -214,19 +206,25 @@ def stored_name(cls: type, layout: ClassLayout) -> str:
 
 def is_held(cls: type) -> bool:
     """Say whether a module holds a class, and the arguments of a generic model, under their own names."""
-    generic = getattr(cls, "__pydantic_generic_metadata__", None)
+    generic = attribute(cls, "__pydantic_generic_metadata__")
     if generic and generic["origin"] is not None:
-        return all(map(is_held, filter(_is_class, (generic["origin"], *generic["args"]))))
-    return cls in _names or cls.__module__ == "builtins" or loaded(path_of(cls)) is cls
+        return all(map(is_held, filter(is_class, (generic["origin"], *generic["args"]))))
+    return is_registered(cls) or module_of(cls) == "builtins" or loaded(path_of(cls)) is cls
 
 
-def _is_class(arg: Any) -> bool:
+def is_class(arg: Any) -> bool:
+    """Say whether something is a class; what stands for one with types in brackets is none."""
     return isinstance(arg, type) and not isinstance(arg, types.GenericAlias)
 
 
 def is_safe(name: str) -> bool:
     """Say whether a stored name is one of the fixed table or was registered."""
     return name in SHORT_NAMES or name in BUILTINS or split_mark(name)[0].partition("[")[0] in _registered
+
+
+def is_registered(cls: type) -> bool:
+    """Say whether the program registered exactly this class."""
+    return id(cls) in _names
 
 
 def registered(name: str) -> type | None:
@@ -239,21 +237,20 @@ def registered(name: str) -> type | None:
 
 def kind_of(cls: type, *, registered: bool = False) -> int | None:
     """Return the code of a class's kind, or None when its instances cannot be stored."""
-    mro = cls.__mro__
-    if Enum in mro:
+    if derives(cls, Enum):
         return ENUM
     solid = static_bases(cls)
-    if solid == [tuple] and isinstance(getattr(cls, "_fields", None), tuple):
+    if len(solid) == 1 and solid[0] is tuple and isinstance(attribute(cls, "_fields"), tuple):
         return NAMEDTUPLE
     if registered and len(solid) == 1 and solid[0] in SUBCLASSABLE and cls is not solid[0]:
         return None if holds_more(cls, solid[0]) else SUBCLASS
     if solid or cls is object:
         return None
-    if BaseModel in mro:
+    if derives(cls, BaseModel):
         return MODEL
-    if (v1 := sys.modules.get("pydantic.v1.main")) is not None and v1.BaseModel in mro:
+    if (v1 := sys.modules.get("pydantic.v1.main")) is not None and derives(cls, v1.BaseModel):
         return MODEL_V1
-    if (registered or any("__dataclass_fields__" in vars(base) for base in mro)) and not holds_more(cls, object):
+    if (registered or is_dataclass(cls)) and not holds_more(cls, object):
         return OBJECT
     return None
 
@@ -265,7 +262,7 @@ def layout_of(cls: type) -> ClassLayout | None:
     if known is not None:
         return known[1]
     layout = _make_layout(cls)
-    if getattr(cls, "__pydantic_complete__", True):  # an unfinished model does not know its fields yet
+    if attribute(cls, "__pydantic_complete__", True):  # an unfinished model does not know its fields yet
         _layouts[key] = weakref.ref(cls, lambda ref: _forget(key, ref)), layout
     return layout
 
@@ -276,84 +273,89 @@ def _forget(key: int, ref: weakref.ref[type]) -> None:
 
 
 def _make_layout(cls: type) -> ClassLayout | None:
-    name = name_of(cls)
-    kind = kind_of(cls, registered=name in SHORT_NAMES or cls in _names or is_value(cls))
+    name, trusted = name_of(cls), is_registered(cls)
+    kind = kind_of(cls, registered=name in SHORT_NAMES or trusted or is_value(cls))
     hooked = hook_of(cls) is not None
-    if kind is None and not hooked:
+    if (kind is None and not hooked) or (not trusted and needs_vouching(cls)):
         return None
     was = HOOKED if kind is None else kind
-    fields = _field_names(cls, was)
-    derived = frozenset(n for base in cls.__mro__ for n, v in vars(base).items() if isinstance(v, cached_property))
-    excluded, mapped = _excluded(cls, was), is_mapped(cls)
+    fields = field_names(cls, was)
+    derived, excluded, mapped = cached_properties(cls), excluded_fields(cls, was), is_mapped(cls)
+    slots = slots_of(cls) if was in (OBJECT, SUBCLASS) else {}
+    private = frozenset(private_attributes(cls))
     return ClassLayout(
         kind=HOOKED if hooked else was,
         name=name,
         fields=fields,
         names=frozenset(fields),
-        slots=_slots(cls) if was in (OBJECT, SUBCLASS) else (),
-        allows_extra=was == MODEL and getattr(cls, "model_config", {}).get("extra") == "allow",
-        has_private=bool(getattr(cls, "__private_attributes__", None)),
-        is_root_model=bool(getattr(cls, "__pydantic_root_model__", False)),
+        slots={name: slot.__set__ for name, slot in slots.items()},
+        readers={name: slot.__get__ for name, slot in slots.items()},
+        has_dict=has_space(cls),
+        is_open=was == OBJECT and has_space(cls) and not is_dataclass(cls),
+        allows_extra=_allows_extra(cls, was),
+        private=private,
+        is_root_model=bool(attribute(cls, "__pydantic_root_model__", False)),
         holds_unstored=bool(derived or excluded or mapped),
         derived=derived | _UNSTORED,
         has_short_name=name in SHORT_NAMES,
         excluded=excluded,
+        called=frozenset() if trusted else called_defaults(cls, was) & (excluded | private),
+        trusted=trusted,
         mapped=mapped,
         was=was,
-        mark="" if name in SHORT_NAMES or cls in _names else shape_mark(was, _shape(cls, was)),
+        mark="" if name in SHORT_NAMES or trusted else shape_mark(was, _shape(cls, was)),
         home=_home(cls),
     )
 
 
+def needs_vouching(cls: type) -> str:
+    """Return why a class is stored and read only once it is registered, empty if it needs not be.
+
+    Code of its own would run though nobody calls it: when an object goes, or when a dict asks its class for a hash.
+    """
+    if owner(cls, "__del__") is not None:
+        return "has a __del__ of its own, which would run when an object that was read goes"
+    if derives_from_path(cls, SETTINGS_BASES):
+        return "is a class of settings, which come from the environment"
+    if name := runs_code(cls):
+        return f"is a mapped class with a {name} of its own, which would run when a row is made"
+    meta = type(cls)
+    if any(type(attribute(meta, name)) is types.FunctionType for name in ("__hash__", "__eq__")):
+        return f"has a metaclass with a __hash__ or __eq__ of its own, {path_of(meta)}"
+    return ""
+
+
 def is_value(cls: type) -> bool:
     """Say whether a class is one of pydantic's values, such as a URL or a secret, or derived from one."""
-    return not VALUE_BASES.isdisjoint(map(path_of, cls.__mro__))
+    return derives_from_path(cls, VALUE_BASES)
 
 
-def _excluded(cls: Any, kind: int) -> frozenset[str]:
-    """Return the fields that a pydantic model keeps out of what it is stored as."""
+def _allows_extra(cls: type, kind: int) -> bool:
     if kind == MODEL:
-        return frozenset(name for name, field in cls.model_fields.items() if field.exclude is True)
-    if kind == MODEL_V1:
-        return frozenset(name for name, what in (cls.__exclude_fields__ or {}).items() if what in (True, ...))
-    fields = getattr(cls, "__pydantic_fields__", {}) if kind == OBJECT else {}
-    return frozenset(name for name, field in fields.items() if field.exclude is True)
+        return (attribute(cls, "model_config") or {}).get("extra") == "allow"
+    config = attribute(cls, "__config__") if kind == MODEL_V1 else None
+    return config is not None and str(getattr(config.extra, "value", config.extra)) == "allow"
 
 
 def _home(cls: type) -> Home | None:
     """Return the one place where a module may hold a class, None if it takes a longer look."""
-    if "." not in cls.__qualname__ and "[" not in cls.__qualname__:
-        return cls.__module__, cls.__qualname__
-    return NOWHERE if "<locals>" in cls.__qualname__ and "[" not in cls.__qualname__ else None
+    qualname: str = qualname_of(cls)
+    if "." not in qualname and "[" not in qualname:
+        return module_of(cls), qualname
+    return NOWHERE if "<locals>" in qualname and "[" not in qualname else None
 
 
-def _shape(cls: Any, kind: int) -> Any:
+def _shape(cls: type, kind: int) -> Any:
     """Return what tells classes of one name and kind apart."""
     if kind == ENUM:
         return enum_shape(cls)
+    fields = declared_fields(cls, kind)
     if kind == MODEL:
-        args = (cls.__pydantic_generic_metadata__ or {}).get("args", ())
-        marks = [layout.mark for layout in map(layout_of, filter(_is_class, args)) if layout is not None]
-        return [*field_shape({name: field.annotation for name, field in cls.model_fields.items()}), *marks]
+        args = (attribute(cls, "__pydantic_generic_metadata__") or {}).get("args", ())
+        marks = [layout.mark for layout in map(layout_of, filter(is_class, args)) if layout is not None]
+        return [*field_shape({name: field.annotation for name, field in fields.items()}), *marks]
     if kind == MODEL_V1:
-        return field_shape({name: field.outer_type_ for name, field in cls.__fields__.items()})
+        return field_shape({name: field.outer_type_ for name, field in fields.items()})
     if kind == OBJECT and is_dataclass(cls):
-        return field_shape({field.name: field.type for field in dataclass_fields(cls)})
-    return _field_names(cls, kind)
-
-
-def _field_names(cls: Any, kind: int) -> tuple[str, ...]:
-    if kind == MODEL:
-        return tuple(cls.model_fields)
-    if kind == MODEL_V1:
-        return tuple(cls.__fields__)
-    if kind == NAMEDTUPLE:
-        return tuple(cls._fields)
-    if kind == OBJECT and is_dataclass(cls):
-        return tuple(field.name for field in dataclass_fields(cls))
-    return _slots(cls) if kind == OBJECT else ()
-
-
-def _slots(cls: type) -> tuple[str, ...]:
-    bases = reversed(cls.__mro__)
-    return tuple(n for base in bases for n, v in vars(base).items() if type(v) is types.MemberDescriptorType)
+        return field_shape({name: field.type for name, field in dataclass_fields(cls).items()})
+    return field_names(cls, kind)

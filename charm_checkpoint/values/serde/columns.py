@@ -6,9 +6,20 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from charm_checkpoint.errors import StoreCorrupt
-from charm_checkpoint.values.serde.classes import MODEL, ClassLayout, layout_of, stored_name
+from charm_checkpoint.values.serde.class_fields import MODEL
+from charm_checkpoint.values.serde.classes import layout_of, stored_name
 from charm_checkpoint.values.serde.framing import array
-from charm_checkpoint.values.serde.models import Finder, build_model, new_object, private_state, set_attribute
+from charm_checkpoint.values.serde.models import (
+    Finder,
+    build_model,
+    check_private,
+    names_of,
+    new_object,
+    set_extra,
+    set_fields,
+    set_names,
+    set_private,
+)
 from charm_checkpoint.values.serde.values import Packer, storable
 from charm_checkpoint.values.serde.walk import ReadingWalk, parse
 
@@ -43,11 +54,16 @@ def columns_to_state(values: Sequence[Any], packer: Packer) -> Columns | None:
     """Take a run apart; None if one of its values is no pydantic model or has fields missing."""
     stored: dict[type, str] = {}
     sizes: dict[type, int] = {}
+    called = False
     for cls in set(map(type, values)):
         layout = layout_of(cls)
         if layout is None or layout.kind != MODEL or layout.holds_unstored:
             return None
+        if packer.may_store is not None:
+            packer.may_store(layout.name)
         stored[cls], sizes[cls] = stored_name(cls, layout), len(layout.fields)
+        if layout.called:
+            called = True
     if not sizes:
         return None
     classes = list(map(type, values))
@@ -56,6 +72,9 @@ def columns_to_state(values: Sequence[Any], packer: Packer) -> Columns | None:
         return None
     kinds = tuple([stored[cls] for cls in classes])
     names = tuple([frozenset(obj.__pydantic_fields_set__) for obj in values])
+    for obj in values if called else ():
+        if (layout := layout_of(type(obj))) is not None:
+            check_private(type(obj), layout, obj.__pydantic_private__)
     if not any(obj.__pydantic_extra__ or obj.__pydantic_private__ for obj in values):
         return Columns(kinds, names, packer.pack(states), ())
     extras = [obj.__pydantic_extra__ or None for obj in values]
@@ -72,37 +91,56 @@ def run_from_state(
     finder: Finder, shapes: list[Any], index: list[int], states: list[Any], *rest: list[Any]
 ) -> list[Any]:
     """Put a run together; the inverse of `columns_to_state`."""
+    check_run(shapes, index, states, *rest)
     first = dict(zip(reversed(index), reversed(states), strict=True))
-    shaped = [(*finder.find(name, MODEL, first.get(n, ())), set(names)) for n, (name, names) in enumerate(shapes)]
+    shaped = [_Shape(finder, name, names, first.get(n)) for n, (name, names) in enumerate(shapes)]
     if rest:
-        return [build_model(*_whole(shaped[n], *parts)) for n, *parts in zip(index, states, *rest, strict=True)]
-    # One writer, one class: what is in the first state of a shape is in all of its size.
-    sizes = {n: _size(shaped[n][1], state) for n, state in first.items()}
+        return [build_model(*shaped[n].whole(*parts)) for n, *parts in zip(index, states, *rest, strict=True)]
     run = []
     for n, state in zip(index, states, strict=True):
-        cls, layout, names = shaped[n]
-        if len(state) != sizes[n]:
-            run.append(build_model(cls, layout, state, names.copy(), None, None))
+        shape = shaped[n]
+        # Who writes the fields of a class writes them in one order.
+        if type(state) is not dict or [*state] != shape.order:
+            run.append(build_model(*shape.whole(state)))
             continue
-        obj = new_object(cls)
-        set_attribute(obj, "__dict__", state)
-        set_attribute(obj, "__pydantic_fields_set__", names.copy())
-        set_attribute(obj, "__pydantic_extra__", {} if layout.allows_extra else None)
-        set_attribute(obj, "__pydantic_private__", private_state(cls, None, state) if layout.has_private else None)
+        obj = new_object(shape.cls)
+        set_fields(obj, state)
+        set_names(obj, shape.names.copy())
+        set_extra(obj, {} if shape.allows_extra else None)
+        set_private(obj, None)
         run.append(obj)
     return run
 
 
-def _size(layout: ClassLayout, state: dict[str, Any]) -> int:
-    """Return how many fields a state has that can be taken as it is, -1 where none can."""
-    return -1 if layout.is_root_model or state.keys() != layout.names else len(state)
+class _Shape:
+    """A class and the fields that were set; ``order`` are its fields where a state of just these is taken as it is."""
+
+    __slots__ = ("allows_extra", "cls", "layout", "names", "order")
+
+    def __init__(self, finder: Finder, name: str, names: Any, first: Any) -> None:
+        self.cls, layout = finder.find(name, MODEL, first if type(first) is dict else ())
+        self.layout = layout
+        self.names = names_of(names)
+        self.allows_extra = layout.allows_extra
+        more = layout.is_root_model or layout.private or layout.mapped
+        is_whole = not more and type(first) is dict and first.keys() == layout.names
+        self.order = [*first] if is_whole else None
+
+    def whole(self, state: Any, extra: Any = None, private: Any = None) -> tuple[Any, ...]:
+        """Return what `build_model` makes one of the run of."""
+        return self.cls, self.layout, state, self.names.copy(), extra, private
 
 
-def _whole(
-    shaped: tuple[Any, ClassLayout, set[str]], state: Any, extra: Any = None, private: Any = None
-) -> tuple[Any, ...]:
-    cls, layout, names = shaped
-    return cls, layout, state, names.copy(), extra, private
+def check_run(shapes: Any, index: Any, *columns: Any) -> None:
+    """Raise TypeError for what is no run, before anything asks a value that is none of ours for its hash or length."""
+    if not (type(shapes) is type(index) is list and _LISTS.issuperset(map(type, columns))):
+        raise TypeError("a run is made of lists")
+    if not _NUMBERS.issuperset(map(type, index)):
+        raise TypeError("a run has numbers of shapes")
+
+
+_LISTS = frozenset({list})
+_NUMBERS = frozenset({int})
 
 
 def walk_run(finder: Finder, data: bytes) -> list[Any]:
@@ -110,6 +148,7 @@ def walk_run(finder: Finder, data: bytes) -> list[Any]:
     walk = ReadingWalk(finder)
     try:
         shapes, index, *columns = parse(data)
+        check_run(shapes, index, *columns)
         rows = [(shapes[n], *parts) for n, *parts in zip(index, *columns, strict=True)]
     except (TypeError, ValueError, LookupError) as exc:
         raise StoreCorrupt(f"A stored run is malformed: {exc}") from exc
@@ -124,4 +163,4 @@ def _walk_one(walk: ReadingWalk, position: int, shape: Any, *parts: Any) -> Any:
 
 def _make_one(finder: Finder, shape: Any, *parts: Any) -> Any:
     name, names = shape
-    return build_model(*_whole((*finder.find(name, MODEL, parts[0]), set(names)), *parts))
+    return build_model(*_Shape(finder, name, names, parts[0]).whole(*parts))

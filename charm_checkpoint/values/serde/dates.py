@@ -83,9 +83,13 @@ def moment_to_state(value: Any) -> Any:
     return [value.replace(tzinfo=None, fold=0).isoformat(), value.fold, value.tzinfo]
 
 
+LONGEST_KEY = 255
+"""Characters of a zone's key that are looked for: more are no file's name anywhere."""
+
+
 def is_key(text: str) -> bool:
     """Say whether a text is nothing but a key of a zone: it is looked up as a file, too."""
-    return _KEY.fullmatch(text) is not None
+    return len(text) <= LONGEST_KEY and _KEY.fullmatch(text) is not None
 
 
 def _is_own(zone: Any) -> bool:

@@ -29,16 +29,20 @@ def framed(value: bytes | str) -> tuple[bytes, bytes] | None:
 
 def unframed(head: bytes, parts: Sequence[bytes]) -> bytes | str | None:
     """Return the value of a header and the parts of its bytes, None if the header is another's."""
-    kind = head[:1]
-    if len(head) != 5 or kind not in _LONG.values() or sum(map(len, parts)) != int.from_bytes(head[1:], "big"):
+    if not is_framed(head, parts):
         return None
     data = b"".join(parts)
-    if kind == _LONG[bytes]:
+    if head[:1] == _LONG[bytes]:
         return data
     try:
         return data.decode()
     except UnicodeDecodeError:
         return None
+
+
+def is_framed(head: bytes, parts: Sequence[bytes]) -> bool:
+    """Tell whether this is the header of bytes or text, and the parts of just that."""
+    return len(head) == 5 and head[:1] in _LONG.values() and sum(map(len, parts)) == int.from_bytes(head[1:], "big")
 
 
 def alternating(keys: Iterable[bytes], values: Iterable[bytes]) -> list[bytes]:

@@ -65,3 +65,12 @@ VALUE_BASES = frozenset(
     }
 )
 """Pydantic's own plain classes: what a program derives from them holds no more than attributes, as a model does."""
+
+SETTINGS_BASES = frozenset(
+    {
+        "pydantic_settings.main:BaseSettings",
+        "pydantic.v1.env_settings:BaseSettings",
+        "pydantic.env_settings:BaseSettings",
+    }
+)
+"""Pydantic's classes for settings, which read the environment when they are made."""

@@ -7,46 +7,41 @@ types.
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable
+from types import NoneType
 from typing import Any
-
-from pydantic.fields import FieldInfo
 
 from charm_checkpoint.errors import NotSerializable, TypeNotLoaded
 from charm_checkpoint.values.serde.changes import is_change
-from charm_checkpoint.values.serde.classes import (
+from charm_checkpoint.values.serde.class_fields import (
     ENUM,
     HOOKED,
-    KINDS,
     MODEL,
     MODEL_V1,
     NAMEDTUPLE,
     OBJECT,
     SUBCLASS,
-    SUBCLASSABLE,
-    ClassLayout,
-    path_of,
+    is_dataclass,
 )
+from charm_checkpoint.values.serde.class_reading import attribute, mro_of, path_of
+from charm_checkpoint.values.serde.classes import KINDS, SUBCLASSABLE, ClassLayout
+from charm_checkpoint.values.serde.defaults import changed, fresh
 from charm_checkpoint.values.serde.enums import enum_from_state, enum_to_state
-from charm_checkpoint.values.serde.hooks import hook_of
+from charm_checkpoint.values.serde.fitting import fit, is_fitting, is_state, tell_dropped
+from charm_checkpoint.values.serde.hooks import Change, change_of, hook_of
 from charm_checkpoint.values.serde.models import (
     Finder,
-    changed,
     check_left_out,
-    field_default,
-    logger,
     model_from_state,
     model_to_state,
     model_v1_from_state,
     model_v1_to_state,
+    names_of,
     new_object,
-    set_attribute,
 )
+from charm_checkpoint.values.serde.others import check_others, storable_others
 from charm_checkpoint.values.serde.rows import STATE, instrumented
-
-_warned: set[str] = set()
-
+from charm_checkpoint.values.serde.upgrades import call, upgraded, validated
 
 # -- dataclasses and registered plain classes -------------------------------------------------------------------------
 
@@ -60,6 +55,7 @@ def object_to_state(obj: Any, layout: ClassLayout) -> list[Any]:
         return [layout.name, state]
     fields = {name: state[name] for name in layout.fields if name in state and name not in layout.excluded}
     others = {name: value for name, value in state.items() if name not in layout.names}
+    others = others and storable_others(type(obj), others, layout.slots)
     absent = [name for name in layout.fields if name not in state]
     return [layout.name, fields, others, absent] if others or absent else [layout.name, fields]
 
@@ -70,9 +66,16 @@ def state_of(obj: Any, layout: ClassLayout) -> dict[str, Any]:
     if layout.holds_unstored or not _UNUSUAL.isdisjoint(state):
         state = {name: value for name, value in state.items() if name not in layout.derived}
     if layout.slots:
-        filled = ((name, getattr(obj, name, _EMPTY)) for name in layout.slots)
+        filled = ((name, _held(obj, read)) for name, read in layout.readers.items())
         state = {**{name: value for name, value in filled if value is not _EMPTY}, **state}
     return state
+
+
+def _held(obj: Any, read: Any) -> Any:
+    try:
+        return read(obj)
+    except AttributeError:
+        return _EMPTY
 
 
 _EMPTY = object()
@@ -83,54 +86,90 @@ def object_from_state(finder: Finder, name: str, state: dict[str, Any], *rest: A
     """Put a dataclass or registered plain class together; the inverse of `object_to_state`."""
     cls, layout = finder.find(name, OBJECT, state)
     others, absent = rest or ({}, ())
-    if state.keys() != layout.names and state.keys() | set(absent) != layout.names:
-        _fill(cls, layout, state, absent)
+    if type(others) not in (dict, NoneType) or type(absent) not in (list, tuple, NoneType):
+        raise TypeError(_NO_STATE)
+    if type(state) is not dict:
+        raise TypeError(_NO_STATE)
+    if state.keys() != layout.names or layout.is_open:
+        absent = names_of(absent) if absent else ()
+        fits = state.keys() == layout.names if not absent else state.keys() | absent == layout.names
+        change = change_of(cls) if layout.is_open or not fits else None
+        if change is not None:
+            state, others, made = _changed(cls, layout, change, state, others or {}, absent)
+            if made is not None:
+                return made
+        elif not fits:
+            state = _fitted(cls, layout, state, absent)
     obj = new_object(cls)
-    fill_state(obj, layout, {**state, **others} if others else state)
+    _fill(obj, layout, state)
+    if others:
+        _add_others(obj, layout, others)
     return instrumented(obj) if layout.mapped else obj
 
 
-def fill_state(obj: Any, layout: ClassLayout, state: dict[str, Any]) -> None:
+def _changed(
+    cls: Any, layout: ClassLayout, change: Change, state: dict[str, Any], others: dict[str, Any], absent: Any
+) -> tuple[dict[str, Any], dict[str, Any], Any]:
+    """Return the upgraded fields and other attributes, or as the third the object that was made of them."""
+    if not is_state(state) or not is_state(others):
+        raise TypeError(_NO_STATE)
+    if not layout.is_open and is_fitting(layout, state, absent):
+        return _fitted(cls, layout, state, absent), others, None
+    if not is_dataclass(cls):
+        fields = upgraded(cls, change, {**state, **others})
+        rest = {name: value for name, value in fields.items() if name not in layout.names}
+        return {name: value for name, value in fields.items() if name in layout.names}, rest, None
+    fields = upgraded(cls, change, state)
+    if not change.validate:
+        return _fitted(cls, layout, fields, absent), others, None
+    made, _ = validated(cls, layout, fields)
+    if others:
+        _add_others(made, layout, others)
+    return fields, others, made
+
+
+def _add_others(obj: Any, layout: ClassLayout, state: dict[str, Any]) -> None:
+    if not is_state(state):
+        raise TypeError(_NO_STATE)
+    check_others(type(obj), state, layout.slots)
+    _fill(obj, layout, state)
+
+
+_NO_STATE = "what an object holds is a dict of attributes by their names"
+
+
+def _fill(obj: Any, layout: ClassLayout, state: dict[str, Any]) -> None:
     """Give a bare instance its attributes, past frozen and overridden ``__setattr__``."""
-    space = getattr(obj, "__dict__", None)
+    if layout.has_dict:
+        space = get_attribute(obj, "__dict__")
+        if not layout.slots:
+            space.update(state)
+            return
     for name, value in state.items():
-        if name in layout.slots:
-            set_attribute(obj, name, value)
-        elif space is not None:
+        write = layout.slots.get(name)
+        if write is not None:
+            write(obj, value)
+        elif layout.has_dict:
             space[name] = value
         else:
             raise TypeNotLoaded(changed(type(obj), f"it has no attribute {name!r} any more"))
 
 
-def _fill(cls: Any, layout: ClassLayout, state: dict[str, Any], absent: Any) -> None:
-    fields = getattr(cls, "__dataclass_fields__", {})
-    for name in layout.fields:
-        if name not in state and name not in absent:
-            if name in fields:
-                state[name] = _default(cls, fields[name])
-            elif layout.has_short_name:
-                state[name] = None
-    if fields or layout.has_short_name:
-        _drop(cls, state, layout.names)
+get_attribute = object.__getattribute__
 
 
-def _default(cls: type, field: Any) -> Any:
-    if isinstance(field.default, FieldInfo):  # of a pydantic dataclass
-        return field_default(cls, field.default, field.name, {})
-    if field.default is not dataclasses.MISSING:
-        return field.default
-    if field.default_factory is dataclasses.MISSING:
-        raise TypeNotLoaded(changed(cls, f"nothing is stored for its field {field.name!r}"))
-    return field.default_factory()
-
-
-def _drop(cls: type, state: dict[str, Any], names: frozenset[str]) -> None:
-    gone = [name for name in state if name not in names]
-    for name in gone:
-        del state[name]
-    if gone and path_of(cls) not in _warned:
-        _warned.add(path_of(cls))
-        logger.warning("%s no longer has the stored fields %s; they are dropped.", path_of(cls), ", ".join(gone))
+def _fitted(cls: Any, layout: ClassLayout, state: dict[str, Any], absent: Any) -> dict[str, Any]:
+    if is_dataclass(cls):
+        whole, rest, _ = fit(cls, layout, state, absent)
+        tell_dropped(cls, rest)
+        return whole
+    if not is_state(state):
+        raise TypeError(_NO_STATE)
+    if layout.has_short_name:
+        tell_dropped(cls, state.keys() - layout.names)
+        return {name: state.get(name) for name in layout.fields if name in state or name not in absent}
+    check_others(cls, {name: state[name] for name in state.keys() - layout.names}, layout.slots)
+    return state
 
 
 # -- named tuples, registered subclasses of built-in types ------------------------------------------------------
@@ -146,12 +185,20 @@ def namedtuple_to_state(obj: Any, layout: ClassLayout) -> list[Any]:
 def namedtuple_from_state(finder: Finder, name: str, state: dict[str, Any]) -> Any:
     """Return a named tuple as it was stored; a field that is new has its default."""
     cls, layout = finder.find(name, NAMEDTUPLE, state)
+    if not is_state(state):
+        raise TypeError("what a named tuple holds is a dict of values by their names")
     if state.keys() != layout.names:
-        missing = [n for n in layout.fields if n not in state and n not in cls._field_defaults]
+        change = change_of(cls)
+        if change is not None:
+            state = upgraded(cls, change, state)
+            if change.validate:
+                return validated(cls, layout, state)[0]
+        defaults = attribute(cls, "_field_defaults") or {}
+        missing = [n for n in layout.fields if n not in state and n not in defaults]
         if missing:
             raise TypeNotLoaded(changed(cls, f"nothing is stored for its fields {', '.join(missing)}"))
-        state = {**cls._field_defaults, **state}
-        _drop(cls, state, layout.names)
+        tell_dropped(cls, state.keys() - layout.names)
+        state = {**fresh(defaults), **state}
     return tuple.__new__(cls, [state[n] for n in layout.fields])
 
 
@@ -166,7 +213,7 @@ def subclass_to_state(obj: Any, layout: ClassLayout) -> list[Any]:
         plain = base(base.__iter__(obj))
     else:
         plain = base.__getnewargs__(obj)[0]
-    return [layout.name, plain, state_of(obj, layout)]
+    return [layout.name, plain, storable_others(type(obj), state_of(obj, layout), layout.slots)]
 
 
 def subclass_from_state(finder: Finder, name: str, plain: Any, state: dict[str, Any]) -> Any:
@@ -180,12 +227,12 @@ def subclass_from_state(finder: Finder, name: str, plain: Any, state: dict[str, 
         base.__init__(obj, plain)
     else:
         obj = base.__new__(cls, plain)
-    fill_state(obj, layout, state)
+    _add_others(obj, layout, state)
     return obj
 
 
-def _base(cls: type) -> type:
-    return next(base for base in cls.__mro__ if base in SUBCLASSABLE)
+def _base(cls: type) -> Any:
+    return next(base for base in mro_of(cls) if any(base is each for each in SUBCLASSABLE))
 
 
 # -- classes whose program says how -----------------------------------------------------------------------------------
@@ -227,13 +274,12 @@ def hooked_from_state(finder: Finder, name: str, data: Any) -> Any:
     try:
         cls, _ = finder.find(name, HOOKED)
     except TypeNotLoaded as exc:
-        call = f"register_type(cls, name={name!r}, dump=…, load=…)"
-        raise TypeNotLoaded(f"{name} was stored by a dump of the program's. Call {call} first. ({exc.reason})") from exc
+        remedy = f"register_type(cls, name={name!r}, dump=…, load=…)"
+        raise TypeNotLoaded(
+            f"{name} was stored by a dump of the program's. Call {remedy} first. ({exc.reason})"
+        ) from exc
     hook: Any = hook_of(cls)
-    try:
-        obj = hook.load(data)
-    except Exception as exc:  # whatever the program's function may raise
-        raise TypeNotLoaded(f"the load of {path_of(cls)} failed: {exc!r}.") from exc
+    obj = call(cls, "load", hook.load, data)
     if not isinstance(obj, cls):
         raise TypeNotLoaded(f"the load of {path_of(cls)} returned a {type(obj).__qualname__}.")
     return obj

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
-from charm_checkpoint.errors import NotSerializable
+from charm_checkpoint.errors import NotSerializable, TypeNotLoaded
+from charm_checkpoint.values.serde.class_reading import attribute, derives_from_path, owner, path_of
 
 STATE = "_sa_instance_state"
 """The attribute that is no content."""
+
+_MANAGERS = frozenset({"sqlalchemy.orm.instrumentation:ClassManager"})
 
 logger = logging.getLogger("charm_checkpoint")
 _warned: set[type] = set()
@@ -16,7 +20,17 @@ _warned: set[type] = set()
 
 def is_mapped(cls: type) -> bool:
     """Say whether a class is mapped to a table, without running any code of it."""
-    return any("_sa_class_manager" in vars(base) for base in cls.__mro__)
+    return derives_from_path(type(attribute(cls, "_sa_class_manager")), _MANAGERS)
+
+
+def runs_code(cls: type) -> str:
+    """Return which code of its own a mapped class has that would run as its rows are made, empty for none.
+
+    SQLAlchemy asks a row for its class.
+    """
+    if is_mapped(cls):
+        return next((name for name in ("__getattribute__", "__class__") if owner(cls, name) is not object), "")
+    return ""
 
 
 def check_loaded(obj: Any) -> None:
@@ -35,8 +49,26 @@ def check_loaded(obj: Any) -> None:
 
 def instrumented(obj: Any) -> Any:
     """Give a restored row the state that its attributes need; it belongs to no session."""
-    type(obj)._sa_class_manager.setup_instance(obj)
+    cls = type(obj)
+    manager: Any = attribute(cls, "_sa_class_manager")
+    if not manager.mapper.configured:
+        _configure(cls)
+    # As the manager's `setup_instance` does it, whose plain assignment would call a `__setattr__` of the program's.
+    object.__setattr__(obj, STATE, sys.modules["sqlalchemy.orm.state"].InstanceState(obj, manager))
     return obj
+
+
+def _configure(cls: type) -> None:
+    """Have SQLAlchemy set up the attributes of mapped classes, as it does when a program makes its first row.
+
+    What runs is what the program declared of its tables, once and for all of them, whatever is stored.
+    """
+    try:
+        sys.modules["sqlalchemy.orm"].configure_mappers()
+    except MemoryError:
+        raise
+    except Exception as exc:  # whatever is wrong with the mapping
+        raise TypeNotLoaded(f"the tables that {path_of(cls)} belongs to cannot be configured: {exc!r}") from exc
 
 
 def as_dict(value: Any) -> dict[str, Any] | None:

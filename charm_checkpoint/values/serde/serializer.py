@@ -12,124 +12,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
-import ormsgpack
-
-from charm_checkpoint.errors import ConfigError, NewerFormat, NotSerializable, StoreCorrupt, TypeNotLoaded
+from charm_checkpoint.errors import HOSTS, ConfigError, NewerFormat, NotSerializable, StoreCorrupt, corrupt
 from charm_checkpoint.values.serde.changes import says_nothing_of_it, settled
-from charm_checkpoint.values.serde.class_lookup import find_classes, refuse_to_guess
+from charm_checkpoint.values.serde.class_reading import path_of
 from charm_checkpoint.values.serde.class_shapes import split_mark
-from charm_checkpoint.values.serde.classes import (
-    KINDS,
-    ClassLayout,
-    is_held,
-    is_safe,
-    layout_of,
-    path_of,
-    register_type,
-)
+from charm_checkpoint.values.serde.classes import is_safe
 from charm_checkpoint.values.serde.columns import columns_to_state, run_from_state, walk_run
 from charm_checkpoint.values.serde.framing import array, unframed
 from charm_checkpoint.values.serde.fresh_stack import on_a_fresh_stack
-from charm_checkpoint.values.serde.known_classes import SHORT_NAMES
-from charm_checkpoint.values.serde.values import RAW, decode
-from charm_checkpoint.values.serde.walk import TOO_DEEP, PlainWalk, ReadingWalk, WritingWalk
+from charm_checkpoint.values.serde.reader import Reader, spellings
+from charm_checkpoint.values.serde.registration import register_type
+from charm_checkpoint.values.serde.values import MayStore
+from charm_checkpoint.values.serde.walk import BROKEN, TOO_DEEP, PlainWalk, ReadingWalk, WritingWalk
 from charm_checkpoint.values.serde.writer import Writer, may_hold_bytes, quickly
 
 __all__ = ["Serializer", "register_type"]
 
 T = TypeVar("T")
 
+Classes: TypeAlias = Literal["loaded", "registered"]
+CLASSES: tuple[Classes, ...] = ("loaded", "registered")
+"""Which classes may be stored and restored: those this process has loaded, or those it registered."""
+
 # The first byte of what is stored says its form: never change or reuse one.
 VALUE, LIST, COLUMNS = b"\x01", b"\x02", b"\x03"
 
 TYPE = "charm1"
 """The type tag of `Serializer.dumps_typed`."""
-
-_QUICK_DEPTH = 8  # objects inside objects; beyond it the walk takes over, which needs no C stack for each level
-_FAILED = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError)
-
-
-class _Reader:
-    """One decoding: knows which classes it may restore, and each one's layout."""
-
-    __slots__ = ("_allowed", "_depth", "_found")
-
-    def __init__(self, allowed: frozenset[str] | None) -> None:
-        self._allowed = allowed
-        self._depth = 0
-        self._found: dict[str, list[tuple[Any, ClassLayout]]] = {}
-
-    def unpack(self, data: bytes) -> Any:
-        return ormsgpack.unpackb(data, ext_hook=self._extension)
-
-    def _extension(self, code: int, data: bytes) -> Any:
-        if code in RAW:
-            return decode(code, data, self)
-        if self._depth >= _QUICK_DEPTH:
-            raise ValueError
-        self._depth += 1
-        body = ormsgpack.unpackb(data, ext_hook=self._extension)
-        self._depth -= 1
-        return decode(code, body, self)
-
-    def find(self, name: str, kind: int, fields: Collection[str] = ()) -> tuple[Any, ClassLayout]:
-        """Return the class of a stored name and its layout, or raise TypeNotLoaded.
-
-        ``fields`` are those stored: they decide between living classes of that name, none of which is surely the one.
-        """
-        found = self.find_all(name, kind)
-        return found[0] if len(found) == 1 else _fitting(name, found, fields)
-
-    def find_all(self, name: str, kind: int) -> list[tuple[Any, ClassLayout]]:
-        """Return the class of a stored name, or all that may be the one, with their layouts; or raise TypeNotLoaded."""
-        found = self._found.get(name)
-        if found is None:
-            found = self._found[name] = self._lookup(name, kind)
-        if kind not in (found[0][1].kind, found[0][1].was):
-            stored, now = KINDS.get(kind, "data class"), KINDS[found[0][1].kind]
-            bare = split_mark(name)[0]
-            raise TypeNotLoaded(f"{bare} was stored as a {stored} and is now a {now}. Rename one of them.")
-        return found
-
-    def _lookup(self, name: str, kind: int) -> list[tuple[Any, ClassLayout]]:
-        short = _short.get(name)
-        if short is not None and layout_of(short[0]) is short[1]:
-            return [short]
-        if self._allowed is not None and not is_safe(name) and self._allowed.isdisjoint(_spellings(name)):
-            raise TypeNotLoaded(
-                f"{split_mark(name)[0]} is not on the allowlist of this serializer. Add it there, or call "
-                "register_type(cls)."
-            )
-        found = [(cls, layout) for cls in find_classes(name) if (layout := layout_of(cls)) is not None]
-        if not found:
-            raise TypeNotLoaded(
-                f"{split_mark(name)[0]} is not a data class (pydantic model, dataclass, enum, named tuple) and not "
-                "registered. It is not restored; if it is a class of yours, call register_type(cls)."
-            )
-        if name in SHORT_NAMES:
-            _short[name] = found[0]
-        return [each for each in found if kind in (each[1].kind, each[1].was)] or found
-
-
-_short: dict[str, tuple[Any, ClassLayout]] = {}
-"""The classes of short names that were found, with the layouts they had: messages, most of them."""
-
-
-def _fitting(name: str, found: Sequence[tuple[Any, ClassLayout]], fields: Collection[str]) -> tuple[Any, ClassLayout]:
-    for cls, layout in found:
-        if layout.names == frozenset(fields):
-            return cls, layout
-    return found[0] if is_held(found[0][0]) else refuse_to_guess(name)
-
-
-def _spellings(name: str) -> set[str]:
-    """Return what an allowlist may call a stored class: ``module:Outer.Inner[arg]`` or ``module:Inner``."""
-    whole = split_mark(name)[0]
-    plain = whole.partition("[")[0]
-    module, _, qualname = plain.partition(":")
-    return {whole, plain, f"{module}:{qualname.rpartition('.')[2]}"}
 
 
 class Fingerprint(NamedTuple):
@@ -164,50 +75,52 @@ def _give_up(error: Exception) -> None:
         raise error
 
 
-def _pack(value: Any, heavy: bool) -> bytes:
+def _pack(value: Any, heavy: bool, may_store: MayStore | None) -> bytes:
     try:
-        return Writer(heavy).pack(value)
+        return Writer(heavy, may_store).pack(value)
     except Exception as exc:  # among others, whatever the code of a value's class may raise
         _give_up(exc)
-        return WritingWalk().write(value)
+        return WritingWalk(may_store).write(value)
 
 
-def _pack_each(values: Sequence[Any], heavy: bool) -> list[bytes]:
+def _pack_each(values: Sequence[Any], heavy: bool, may_store: MayStore | None) -> list[bytes]:
     try:
-        return Writer(heavy).pack_each(values)
+        return Writer(heavy, may_store).pack_each(values)
     except Exception as exc:
         _give_up(exc)
-        return [_pack_one(value, heavy, position) for position, value in enumerate(values)]
+        return [_pack_one(value, heavy, may_store, position) for position, value in enumerate(values)]
 
 
-def _pack_one(value: Any, heavy: bool, position: int) -> bytes:
+def _pack_one(value: Any, heavy: bool, may_store: MayStore | None, position: int) -> bytes:
     try:
-        return _pack(value, heavy)
+        return _pack(value, heavy, may_store)
     except NotSerializable as error:
         raise error.at(position) from error.__cause__
 
 
-def _run(values: Sequence[Any], packed: Sequence[bytes] | None) -> tuple[bytes, Fingerprint]:
+def _run(
+    values: Sequence[Any], packed: Sequence[bytes] | None, may_store: MayStore | None
+) -> tuple[bytes, Fingerprint]:
     try:
-        writer = Writer()
+        writer = Writer(False, may_store)
         columns = columns_to_state(values, writer)
         if columns is not None:
             return COLUMNS + columns.encoded(writer), Fingerprint(columns.digest(), False)
         data = writer.pack_all(values) if packed is None else array(packed)
     except Exception as exc:  # among others, AttributeError: a model that was never initialised
         _give_up(exc)
-        data = WritingWalk().write(list(values))
+        data = WritingWalk(may_store).write(list(values))
     return LIST + data, Fingerprint(hash(data), not may_hold_bytes(values, data))
 
 
-def _digest(values: Sequence[Any]) -> int:
+def _digest(values: Sequence[Any], may_store: MayStore | None) -> int:
     try:
-        writer = Writer()
+        writer = Writer(False, may_store)
         columns = columns_to_state(values, writer)
         return hash(writer.pack_all(values)) if columns is None else columns.digest()
     except Exception as exc:
         _give_up(exc)
-        return hash(WritingWalk().write(list(values)))
+        return hash(WritingWalk(may_store).write(list(values)))
 
 
 class Serializer:
@@ -215,17 +128,43 @@ class Serializer:
 
     ``allowed`` restricts the data classes that `loads` restores, besides safe and registered ones, to the classes and
     ``(module, name)`` pairs it holds; by default every data class this process has loaded is restored. What `dumps`
-    accepts does not depend on it. Objects are immutable and may be shared between threads.
+    accepts does not depend on it. With ``classes="registered"`` safe and registered classes alone are restored and, so
+    that what is stored can be read, stored; of others, those that are allowed. Objects are immutable and may be shared
+    between threads.
     """
 
-    def __init__(self, *, allowed: Collection[type | tuple[str, ...]] | None = None) -> None:
+    def __init__(
+        self, *, allowed: Collection[type | tuple[str, ...]] | None = None, classes: Classes = "loaded"
+    ) -> None:
+        if classes not in CLASSES:
+            raise ConfigError(f"classes is one of {', '.join(CLASSES)}; given was {classes!r}.")
+        self.classes: Classes = classes
+        """Whether classes need only be loaded, or be registered, to be stored and restored."""
         self._allowed = None if allowed is None else frozenset().union(*map(_names, allowed))
+        if classes == "registered":
+            self._allowed = self._allowed or frozenset()
+        self._may_store = self._check if classes == "registered" else None
 
     def with_allowlist(self, extra: Collection[tuple[str, ...] | type]) -> Serializer:
         """Return a serializer that restores only safe and registered classes, those allowed so far, and ``extra``."""
-        clone = Serializer(allowed=extra)
+        clone = Serializer(allowed=extra, classes=self.classes)
         clone._allowed = (clone._allowed or frozenset()) | (self._allowed or frozenset())
         return clone
+
+    def strictly(self, classes: Classes) -> Serializer:
+        """Return a serializer with this value of ``classes``, if this one is not that strict already."""
+        if classes == self.classes or self.classes == "registered":
+            return self
+        clone = Serializer(classes=classes)
+        clone._allowed = self._allowed or clone._allowed
+        return clone
+
+    def _check(self, name: str) -> None:
+        if not is_safe(name) and (self._allowed or frozenset()).isdisjoint(spellings(name)):
+            raise NotSerializable(
+                f'{split_mark(name)[0]} is not registered, and classes="registered" stores no others. Call '
+                "register_type on it."
+            )
 
     def dumps(self, value: Any) -> bytes:
         """Return a value's bytes: the same for the same content, in every process.
@@ -236,11 +175,11 @@ class Serializer:
 
     def pack(self, value: Any, heavy: bool = False) -> bytes:
         """Return a value's bytes as `whole` takes them; ``heavy`` if there may be too much to encode by one call."""
-        return _encoded(partial(_pack, heavy=heavy), value)
+        return _encoded(partial(_pack, heavy=heavy, may_store=self._may_store), value)
 
     def pack_each(self, values: Sequence[Any], heavy: bool = False) -> list[bytes]:
         """Return the bytes of each of some values, as `pack` does; paths in errors begin with a value's position."""
-        return _encoded(partial(_pack_each, heavy=heavy), values)
+        return _encoded(partial(_pack_each, heavy=heavy, may_store=self._may_store), values)
 
     def whole(self, packed: bytes) -> bytes:
         """Return what `dumps` would for a value that `pack` encoded."""
@@ -255,7 +194,7 @@ class Serializer:
 
         Raises TypeNotLoaded with the path to what this process cannot restore, and StoreCorrupt for other bytes.
         """
-        return _form(VALUES, data)(_Reader(self._allowed), data[1:])
+        return self._read(VALUES, data)
 
     def loads_parts(self, first: bytes, others: Sequence[bytes]) -> Any:
         """Return the value of `dumps`, of which several parts are given."""
@@ -264,7 +203,7 @@ class Serializer:
 
     def loads_plain(self, data: bytes) -> Any:
         """Return the value of `dumps`, with plain values instead of instances of classes that cannot be restored."""
-        return _form(PLAIN_VALUES, data)(_Reader(self._allowed), data[1:])
+        return self._read(PLAIN_VALUES, data)
 
     def dumps_many(self, values: Sequence[Any]) -> bytes:
         """Return the bytes of a run of values; paths in errors begin with a value's position.
@@ -278,7 +217,7 @@ class Serializer:
 
         ``packed`` are the same values as `pack_each` encoded them, if they are at hand.
         """
-        return _encoded(partial(_run, packed=packed), values)
+        return _encoded(partial(_run, packed=packed, may_store=self._may_store), values)
 
     def numbers(self, values: list[Any]) -> tuple[bytes, Fingerprint]:
         """Return what `run` does, for a list of plain numbers that nobody changes."""
@@ -305,11 +244,19 @@ class Serializer:
             quick = quickly(values)
             if quick is not None:
                 return hash(quick) == fingerprint.digest
-        return _encoded(_digest, values) == fingerprint.digest
+        return _encoded(partial(_digest, may_store=self._may_store), values) == fingerprint.digest
 
     def loads_many(self, data: bytes) -> list[Any]:
         """Return the values of `dumps_many`; raises as `loads` does."""
-        return _form(RUNS, data)(_Reader(self._allowed), data[1:])
+        return self._read(RUNS, data)
+
+    def _read(self, forms: Mapping[bytes, Callable[[Reader, bytes], T]], data: bytes) -> T:
+        try:
+            return _form(forms, data)(Reader(self._allowed), data[1:])
+        except HOSTS:
+            raise
+        except Exception as error:
+            raise corrupt("A stored value is damaged", error) from error
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         """Return ``("charm1", dumps(obj))``: LangGraph's serializer protocol."""
@@ -325,29 +272,38 @@ class Serializer:
 # -- decoding: the quick way, and the walk where that gives up --------------------------------------------------------
 
 
-def _load(reader: _Reader, data: bytes) -> Any:
+def _load(reader: Reader, data: bytes) -> Any:
     try:
         return reader.unpack(data)
-    except (ValueError, RecursionError):
-        return ReadingWalk(reader).read(data)
+    except BROKEN:
+        pass  # with the error go the copies of the data that its frames hold
+    return ReadingWalk(reader).read(data)
 
 
-def _load_plain(reader: _Reader, data: bytes) -> Any:
+def _load_plain(reader: Reader, data: bytes) -> Any:
     return PlainWalk(reader).read(data)
 
 
-def _load_list(reader: _Reader, data: bytes) -> list[Any]:
+def _load_list(reader: Reader, data: bytes) -> list[Any]:
     try:
-        return list(reader.unpack(data))
-    except _FAILED:
-        return list(ReadingWalk(reader).read(data))
+        return _listed(reader.unpack(data))
+    except BROKEN:
+        pass
+    return _listed(ReadingWalk(reader).read(data))
 
 
-def _load_columns(reader: _Reader, data: bytes) -> list[Any]:
+def _listed(values: Any) -> list[Any]:
+    if type(values) is not list:
+        raise TypeError(f"a run of values is a list, not a {type(values).__name__}")
+    return values
+
+
+def _load_columns(reader: Reader, data: bytes) -> list[Any]:
     try:
-        return run_from_state(reader, *reader.unpack(data))
-    except _FAILED:
-        return walk_run(reader, data)
+        return run_from_state(reader, *_listed(reader.unpack(data)))
+    except BROKEN:
+        pass
+    return walk_run(reader, data)
 
 
 VALUES = {VALUE: _load}
@@ -356,7 +312,7 @@ RUNS = {LIST: _load_list, COLUMNS: _load_columns}
 """How to read what stands behind each first byte: a value, one with plain values for its classes, a run."""
 
 
-def _form(known: Mapping[bytes, Callable[[_Reader, bytes], T]], data: bytes) -> Callable[[_Reader, bytes], T]:
+def _form(known: Mapping[bytes, Callable[[Reader, bytes], T]], data: bytes) -> Callable[[Reader, bytes], T]:
     try:
         return known[data[:1]]
     except KeyError:

@@ -14,23 +14,34 @@ from decimal import Decimal
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from uuid import UUID, SafeUUID
 from zoneinfo import ZoneInfo
 
 from pydantic import SecretBytes, SecretStr
 from pydantic_core import MultiHostUrl, TzInfo, Url
 
-from charm_checkpoint.errors import NewerFormat, NotSerializable, TypeNotLoaded
-from charm_checkpoint.values.serde import arrays, dates
+from charm_checkpoint.errors import NotSerializable, TypeNotLoaded
+from charm_checkpoint.values.serde.arrays import (
+    array_from_state,
+    array_to_state,
+    is_array,
+    is_scalar,
+    scalar_from_state,
+    scalar_to_state,
+)
 from charm_checkpoint.values.serde.bases import as_base, base_of, check_distinct
 from charm_checkpoint.values.serde.class_lookup import find_class
-from charm_checkpoint.values.serde.classes import BUILTINS, kind_of, layout_of, name_of, path_of, stored_name
-from charm_checkpoint.values.serde.dates import REAL
+from charm_checkpoint.values.serde.class_reading import path_of
+from charm_checkpoint.values.serde.classes import BUILTINS, kind_of, layout_of, name_of, needs_vouching, stored_name
+from charm_checkpoint.values.serde.costly import compiled, fraction, too_slow
+from charm_checkpoint.values.serde.dates import REAL, datetime_from_state, is_key, moment_to_state, time_from_state
+from charm_checkpoint.values.serde.dates import plain as plain_moment
 from charm_checkpoint.values.serde.framing import array
 from charm_checkpoint.values.serde.hooks import AS_THEY_ARE
+from charm_checkpoint.values.serde.keys import members
 from charm_checkpoint.values.serde.models import PRIVATE, Finder, logger, may_drop
-from charm_checkpoint.values.serde.objects import FROM_STATE, TO_STATE
+from charm_checkpoint.values.serde.objects import TO_STATE
 from charm_checkpoint.values.serde.origins import is_foreign
 from charm_checkpoint.values.serde.rows import as_dict
 
@@ -50,8 +61,14 @@ Body = tuple[int, Any]
 _warned: set[str] = set()
 
 
+MayStore: TypeAlias = Callable[[str], None]
+"""Takes the name under which a class is stored; raises NotSerializable for one that is not to be."""
+
+
 class Packer(Protocol):
     """Encodes one value to bytes."""
+
+    may_store: MayStore | None
 
     def pack(self, value: Any) -> bytes:
         """Return the bytes of a value."""
@@ -73,6 +90,8 @@ def encode(value: Any, packer: Packer) -> Body:
 def _encode_object(value: Any, packer: Packer) -> Body:
     layout = layout_of(type(value))
     if layout is not None:
+        if packer.may_store is not None:
+            packer.may_store(layout.name)
         body = TO_STATE[layout.kind](value, layout)
         body[0] = stored_name(type(value), layout)
         for n in PRIVATE.get(layout.kind, ()):
@@ -81,13 +100,16 @@ def _encode_object(value: Any, packer: Packer) -> Body:
         return layout.kind, body
     if isinstance(value, BaseException):
         return AS_IS, repr(value)
-    if isinstance(value, type) and (kind_of(value) is not None or layout_of(value) is not None or _is_builtin(value)):
-        return CLASS, _name_of_class(value).encode()
-    if arrays.is_array(value):
-        return ARRAY, arrays.array_to_state(value)
-    if arrays.is_scalar(value):
-        return SCALAR, arrays.scalar_to_state(value)
-    moment = dates.plain(value)
+    if isinstance(value, type) and (layout_of(value) is not None or _is_builtin(value)):
+        name = _name_of_class(value)
+        if packer.may_store is not None:
+            packer.may_store(name)
+        return CLASS, name.encode()
+    if is_array(value):
+        return ARRAY, array_to_state(value)
+    if is_scalar(value):
+        return SCALAR, scalar_to_state(value)
+    moment = plain_moment(value)
     if moment is not None:
         return encode(moment, packer)
     base = base_of(type(value))
@@ -139,6 +161,8 @@ def _refusal(value: Any) -> str:
         return f"the class {path_of(value)} is not a data class. Store its name instead."
     if cls.__module__ == "builtins":
         return f"a {name} cannot be stored. Store the plain data it stands for instead."
+    if why := kind_of(cls) is not None and needs_vouching(cls):
+        return f"{name} {why}. If it may be stored and read all the same, call register_type({cls.__name__})."
     if kind_of(cls, registered=True) is None or is_foreign(cls):
         how = f"register_type({cls.__name__}, dump=…, load=…)"
         return f"a {name} cannot be stored. Store the plain data it stands for instead, or say how with {how}."
@@ -152,9 +176,9 @@ def _encode_deque(value: deque[Any], packer: Packer) -> Body:
 def _encode_set(code: int) -> Callable[[Any, Packer], Body]:
     # Sets have no order of their own; their members' encoded bytes give them one.
     def encode_members(value: Any, packer: Packer) -> Body:
-        members = list(value)
-        check_distinct(members)
-        return code, array(sorted(map(packer.pack, members)))
+        held = list(value)
+        check_distinct(held)
+        return code, array(sorted(map(packer.pack, held)))
 
     return encode_members
 
@@ -195,6 +219,8 @@ def _encode_text(code: int) -> Callable[[Any, Packer], Body]:
 
 
 def _encode_pattern(value: re.Pattern[Any], packer: Packer) -> Body:
+    if why := too_slow(value.pattern):
+        raise NotSerializable(f"{why}. Store its text.")
     return PATTERN, [value.pattern, value.flags & ~int(re.DEBUG)]
 
 
@@ -235,9 +261,9 @@ ENCODERS: dict[type, Callable[[Any, Packer], Body]] = {
     int: _encode_int,
     bytearray: lambda value, packer: (BYTEARRAY, bytes(value)),
     complex: lambda value, packer: (COMPLEX, [value.real, value.imag]),
-    REAL.datetime: lambda value, packer: (DATETIME, dates.moment_to_state(value)),
+    REAL.datetime: lambda value, packer: (DATETIME, moment_to_state(value)),
     REAL.date: lambda value, packer: (DATE, value.isoformat()),
-    REAL.time: lambda value, packer: (TIME, dates.moment_to_state(value)),
+    REAL.time: lambda value, packer: (TIME, moment_to_state(value)),
     REAL.timedelta: _encode_timedelta,
     REAL.timezone: _encode_timezone,
     ZoneInfo: _encode_zone,
@@ -271,27 +297,12 @@ AS_THEY_ARE.update(ENCODERS)
 # -- decoders ---------------------------------------------------------------------------------------------------------
 
 
-def decode(code: int, body: Any, finder: Finder) -> Any:
-    """Return the value of a code and body; the inverse of `encode`.
-
-    Raises TypeNotLoaded where this process cannot restore it, and KeyError, TypeError, ValueError and the like where
-    the body is not one that `encode` makes.
-    """
-    make = FROM_STATE.get(code)
-    if make is not None:
-        return make(finder, *body)
-    decoder = DECODERS.get(code)
-    if decoder is None:
-        raise NewerFormat.of("A stored value holds an object of code", code)
-    return decoder(body, finder)
-
-
 def _decode_map(body: list[Any], finder: Finder) -> dict[Any, Any]:
-    return dict(zip(body[::2], body[1::2], strict=True))
+    return dict(zip(members(body[::2]), body[1::2], strict=True))
 
 
 def _decode_zone(body: str, finder: Finder) -> ZoneInfo:
-    if not dates.is_key(body):
+    if not is_key(body):
         raise ValueError(f"{body!r} is not a time zone")
     try:
         return ZoneInfo(body)
@@ -305,26 +316,26 @@ def _decode_uuid(body: bytes, finder: Finder) -> UUID:
 
 
 def _decode_path(body: list[str], finder: Finder) -> PurePath:
-    name, text = body
+    name, path = body
     if name == ("PosixPath" if sys.platform == "win32" else "WindowsPath"):
         if name not in _warned:
             _warned.add(name)
             logger.warning("A stored %s cannot exist on this system; it is read as Pure%s.", name, name)
         name = f"Pure{name}"
-    return _PATHS[name](text)
+    return _PATHS[name](path)
 
 
 def _decode_url(body: list[str], finder: Finder) -> Any:
-    name, text = body
+    name, whole = body
     parse: Any = {"Url": Url, "MultiHostUrl": MultiHostUrl}[name]
-    url = parse(text)
+    url = parse(whole)
     # Parsing puts a slash after a bare host; a model may have been told to leave it as it was.
-    return url if str(url) == text else parse(text, preserve_empty_path=True)
+    return url if str(url) == whole else parse(whole, preserve_empty_path=True)
 
 
 def _decode_default(body: list[Any], finder: Finder) -> defaultdict[Any, Any]:
-    factory, items = body
-    return defaultdict(factory and BUILTINS[factory], items)
+    factory, held = body
+    return defaultdict(None if factory is None else BUILTINS[factory], held)
 
 
 def _decode_counter(body: list[Any], finder: Finder) -> Counter[Any]:
@@ -344,34 +355,34 @@ def _decode_class(body: bytes, finder: Finder) -> type:
 
 DECODERS: dict[int, Callable[[Any, Finder], Any]] = {
     TUPLE: lambda body, finder: tuple(body),
-    SET: lambda body, finder: set(body),
-    FROZENSET: lambda body, finder: frozenset(body),
+    SET: lambda body, finder: set(members(body)),
+    FROZENSET: lambda body, finder: frozenset(members(body)),
     DEQUE: lambda body, finder: deque(body[1], body[0]),
     MAP: _decode_map,
     BIG_INT: lambda body, finder: int.from_bytes(body, "big", signed=True),
     TEXT: lambda body, finder: body.decode("utf-8", "surrogatepass"),
     BYTEARRAY: lambda body, finder: bytearray(body),
     COMPLEX: lambda body, finder: complex(*body),
-    DATETIME: lambda body, finder: dates.datetime_from_state(body),
+    DATETIME: lambda body, finder: datetime_from_state(body),
     DATE: lambda body, finder: REAL.date.fromisoformat(body),
-    TIME: lambda body, finder: dates.time_from_state(body),
+    TIME: lambda body, finder: time_from_state(body),
     TIMEDELTA: lambda body, finder: REAL.timedelta(*body),
     TIMEZONE: lambda body, finder: REAL.timezone(*body),
     ZONE: _decode_zone,
     TZ_INFO: lambda body, finder: TzInfo(body),
     UUID_: _decode_uuid,
     DECIMAL: lambda body, finder: Decimal(body.decode()),
-    FRACTION: lambda body, finder: Fraction(*body),
+    FRACTION: lambda body, finder: fraction(*body),
     RANGE: lambda body, finder: range(*body),
     ADDRESS: lambda body, finder: _ADDRESSES[body[0]](body[1]),
     PATH: _decode_path,
-    PATTERN: lambda body, finder: re.compile(body[0], body[1] & ~re.DEBUG),
+    PATTERN: lambda body, finder: compiled(*body),
     ORDERED: lambda body, finder: OrderedDict(body[0]),
     DEFAULT: _decode_default,
     COUNTER: _decode_counter,
-    SECRET: lambda body, finder: SecretStr(body) if isinstance(body, str) else SecretBytes(body),
-    ARRAY: lambda body, finder: arrays.array_from_state(*body),
-    SCALAR: lambda body, finder: arrays.scalar_from_state(*body),
+    SECRET: lambda body, finder: SecretStr(body) if type(body) is str else SecretBytes(body),
+    ARRAY: lambda body, finder: array_from_state(*body),
+    SCALAR: lambda body, finder: scalar_from_state(*body),
     CLASS: _decode_class,
     URL: _decode_url,
 }

@@ -6,19 +6,22 @@ Each level of nesting costs a few Python frames, and no C stack. A caller that h
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import ormsgpack
 
-from charm_checkpoint.errors import DataError, NotSerializable, PathPart, StoreCorrupt, TypeNotLoaded
+from charm_checkpoint.errors import DataError, NotSerializable, PathPart, StoreCorrupt, TypeNotLoaded, corrupt
 from charm_checkpoint.values.serde.bases import as_step, check_distinct, plain
+from charm_checkpoint.values.serde.body_shapes import decode
 from charm_checkpoint.values.serde.changes import refusal
-from charm_checkpoint.values.serde.classes import ENUM, KINDS, NAMEDTUPLE
+from charm_checkpoint.values.serde.class_fields import ENUM, NAMEDTUPLE
+from charm_checkpoint.values.serde.classes import KINDS
 from charm_checkpoint.values.serde.fresh_stack import is_fresh, on_a_fresh_stack
-from charm_checkpoint.values.serde.models import PRIVATE, Finder, may_drop
-from charm_checkpoint.values.serde.values import AS_IS, ITEMS, MAP, PACKED, RAW, TEXT, decode, encode
+from charm_checkpoint.values.serde.models import PRIVATE, Finder, may_drop, private_advice
+from charm_checkpoint.values.serde.values import AS_IS, ITEMS, MAP, PACKED, RAW, TEXT, MayStore, encode
 from charm_checkpoint.values.serde.writer import OPTIONS
 
 T = TypeVar("T")
@@ -28,13 +31,25 @@ MAX_DEPTH = 200
 TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels, of which an object takes two. Flatten it, or store it as text."
 
 _ATOMS = frozenset({type(None), bool, float, bytes, ormsgpack.Ext})
-_BROKEN = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, StopIteration)
+BROKEN = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+    StopIteration,
+    OSError,
+    re.error,
+)
+"""What decoders raise for what no encoder writes: of a pattern, or of a zone that is looked for as a file, too."""
 
 
 class WritingWalk:
     """Encodes any value the engine can be brought to take; raises NotSerializable with the path to what it cannot."""
 
-    def __init__(self) -> None:
+    def __init__(self, may_store: MayStore | None = None) -> None:
+        self.may_store = may_store
         self._path: list[Any] = []
         self._open: dict[int, Any] = {}
 
@@ -149,8 +164,7 @@ class WritingWalk:
                 walked[name] = self._walk(item)
             except NotSerializable as exc:
                 if not may_drop(obj, name, exc):
-                    advice = "Or give the private attribute a default, which then comes back."
-                    raise NotSerializable(f"{exc.reason} {advice}", path=exc.path) from exc
+                    raise NotSerializable(f"{exc.reason} {private_advice(type(obj), name)}", path=exc.path) from exc
                 del self._path[steps + 1 :]
                 for left in list(self._open)[opened:]:
                     del self._open[left]
@@ -177,11 +191,14 @@ def _text(value: str) -> Any:
     return value
 
 
-class Raw(NamedTuple):
+class Raw:
     """An extension value as it stands in the data, not decoded yet."""
 
-    code: int
-    data: bytes
+    __slots__ = ("code", "data")
+
+    def __init__(self, code: int, data: bytes) -> None:
+        self.code = code
+        self.data = data
 
 
 def parse(data: bytes) -> Any:
@@ -201,12 +218,22 @@ def _deeply(read: Callable[[], T]) -> T:
         raise StoreCorrupt("A stored value is nested too deep to be read.") from exc
 
 
+HELD = 64 << 20
+"""Bytes of objects inside each other, each with all that is in it, that a walk holds before it goes the other way."""
+
+
 class ReadingWalk:
-    """Decodes like the quick reader, and knows where it is when something fails."""
+    """Decodes like the quick reader, and knows where it is when something fails.
+
+    Each object inside others has a copy of its bytes, and so would 200 of them around something large. Where they come
+    to much, the walk begins again, and lets go of an object's bytes as soon as it has gone inside.
+    """
 
     def __init__(self, finder: Finder) -> None:
         self.finder = finder
         self.path: list[Any] = []
+        self._held = 0
+        self._lets_go = False
 
     def read(self, data: bytes) -> Any:
         """Decode a whole value; raises TypeNotLoaded with its path, and StoreCorrupt for what is not data of ours."""
@@ -219,7 +246,14 @@ class ReadingWalk:
             return self._walk(tree)
         except RecursionError:
             del self.path[steps:]
-            return _deeply(partial(self._walk, tree))
+            return _deeply(partial(self._letting_go, tree))
+
+    def _letting_go(self, tree: Any) -> Any:
+        self._held, self._lets_go = 0, True
+        try:
+            return self._walk(tree)
+        finally:
+            self._lets_go = False
 
     def guard(self, make: Any, *args: Any) -> Any:
         """Call a decoder; give its errors a path, and raise StoreCorrupt for what no encoder writes."""
@@ -229,8 +263,8 @@ class ReadingWalk:
             raise exc.at(*map(as_step, self.path)) from exc.__cause__
         except (RecursionError, StoreCorrupt):
             raise
-        except _BROKEN as exc:
-            raise StoreCorrupt(f"A stored value is malformed: {type(exc).__name__}: {exc}") from exc
+        except BROKEN as exc:
+            raise corrupt("A stored value is damaged", exc) from exc
 
     def _walk(self, value: Any) -> Any:
         kind = type(value)
@@ -257,7 +291,7 @@ class ReadingWalk:
         return walked
 
     def _extension(self, raw: Raw) -> Any:
-        body = raw.data if raw.code in RAW else parse(raw.data)
+        body = raw.data if raw.code in RAW else self._inside(raw)
         if type(body) is not list:
             body = self._walk(body)
         elif raw.code in ITEMS:
@@ -266,7 +300,18 @@ class ReadingWalk:
             body = self._pairs(body)
         else:
             body = list(map(self._walk, body))
+        if raw.code not in RAW:
+            self._held -= len(raw.data)
         return self.guard(self._decode, raw.code, body, self.finder)
+
+    def _inside(self, raw: Raw) -> Any:
+        if self._lets_go:
+            data, raw.data = raw.data, b""
+            return parse(data)
+        self._held += len(raw.data)
+        if self._held > HELD:
+            raise RecursionError
+        return parse(raw.data)
 
     def _decode(self, code: int, body: Any, finder: Finder) -> Any:
         return decode(code, body, finder)
@@ -279,8 +324,40 @@ class ReadingWalk:
         return [part for pair in pairs for part in pair]
 
 
+class _Remembering:
+    """Finds classes, and looks once for those that are not there: each time all classes there are are gone over."""
+
+    def __init__(self, finder: Finder) -> None:
+        self._finder = finder
+        self._missing: dict[str, str] = {}
+
+    def find(self, name: str, kind: int, fields: Collection[str] = ()) -> tuple[Any, Any]:
+        return self._found(name, lambda: self._finder.find(name, kind, fields))
+
+    def find_all(self, name: str, kind: int) -> list[tuple[Any, Any]]:
+        return self._found(name, lambda: self._finder.find_all(name, kind))
+
+    def _found(self, name: str, find: Callable[[], T]) -> T:
+        if name in self._missing:
+            raise TypeNotLoaded(self._missing[name])
+        if len(self._missing) >= MOST_MISSING:
+            raise TypeNotLoaded(f"a class was not looked for, as {MOST_MISSING} others of this value are not loaded")
+        try:
+            return find()
+        except TypeNotLoaded as error:
+            self._missing[name] = error.reason
+            raise
+
+
+MOST_MISSING = 64
+"""Classes of one value that are looked for in vain where plain values do."""
+
+
 class PlainWalk(ReadingWalk):
     """Decodes what it can, and gives plain values in place of what this process cannot restore."""
+
+    def __init__(self, finder: Finder) -> None:
+        super().__init__(_Remembering(finder))
 
     def _decode(self, code: int, body: Any, finder: Finder) -> Any:
         try:

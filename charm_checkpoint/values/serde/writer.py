@@ -15,7 +15,7 @@ import ormsgpack
 
 from charm_checkpoint.values.serde.bases import check_distinct, plain
 from charm_checkpoint.values.serde.framing import alternating, array, mapping
-from charm_checkpoint.values.serde.values import AS_IS, MAP, PACKED, TEXT, encode
+from charm_checkpoint.values.serde.values import AS_IS, MAP, PACKED, TEXT, MayStore, encode
 
 OPTIONS = (
     ormsgpack.OPT_PASSTHROUGH_BIG_INT
@@ -43,12 +43,13 @@ _packb = ormsgpack.packb
 class Writer:
     """One encoding. It fails with a bare TypeError; the walk then finds out why.
 
-    ``heavy`` says that there may be too much for one call.
+    ``heavy`` says that there may be too much for one call, ``may_store`` refuses classes.
     """
 
-    __slots__ = ("_depth", "_heavy")
+    __slots__ = ("_depth", "_heavy", "may_store")
 
-    def __init__(self, heavy: bool = False) -> None:
+    def __init__(self, heavy: bool = False, may_store: MayStore | None = None) -> None:
+        self.may_store = may_store
         self._depth = 0
         self._heavy = heavy
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from charm_checkpoint.config.masking import kind_of
 from charm_checkpoint.config.options import suggest
 from charm_checkpoint.errors import ConfigError
 from charm_checkpoint.long_term.records import KINDS
@@ -112,7 +113,7 @@ def _variable(env: Mapping[str, str], name: str, variables: tuple[str, ...]) -> 
         try:
             return _days(float(text), variable)
         except ValueError:
-            log.warning("%s=%r is no number of days above 0; %g are taken.", variable, text, default)
+            log.warning("%s is no number of days above 0, but %s; %g are taken.", variable, kind_of(text), default)
             return default
     return default
 

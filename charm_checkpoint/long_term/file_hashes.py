@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from charm_checkpoint.runtime.clock import wall_ns
+from charm_checkpoint.runtime.regular_files import SAFELY
 
 Lines = tuple[int | None, int | None]
 """The first line and the last one, which is included; None for the file's own."""
@@ -30,6 +31,11 @@ count in steps of two seconds. Its hash is not relied on, as git does it."""
 _CHUNK: Final = 1 << 20
 _KEPT: Final = 100_000
 _ATTEMPTS: Final = 3
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open what may have become a FIFO since it was looked at."""
+    return os.open(path, flags | SAFELY & ~getattr(os, "O_NOFOLLOW", 0))
 
 
 class Signature(NamedTuple):
@@ -90,7 +96,7 @@ class FileHashes:
     def _read(self, path: str, wanted: Collection[Lines], known: Known | None) -> dict[Lines, str]:
         for _ in range(_ATTEMPTS):
             at = wall_ns()
-            with open(path, "rb") as file:
+            with open(path, "rb", opener=_without_waiting) as file:
                 before = Signature.of(_regular(os.fstat(file.fileno()), path))
                 self.reads += 1
                 shas = hashes(file, wanted)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from charm_checkpoint.runtime.rights import Rights, create, make_folders, random_name
 from charm_checkpoint.stores.files.folder import translate
 
 
-def put_file(path: Path, data: bytes) -> None:
-    """Put a file in place, whole or not at all, in a folder that is made if need be; this blocks."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+def put_file(path: Path, data: bytes, *, rights: int | None = None) -> None:
+    """Put a file in place, whole or not at all, in a folder that is made if need be; this blocks.
+
+    What is new is this user's alone; a file that was there, and was his, keeps its rights, unless others are given.
+    """
+    temporary = path.with_name(random_name(f".{path.name}.") + ".tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "xb") as file:
+        make_folders(path.parent)
+        now = Rights().of_file(path.parent, path.name) if rights is None else rights
+        with open(create(temporary, now), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-from charm_checkpoint.config.masking import show
+from charm_checkpoint.config.masking import FromOutside, show
 from charm_checkpoint.errors import ConfigError
 
 
@@ -70,7 +70,7 @@ def _numbers(env: Mapping[str, str]) -> dict[str, Any]:
             continue
         if not (text.isascii() and text.isdigit()):
             unit = "milliseconds" if variable.milliseconds else "a whole number"
-            raise ConfigError(f"{variable.name} is {show(text)}: write {unit}, from {variable.least}")
+            raise ConfigError(f"{variable.name} is {show(FromOutside(text))}: write {unit}, from {variable.least}")
         # So long that no system could wait for it is for ever, as far as anybody can tell.
         number = min(max(int(text[:18]), variable.least), 10**9)
         found[setting] = number / 1000 if variable.milliseconds else number

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,14 +15,16 @@ from charm_checkpoint.errors import DataError, StoreUnavailable
 from charm_checkpoint.long_term.markdown.file_names import INDEX, SUFFIX
 from charm_checkpoint.long_term.project import is_below
 from charm_checkpoint.runtime.clock import wall_ns
-from charm_checkpoint.stores.files.folder import SETTLED_NS, Disk, translate
+from charm_checkpoint.runtime.regular_files import SAFELY
+from charm_checkpoint.runtime.rights import PRIVATE, create, give, random_name
+from charm_checkpoint.stores.files.disk import Disk
+from charm_checkpoint.stores.files.folder import SETTLED_NS, translate
 
 log = logging.getLogger("charm_checkpoint")
 
 _TEMPORARY = ".tmp"
 _ABANDONED_NS = 600 * 1_000_000_000
-_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY
 
 
 class Signature(NamedTuple):
@@ -117,7 +118,9 @@ class MarkdownFolder:
                 if self._private:
                     self._make(self.path, private=True)
                 self._make(self.state, private=True)
-                (self.state / ".gitignore").write_bytes(b"*\n")
+                with suppress(FileExistsError):  # whatever that is: a link could lead anywhere
+                    with open(create(self.state / ".gitignore", PRIVATE), "wb") as file:
+                        file.write(b"*\n")
                 self._make(lock, private=True)
         return lock
 
@@ -129,7 +132,7 @@ class MarkdownFolder:
                 self._sweep()
                 self._is_swept = True
             path = self.path / name
-            temporary = self.path / f".{name}.{secrets.token_hex(4)}{_TEMPORARY}"
+            temporary = self.path / (random_name(f".{name}.") + _TEMPORARY)
             try:
                 signature = self._fill(temporary, data, self._mode(path))
                 os.replace(temporary, path)
@@ -143,6 +146,8 @@ class MarkdownFolder:
     def _fill(self, path: Path, data: bytes, mode: int) -> Signature:
         file = os.open(path, _WRITE, mode)
         try:
+            if self._private:
+                give(file, mode, path)
             left = memoryview(data)
             while left:
                 left = left[os.write(file, left) :]
@@ -171,8 +176,8 @@ class MarkdownFolder:
         """Write the list of titles, names and hooks that Cantrip shows to its model; only with the lock."""
         data = index_text(lines).encode("utf-8", "replace")
         path = self.path / INDEX
-        with suppress(OSError):
-            if path.read_bytes() == data:
+        with suppress(OSError, DataError):
+            if read_file(path, len(data), self.path)[0] == data:
                 return
         self.write(INDEX, data)
 
@@ -232,7 +237,7 @@ def _read_file(path: Path, most: int, within: Path) -> tuple[bytes, Signature]:
         path = Path(os.path.realpath(path))
         if not is_below(str(path), os.path.realpath(within)):
             raise DataError("it is a symbolic link that leads out of the folder; put the file here")
-    file = os.open(path, _READ | getattr(os, "O_NOFOLLOW", 0))
+    file = os.open(path, os.O_RDONLY | SAFELY)
     try:
         seen = os.fstat(file)
         if not stat.S_ISREG(seen.st_mode):

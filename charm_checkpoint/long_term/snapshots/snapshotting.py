@@ -31,6 +31,7 @@ from charm_checkpoint.long_term.snapshots.records import (
 )
 from charm_checkpoint.long_term.steps import collect
 from charm_checkpoint.long_term.whole_files import put_file
+from charm_checkpoint.runtime.rights import make_folders
 from charm_checkpoint.stores.files.folder import translate
 
 T = TypeVar("T")
@@ -170,7 +171,7 @@ def _write(target: Path, records: list[Record], project: str) -> SnapshotResult:
     taken = time_of(clock.now())
     beside = target.with_suffix(".md")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(target.parent)
         with closing(LinesWriter(target, FORM, {"project": project, "taken": taken.isoformat()})) as writer:
             writer.begin()
             writer.write_lines(map(line_of, records))

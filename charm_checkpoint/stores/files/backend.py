@@ -12,9 +12,11 @@ are calls of functions; a store's own threads make them for async callers.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from charm_checkpoint.contract import (
@@ -33,6 +35,7 @@ from charm_checkpoint.contract import (
     Waiting,
     WriteResult,
 )
+from charm_checkpoint.errors import StoreCorrupt
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.stores.files.contents import (
     Contents,
@@ -44,12 +47,13 @@ from charm_checkpoint.stores.files.contents import (
     put_entry,
     writes_entry,
 )
+from charm_checkpoint.stores.files.damage import damage_of, stranger
 from charm_checkpoint.stores.files.folder import raise_if_lost
 from charm_checkpoint.stores.files.messages import MessageFiles
 from charm_checkpoint.stores.files.survey import UNREADABLE, Listing, Survey
-from charm_checkpoint.stores.files.thread import LogWrite, Threads, name_of
+from charm_checkpoint.stores.files.thread import LOG, LogWrite, Threads, name_of
 from charm_checkpoint.stores.shared.mark_and_sweep import addresses
-from charm_checkpoint.stores.shared.names import CHECKPOINTS, MESSAGES
+from charm_checkpoint.stores.shared.names import CHECKPOINTS, MESSAGES, identity
 from charm_checkpoint.stores.shared.write_rule import decide, decide_messages, is_conflict
 
 log = logging.getLogger("charm_checkpoint")
@@ -66,7 +70,7 @@ def call(function: Callable[..., T], *args: Any) -> Plan[T]:
 class FilesBackend:
     """The backend. Each method is one plan of one call."""
 
-    capabilities = Capabilities(durable=True, processes=True)
+    capabilities = Capabilities(durable=True, processes=True, marks_copies=True)
 
     def __init__(self, threads: Threads, files: MessageFiles) -> None:
         self._threads = threads
@@ -189,6 +193,13 @@ class FilesBackend:
         left = Contents(state=contents.state, hosts=dict(contents.hosts))
         return LogWrite(left.count(self._threads.host, deletes=1, sweeps=1), instead=left)
 
+    def repair(self, thread: str) -> Plan[int]:
+        """Cut off what is damaged at the end of a thread's log, and all behind it; return how many bytes went."""
+        return call(lambda: sum(map(self._repair, self._threads.names_of(thread))))
+
+    def _repair(self, name: str) -> int:
+        return self._threads.change(name, partial(_cut_off, self._threads.folder / name / LOG), regardless=True)
+
     def copy_thread(self, source: str, target: str) -> Plan[WriteResult]:
         """Copy a thread; see `Backend.copy_thread`."""
         return call(self._copy, source, target)
@@ -207,7 +218,9 @@ class FilesBackend:
         first = copy.state.seq + 1
         commits = {row.commit: number for number, row in enumerate(rows, first)}
         state = copy.count(self._threads.host, changes=len(rows))
-        return LogWrite(WriteResult("stored", state), original.entries(commits), copy)
+        return LogWrite(
+            WriteResult("stored", state), original.entries(commits, identity(b"", CHECKPOINTS, target)), copy
+        )
 
     # ---------------------------------------------------------------- messages
 
@@ -311,3 +324,15 @@ def _messages(contents: Contents) -> MessagesRow:
         contents.revision,
         batches=[contents.read(span) for span in contents.batches],
     )
+
+
+def _cut_off(path: Path, contents: Contents) -> LogWrite[int]:
+    """Leave of a log what is sound; tell how many bytes that loses."""
+    whose = stranger(contents, path.parent.name)
+    if whose is not None:
+        raise StoreCorrupt(damage_of(path, contents, whose))
+    if contents.tail != "damaged" or contents.file is None:
+        return LogWrite(0)
+    if contents.is_new:
+        raise StoreCorrupt(f"{path}: no record of it is sound, so nothing would be left. Delete the thread.")
+    return LogWrite(contents.file.seek(0, os.SEEK_END) - contents.end, instead=contents.copy())

@@ -2,7 +2,7 @@
 
 The kinds of frames, by their heads:
 
-    START     format, thread, deletes, sweeps, seq, revision, hosts, notes     the first of every log
+    START     format, thread, deletes, sweeps, seq, revision, hosts, notes, identity     the first of every log
     PUT       host, seq, namespace, id, parent, commit number, conflict, roots, tags, run, size, chunks, title, note
     WRITES    host, seq, namespace, id, sizes, note
     CHUNKS    chunks
@@ -13,8 +13,10 @@ The kinds of frames, by their heads:
 the body before the chunks. A host of None is for frames that were carried over from another log:
 the START says what they came to. Text is UTF-8 with surrogates, ids are as in names.py.
 
-Notes are those of `Backend.threads`; format 1 had none. A log of an older format is written anew before
-anything is added to it, so that a version that does not know this one says so.
+Notes are those of `Backend.threads`; format 1 had none. The identity is that of the thread, also of
+one that was deleted, which has no name: so a log that was put in another's place is told from it. Format 2
+had none. A log of an older format is written anew before anything is added to it, so that a version that
+does not know this one says so.
 
 ``hosts`` tells for each host the last ``seq`` that it wrote. A version of the log that lacks some
 of what another has was made by somebody who had not seen it.
@@ -29,15 +31,16 @@ from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple
 
 from charm_checkpoint.contract import CheckpointRow, Chunk, Query, StoredCheckpoint, ThreadState, Usage
-from charm_checkpoint.errors import SchemaMismatch
+from charm_checkpoint.errors import NewerFormat, corrupt
 from charm_checkpoint.stores.files.log import FIRST, Entry, Frame, Scan, Tail
+from charm_checkpoint.stores.files.shapes import BATCH, CHUNKS, LIST, PUT, START, WRITES, take_in
 from charm_checkpoint.stores.shared.mark_and_sweep import unreached
 from charm_checkpoint.stores.shared.names import bytes_text, id_bytes, id_text, text_bytes
 from charm_checkpoint.stores.shared.tags import has_tags
 from charm_checkpoint.stores.shared.thread_notes import Notes
+from charm_checkpoint.values.sealing import marked
 
-FORMAT = 2
-START, PUT, WRITES, CHUNKS, LIST, BATCH = range(6)
+FORMAT = 3
 
 _TAGS = 8
 """Where the tags are among the fields of a PUT."""
@@ -88,12 +91,13 @@ class Namespace:
 class Contents:
     """All there is to know of a log but its blobs.
 
-    ``thread`` is None for one that was deleted. ``end`` and ``digest`` are those of the last
-    sound frame, ``tail`` is what follows it. ``weight`` is about how many bytes of memory this takes.
-    ``file`` is the log as it was opened for the call that is at work.
+    ``thread`` is None for one that was deleted; ``identity`` is empty in a log of an older format. ``end`` and
+    ``digest`` are those of the last sound frame, ``tail`` is what follows it. ``weight`` is about how many bytes of
+    memory this takes. ``file`` is the log as it was opened for the call that is at work.
     """
 
     thread: str | None = None
+    identity: bytes = b""
     state: ThreadState = ThreadState()
     namespaces: dict[str, Namespace] = field(default_factory=dict)
     chunks: dict[bytes, Piece] = field(default_factory=dict)
@@ -119,21 +123,13 @@ class Contents:
 
     def apply(self, frame: Frame) -> None:
         """Take in the next frame."""
-        kind, *fields = frame.head
-        if kind not in _KINDS:
-            raise SchemaMismatch(
-                "This thread's log holds a kind of frame that a newer version of charm_checkpoint wrote; install that."
-            )
-        _KINDS[kind](self, frame.blobs, *fields)
+        take_in(self, frame, _KINDS)
         self.end, self.digest = frame.end, frame.digest
 
     def _start(self, at: int, format: int, *fields: Any) -> None:
         read = FORMATS.get(format)
         if read is None:
-            raise SchemaMismatch(
-                f"This thread was stored in format {format}, and this version of charm_checkpoint knows "
-                f"{FORMAT}; install a newer one."
-            )
+            raise NewerFormat.of("This thread was stored in format", format)
         self.format = format
         read(self, *fields)
 
@@ -146,6 +142,10 @@ class Contents:
         *counts, notes = fields
         self._first_format(thread, *counts)
         self.notes = Notes(*notes)
+
+    def _third_format(self, thread: bytes | None, *fields: Any) -> None:
+        *others, self.identity = fields
+        self._second_format(thread, *others)
 
     def _put(self, at: int, host: bytes | None, seq: int, *rest: Any) -> None:
         ns, id, parent, commit, conflict, roots, tags, run, size, chunks, *noted = rest
@@ -207,6 +207,8 @@ class Contents:
     def read(self, span: Span) -> bytes:
         """Return bytes of the log, which must be open."""
         assert self.file is not None
+        if not 0 <= span.size <= self.end - span.offset:
+            raise corrupt("A frame of this thread's log tells of more than it holds")
         self.file.seek(span.offset)
         return self.file.read(span.size)
 
@@ -279,20 +281,24 @@ class Contents:
 
     # ---------------------------------------------------------------- writing frames
 
-    def start(self) -> Entry:
-        """Return the first frame of a log of this state."""
+    def start(self, identity: bytes) -> Entry:
+        """Return the first frame of a log of this state, of the thread with this identity."""
         fields = [text_bytes(self.thread), *self.state, self.revision, list(self.hosts.items()), list(self.notes)]
-        return Entry([START, FORMAT, *fields])
+        return Entry([START, FORMAT, *fields, identity])
 
-    def entries(self, commits: Mapping[int, int] | None = None) -> Iterator[Entry]:
-        """Return frames that come to all this; ``commits`` are other commit numbers to give."""
+    def entries(self, commits: Mapping[int, int] | None = None, owner: bytes | None = None) -> Iterator[Entry]:
+        """Return frames that come to all this; ``commits`` are other commit numbers to give, for thread ``owner``."""
+
+        def read(span: Span) -> bytes:
+            return self.read(span) if owner is None else marked(self.read(span), owner)
+
         yield from self._chunk_entries()
         for row in reversed(list(self.rows())):
             commit = row.commit if commits is None else commits[row.commit]
-            yield put_entry(None, 0, row._replace(commit=commit), self.read(row.body), ())
+            yield put_entry(None, 0, row._replace(commit=commit), read(row.body), ())
         for ns, namespace in self.namespaces.items():
             for id, spans in namespace.writes.items():
-                yield writes_entry(None, 0, ns, id, [self.read(span) for span in spans])
+                yield writes_entry(None, 0, ns, id, list(map(read, spans)))
         if self.body is not None:
             yield list_entry(None, 0, self.revision, self.roots, self.read(self.body), ())
         for batch in self.batches:
@@ -370,7 +376,9 @@ def _chunk_heads(chunks: list[Chunk]) -> list[tuple[bytes, bytes, int]]:
     return [(chunk.address, chunk.refs, len(chunk.data)) for chunk in chunks]
 
 
-FORMATS: dict[int, Callable[..., None]] = {1: Contents._first_format, 2: Contents._second_format}
+FORMATS: dict[int, Callable[..., None]] = {
+    1: Contents._first_format, 2: Contents._second_format, 3: Contents._third_format
+}  # fmt: skip
 """How to take in what a log of each format begins with."""
 
 _KINDS: Mapping[int, Callable[..., None]] = {

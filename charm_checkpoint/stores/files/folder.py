@@ -1,17 +1,13 @@
-"""Folders and files that survive a crash: locks, whole-file writes, and what an `OSError` means."""
+"""Folders that a store is in: locks, whether they and their files are still those, and what an `OSError` means."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import random
-import shutil
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
-from io import RawIOBase
 from itertools import chain, tee
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +17,7 @@ from charm_checkpoint.errors import ReadOnlyStore, StoreCorrupt, StoreError, Sto
 from charm_checkpoint.runtime import forks
 from charm_checkpoint.runtime.clock import monotonic, wall_ns
 from charm_checkpoint.runtime.leases import IN_OWN_WAY, Lease, consume, note
+from charm_checkpoint.runtime.regular_files import SAFELY, folder_at, refuse_link, refuse_other
 
 SETTLED_NS = 2_000_000_000
 """How old a file's time of change must be to be trusted: they are as coarse as two seconds."""
@@ -31,14 +28,15 @@ _locks: set[FolderLock] = set()
 class FolderLock:
     """A folder's lock, held against other threads and processes of this host for the block of a ``with``.
 
-    The lock is on the folder itself, so there is no file for it, and it ends with its process.
+    The lock is on the folder itself, so there is no file for it, and it ends with its process. A link to a folder is
+    refused, and so is a lock file, where there has to be one, that is no regular file.
     Whoever waits for it until the folder was renamed or deleted takes that of the one which has
     the name then. Raises `StoreUnavailable` after ``timeout`` seconds.
     """
 
     def __init__(self, folder: Path, timeout: float) -> None:
         self._folder = folder
-        self._path = os.path.join(folder, _FILE) if _FILE else str(folder)
+        self._path = os.path.join(folder, LOCK_FILE) if LOCK_FILE else str(folder)
         self._timeout = timeout
         self._lease = Lease(sys._getframe(1))
 
@@ -48,7 +46,7 @@ class FolderLock:
         try:
             self._heal()
             while True:
-                note(self._lease.held, _OPEN, self._path)
+                self._open()
                 if not self._wait(deadline) or self.is_named():
                     return self
                 self._release()
@@ -60,6 +58,17 @@ class FolderLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
+
+    def _open(self) -> None:
+        if LOCK_FILE:
+            refuse_link(self._folder)
+            refuse_link(self._path)
+        try:
+            note(self._lease.held, _OPEN, self._path)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                refuse_other(self._path)
+            raise
 
     def end(self) -> None:
         """Give the lock back; a copy of the file that a child of a fork still has does not hold it."""
@@ -73,12 +82,12 @@ class FolderLock:
     @property
     def at(self) -> int | None:
         """Return the folder's descriptor, for calls that are to mean this one whatever its name; None on Windows."""
-        return self._lease.held[0] if _FLAGS == os.O_RDONLY else None
+        return None if LOCK_FILE else self._lease.held[0]
 
     def is_named(self) -> bool:
         """Tell whether the folder that is locked still has its name."""
         try:
-            named, held = os.stat(self._path), os.fstat(self._lease.held[0])
+            named, held = os.lstat(self._path), os.fstat(self._lease.held[0])
         except FileNotFoundError:
             return False
         return named.st_ino == held.st_ino and named.st_dev == held.st_dev
@@ -141,7 +150,7 @@ class Version(NamedTuple):
     changed: int
 
 
-def version_of(file: BinaryIO | RawIOBase) -> Version:
+def version_of(file: BinaryIO) -> Version:
     """Return which version of a file is open."""
     found = os.fstat(file.fileno())
     return Version(found.st_ino, found.st_size, found.st_mtime_ns)
@@ -171,6 +180,7 @@ class FolderWatch:
         self._path = str(folder)
         self._above = above
         self._was_there = False
+        self._inode = 0
 
     def is_lost(self) -> bool:
         """Tell whether it was there at the last look, or when it was written to, and is gone now."""
@@ -183,11 +193,18 @@ class FolderWatch:
         return was_there or lost_above
 
     def note(self) -> None:
-        """Look whether it is there, if it was not: a call may have made it."""
-        if not self._was_there and os.path.isdir(self._path):
-            self._was_there = True
-            if self._above is not None:
-                self._above._was_there = True
+        """Look whether it is there, if it was not: a call may have made it. A link there is refused."""
+        if self._was_there:
+            return
+        found = folder_at(self._path)
+        if found is None:
+            return
+        if self._above is not None:
+            if found.st_ino != self._inode:  # another folder: by way of another one above, perhaps
+                refuse_link(self._above._path)
+            self._above._was_there = True
+        self._inode = found.st_ino
+        self._was_there = True
 
     def lost(self) -> StoreUnavailable:
         """Return the error that says so."""
@@ -209,7 +226,7 @@ def raise_if_lost(*presences: FolderWatch) -> None:
 if sys.platform == "win32":
     import msvcrt
 
-    _FILE, _FLAGS = "lock", os.O_RDWR | os.O_CREAT  # a folder cannot be opened here
+    LOCK_FILE, _FLAGS = "lock", os.O_RDWR | os.O_CREAT | SAFELY  # a folder cannot be opened here
 
     def _try_lock(file: int) -> bool:
         try:
@@ -225,7 +242,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    _FILE, _FLAGS = "", os.O_RDONLY
+    LOCK_FILE, _FLAGS = "", os.O_RDONLY | os.O_DIRECTORY | SAFELY
 
     def _try_lock(file: int) -> bool:
         try:
@@ -261,107 +278,6 @@ def _after_fork() -> None:
     for lock in list(_locks):
         lock.abandon()
 
-
-# --------------------------------------------------------------------------------- writing
-
-
-class Disk:
-    """Writes so that what is done survives a power loss; with ``full`` False, the end of this process only."""
-
-    def __init__(self, full: bool) -> None:
-        self._full = full
-
-    def sync(self, file: int) -> None:
-        """See that what was written to an open file is on disk."""
-        if self._full:
-            _sync(file)
-
-    def sync_folder(self, folder: Path) -> None:
-        """See that the names in a folder are on disk."""
-        if self._full and sys.platform != "win32":
-            opened: list[int] = []
-            close = map(os.close, map(opened.pop, (-1,)))  # made ready, for one step at the end
-            try:
-                note(opened, partial(os.open, flags=os.O_RDONLY), folder)
-                os.fsync(opened[0])
-            finally:
-                if opened:
-                    list(close)
-
-    def make_folder(self, folder: Path) -> None:
-        """Make a folder, and those above it."""
-        if folder.is_dir():
-            return
-        if folder != folder.parent:
-            self.make_folder(folder.parent)
-        with contextlib.suppress(FileExistsError):  # another process was faster; a file is found out about below
-            folder.mkdir()
-            self.sync_folder(folder.parent)
-        if not folder.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-
-    def append(self, file: RawIOBase, data: bytes, end: int) -> None:
-        """Write at ``end``, where the file is to end now; it ends there again if that fails."""
-        try:
-            if file.seek(0, os.SEEK_END) != end:
-                file.truncate(end)
-            file.seek(end)
-            left = memoryview(data)
-            while left:  # a disk that is nearly full takes a part
-                left = left[file.write(left) :]
-            self.sync(file.fileno())
-        except OSError:
-            # What is left of it is cut off here or, if even that fails, by whoever writes next.
-            with contextlib.suppress(OSError):
-                os.truncate(file.fileno(), end)
-            raise
-
-    def write(self, lock: FolderLock, temporary: Path, path: Path, fill: Callable[[BinaryIO], None]) -> None:
-        """Write what is to `replace` a file, with that one's permissions; it is removed again if that fails."""
-        with open(temporary, "wb", opener=_opener(lock.at)) as file:
-            try:
-                fill(file)
-                file.flush()
-                if path.exists():
-                    shutil.copymode(path, temporary)
-                self.sync(file.fileno())
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-
-    def replace(self, lock: FolderLock, temporary: Path, path: Path) -> None:
-        """Put a file in another's place in one step, in the folder that is locked, whose name it must have kept."""
-        if lock.at is None:
-            os.replace(temporary, path)
-        else:
-            os.replace(temporary.name, path.name, src_dir_fd=lock.at, dst_dir_fd=lock.at)
-            if self._full:
-                os.fsync(lock.at)
-        lock.confirm()
-
-    def remove(self, path: Path) -> None:
-        """Remove a file that may be gone already."""
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-            self.sync_folder(path.parent)
-
-    def remove_folder(self, folder: Path) -> None:
-        """Remove a folder in which nothing is left; one that somebody else has put something into stays."""
-        with contextlib.suppress(OSError):
-            if _FILE:
-                (folder / _FILE).unlink(missing_ok=True)
-            folder.rmdir()
-        self.sync_folder(folder.parent)
-
-
-def _opener(folder: int | None) -> Callable[[str, int], int] | None:
-    """Return what opens a file by its name in an open folder, whatever that is called by now."""
-    if folder is None:
-        return None
-    return lambda path, flags: os.open(os.path.basename(path), flags, 0o666, dir_fd=folder)
-
-
-_sync = getattr(os, "fdatasync", os.fsync)
 
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}

@@ -5,10 +5,15 @@
     4 bytes   length of the head, its first part
     8 bytes   digest of the frame before, zeros if there is none
     8 bytes   digest of this frame: of all but itself
-    payload   the head, in MessagePack, and the blobs whose sizes it tells
+    payload   the head, in MessagePack, the blobs whose sizes it tells, and a closing byte, ff
 
 A digest is a BLAKE2b. As each frame names the one before, a log that goes on from other frames
 than those a reader knows cannot be taken for a continuation.
+
+What a killed process or a power loss leaves at the end is *torn*: it is shorter than it says, or zeros stand where its
+end was to be, which the closing byte tells from blobs that end in zeros. It was never acknowledged, and whoever writes
+next cuts it off. What is as long as it says, and has another digest, is *damaged*: it may have been acknowledged, and
+nothing but an explicit act removes it. (Versions before 0.3 wrote no closing byte.)
 """
 
 from __future__ import annotations
@@ -21,10 +26,11 @@ from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
 
 import ormsgpack
 
-from charm_checkpoint.errors import NewerFormat
+from charm_checkpoint.errors import NewerFormat, corrupt
 
 MARK = b"\x89CKL"
 """Its last letter is the version of all below: a log that begins with another one is a newer version's."""
+CLOSE = b"\xff"
 FIRST = bytes(8)
 """What stands for the digest of the frame before the first."""
 
@@ -34,7 +40,7 @@ HEADER_SIZE = _HEADER.size
 
 Tail: TypeAlias = Literal["whole", "torn", "forked", "damaged"]
 """How a log ends: with a frame; with part of one; with a frame that does not follow the last; or
-with bytes that are no frame while there are frames behind them."""
+with bytes that are no frame, and none that a crash left."""
 
 
 class Frame(NamedTuple):
@@ -66,7 +72,7 @@ def digest_in(header: bytes) -> bytes:
 def encode(entry: Entry, offset: int, before: bytes) -> tuple[bytes, Frame]:
     """Return a frame's bytes, and the frame as it will be read when it is written at ``offset``."""
     head = ormsgpack.packb(list(entry.head))
-    payload = b"".join((head, *entry.blobs))
+    payload = b"".join((head, *entry.blobs, CLOSE))
     digest = _digest(_HEADER.pack(MARK, len(payload), len(head), before, FIRST), payload)
     data = _HEADER.pack(MARK, len(payload), len(head), before, digest) + payload
     return data, Frame(list(entry.head), offset + _HEADER.size + len(head), offset + len(data), digest)
@@ -81,6 +87,8 @@ class Scan:
         self.end = end
         self.digest = digest
         self.tail: Tail = "whole"
+        self.goes_on = False
+        """Whether there is a sound frame behind what is none."""
 
     def __iter__(self) -> Iterator[Frame]:
         self._file.seek(self.end)
@@ -88,9 +96,9 @@ class Scan:
             header = self._file.read(_HEADER.size)
             frame = self._read(header)
             if frame is None:
-                if _is_newer(header) and not self._goes_on():
+                self.tail = self._unsound()
+                if _is_newer(header) and not self.goes_on:
                     raise NewerFormat.of("A log has a frame that begins with", header[: len(MARK)])
-                self.tail = "damaged" if self._goes_on() else "torn"
                 return
             if header[_BEFORE] != self.digest:
                 self.tail = "forked"
@@ -106,19 +114,57 @@ class Scan:
             return None
         return _frame(header, self._file.read(sizes[0]), sizes, self.end)
 
-    def _goes_on(self) -> bool:
-        """Tell whether there is a sound frame anywhere behind the end."""
+    def _unsound(self) -> Tail:
+        """Tell what it is that is no sound frame."""
         self._file.seek(self.end)
-        rest = self._file.read(self._size - self.end)  # what a writer has added since is no sign of damage
-        at = 0
-        while (at := rest.find(MARK, at + 1)) >= 0:
-            header = rest[at : at + _HEADER.size]
-            sizes = _sizes(header)
-            if sizes is not None:
-                payload = rest[at + _HEADER.size : at + _HEADER.size + sizes[0]]
-                if _frame(header, payload, sizes, at) is not None:
-                    return True
+        size = self._size - self.end  # what a writer has added since is no sign of damage
+        rest = self._file.read(size)
+        self.goes_on = _has_frame(rest)
+        if self.goes_on:
+            return "damaged"
+        # A writer may be just about to put a frame in the place of one that is torn.
+        is_under_way = len(rest) < size or _sound(rest) is not None
+        return "torn" if is_under_way or _is_torn(rest) else "damaged"
+
+
+def _has_frame(rest: bytes) -> bool:
+    """Tell whether there is a sound frame anywhere behind the beginning, or so much like one that no crash left it."""
+    at, left, view = 0, _LOOKED_AT + _LOOKED_AT_SHARE * len(rest), memoryview(rest)
+    while (at := rest.find(MARK, at + 1)) >= 0:
+        header = rest[at : at + _HEADER.size]
+        sizes = _sizes(header)
+        end = at + _HEADER.size + (sizes[0] if sizes else 0)
+        if sizes is None or end > len(rest):
+            continue
+        left -= end - at
+        if left < 0 or _frame(header, view[at + _HEADER.size : end], sizes, 0) is not None:
+            return True
+    return False
+
+
+_LOOKED_AT, _LOOKED_AT_SHARE = 1 << 24, 4
+"""Bytes that are looked at for a frame behind what is none, and how often all: headers may claim what others do."""
+
+
+def _sound(data: bytes) -> Frame | None:
+    """Return the frame that bytes begin with, if it is sound."""
+    header = data[: _HEADER.size]
+    sizes = _sizes(header)
+    return sizes and _frame(header, data[_HEADER.size : _HEADER.size + sizes[0]], sizes, 0)
+
+
+def _is_torn(rest: bytes) -> bool:
+    """Tell whether an unsound frame, the last, may be what a crash left: part of one, or one that ends in zeros."""
+    if rest[-1:] == b"\0":
+        return _sound(rest[:-1] + CLOSE) is None  # one byte less than all of it is damage
+    if len(rest) < _HEADER.size:
+        return MARK.startswith(rest[: len(MARK)])
+    _, size, _, _, _ = _HEADER.unpack_from(rest)
+    if not rest.startswith(MARK) or _HEADER.size + size <= len(rest):
         return False
+    # Perhaps it is all there, and no length that it has is right.
+    length = (len(rest) - _HEADER.size).to_bytes(8, "big")
+    return _sound(rest[: len(MARK)] + length + rest[len(MARK) + 8 :]) is None
 
 
 def _is_newer(header: bytes) -> bool:
@@ -133,16 +179,19 @@ def _sizes(header: bytes) -> tuple[int, int] | None:
     return (payload, head) if 0 < head <= payload else None
 
 
-def _frame(header: bytes, payload: bytes, sizes: tuple[int, int], offset: int) -> Frame | None:
+def _frame(header: bytes, payload: bytes | memoryview, sizes: tuple[int, int], offset: int) -> Frame | None:
     size, head = sizes
     digest = header[_DIGEST]
     if len(payload) != size or _digest(header[:24] + FIRST, payload) != digest:
         return None
     start = offset + _HEADER.size
-    return Frame(ormsgpack.unpackb(payload[:head]), start + head, start + size, digest)
+    try:
+        return Frame(ormsgpack.unpackb(payload[:head]), start + head, start + size, digest)
+    except ValueError as error:  # its digest is right, so it is no crash's
+        raise corrupt("A frame of this log is damaged", error) from error
 
 
-def _digest(header: bytes, payload: bytes) -> bytes:
+def _digest(header: bytes, payload: bytes | memoryview) -> bytes:
     digest = blake2b(header, digest_size=8)
     digest.update(payload)
     return digest.digest()

@@ -21,7 +21,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 from charm_checkpoint.errors import NotSerializable, StoreCorrupt
 from charm_checkpoint.plan import Plan
-from charm_checkpoint.stores.files.folder import Disk, FolderLock, FolderWatch, raise_if_lost
+from charm_checkpoint.runtime.regular_files import read_regular, refuse_other
+from charm_checkpoint.stores.files.disk import Disk
+from charm_checkpoint.stores.files.folder import FolderLock, FolderWatch, raise_if_lost
 from charm_checkpoint.stores.shared.names import bytes_text, text_bytes
 
 log = logging.getLogger("charm_checkpoint")
@@ -55,11 +57,11 @@ class MessageFiles:
 
     def __init__(self, folder: Path, single: str, disk: Disk, timeout: float, above: FolderWatch) -> None:
         self._folder = folder
-        self._single = Path(os.path.realpath(single)) if single else None
+        self._single = _resolved(single) if single else None
         self._disk = disk
         self._timeout = timeout
         self.watch = FolderWatch(self._single.parent) if self._single else FolderWatch(folder, above)
-        self._chunk_heads = self._told_of_delete = False
+        self._chunk_heads = self._told_of_delete = self._is_swept = False
 
     # ---------------------------------------------------------------- plans
 
@@ -131,28 +133,33 @@ class MessageFiles:
             # What was read by its name is the locked folder's: of one that was renamed before, the list would be empty,
             # and be written over the one that is there.
             lock.confirm()
-            # One name for all, so that what a killed process leaves is written over by the next.
-            temporary = folder / (f".{self._single.name}.new" if self._single else ".new")
-
-            def fill(file: BinaryIO) -> None:
-                file.write(data)
-
+            self._sweep(folder)
             self._sign(lock, thread, path)
-            self._disk.write(lock, temporary, path, fill)
-            self._disk.replace(lock, temporary, path)
+            self._put(lock, path, data)
+
+    def _put(self, lock: FolderLock, path: Path, data: bytes) -> None:
+        def fill(file: BinaryIO) -> None:
+            file.write(data)
+
+        refuse_other(path)
+        self._disk.replace(lock, self._disk.write(lock, self._new_start(), path, fill), path)
+
+    def _new_start(self) -> str:
+        """Return what the names of files begin with that are to take another's place."""
+        return f".{self._single.name}.new-" if self._single else ".new-"
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove, once, what killed processes left of new files."""
+        if not self._is_swept:
+            self._is_swept = True
+            self._disk.sweep(folder, self._new_start(), os.listdir(folder))
 
     def _sign(self, lock: FolderLock, thread: str, path: Path) -> None:
         """Put the id of a thread beside its file, if the file's name does not tell it."""
         signature = path.with_suffix(ID)
         if self._single is not None or path.name != _escaped(thread) or signature.exists():
             return
-        temporary = path.parent / ".new-id"
-
-        def fill(file: BinaryIO) -> None:
-            file.write(text_bytes(thread))
-
-        self._disk.write(lock, temporary, signature, fill)
-        self._disk.replace(lock, temporary, signature)
+        self._put(lock, signature, text_bytes(thread))
 
     def _delete(self, thread: str) -> None:
         self._look()
@@ -184,7 +191,7 @@ class MessageFiles:
         if not _ESCAPED.search(path.stem):
             return os.fsencode(path.stem).decode("utf-8", "surrogateescape")
         try:
-            thread = bytes_text(path.with_suffix(ID).read_bytes())
+            thread = bytes_text(read_regular(path.with_suffix(ID)))
         except (OSError, StoreCorrupt):
             return None
         return thread if _escaped(thread) == path.name else None
@@ -196,7 +203,7 @@ class MessageFiles:
         else:
             found = self._found(thread or "")
             paths = [] if found is None else [found]
-        return {path: path.stat().st_size for path in paths}
+        return {path: path.lstat().st_size for path in paths}
 
     # ---------------------------------------------------------------- names
 
@@ -209,7 +216,7 @@ class MessageFiles:
 
     def _found(self, thread: str) -> Path | None:
         """Return the file of a thread's messages, None if it has none."""
-        return next((path for path in self.paths(thread) if path.exists() and self._is_so_named(path)), None)
+        return next((path for path in self.paths(thread) if os.path.lexists(path) and self._is_so_named(path)), None)
 
     def _new(self, thread: str) -> Path:
         """Return the file for a thread that has none: named as the SDK would where no other is alike."""
@@ -229,9 +236,15 @@ class MessageFiles:
         return other.exists() and other.samefile(self._folder)
 
 
+def _resolved(path: str) -> Path:
+    """Return where a file is, by its folder's own name; a link that has the file's name is not looked behind."""
+    whole = os.path.abspath(path)
+    return Path(os.path.realpath(os.path.dirname(whole)), os.path.basename(whole))
+
+
 def _stat(path: Path) -> os.stat_result | None:
     try:
-        return path.stat()
+        return path.lstat()
     except FileNotFoundError:
         return None
 
@@ -258,14 +271,14 @@ def _escaped(thread: str) -> str:
 
 def _read(path: Path) -> Messages:
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except FileNotFoundError:
         return []
     if not data.strip():
         return []  # a file made beforehand, for messages to come
     try:
         messages = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreCorrupt(f"{path} is not JSON: {error}. Mend it, or remove it to begin anew.") from error
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
         raise StoreCorrupt(f"{path} is not a list of messages; it was left as it is. Is it another program's?")

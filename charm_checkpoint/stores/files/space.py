@@ -29,11 +29,11 @@ from itertools import takewhile
 from typing import Any, BinaryIO, NamedTuple
 
 from charm_checkpoint.contract_items import ItemRow
-from charm_checkpoint.errors import SchemaMismatch
+from charm_checkpoint.errors import NewerFormat, corrupt
 from charm_checkpoint.stores.files.log import FIRST, Entry, Frame, Tail
+from charm_checkpoint.stores.files.shapes import ITEMS, SPACE, in_range, take_in
 
 FORMAT = 1
-SPACE, ITEMS = 6, 7
 
 ITEM, KEY = 480, 140
 """Bytes of memory that an item takes beside its key and tags; that its key takes in a dict."""
@@ -109,21 +109,13 @@ class Space:
 
     def apply(self, frame: Frame) -> None:
         """Take in the next frame."""
-        kind, *fields = frame.head
-        if kind not in KINDS:
-            raise SchemaMismatch(
-                "A log of items holds a kind of frame that a newer version of charm_checkpoint wrote; install that."
-            )
-        KINDS[kind](self, frame.blobs, *fields)
+        take_in(self, frame, KINDS)
         self.before, self.end, self.digest = self.end, frame.end, frame.digest
 
     def _start(self, at: int, format: int, *fields: Any) -> None:
         read = FORMATS.get(format)
         if read is None:
-            raise SchemaMismatch(
-                f"These items were stored in format {format}, and this version of charm_checkpoint knows {FORMAT}; "
-                "install a newer one."
-            )
+            raise NewerFormat.of("Items were stored in format", format)
         read(self, *fields)
 
     def _first_format(self, path: bytes, first: int, stamp: int, removed: int, hosts: Iterable[Any]) -> None:
@@ -199,6 +191,8 @@ class Space:
         order = sorted((span, number) for number, span in enumerate(spans) if span[1])
         if not order:
             return found
+        if any(not 0 <= size <= self.end - offset for (offset, size), _ in order):
+            raise corrupt("A frame of a log of items tells of more than it holds")
         assert self.file is not None
         first = 0
         while first < len(order):
@@ -272,10 +266,10 @@ def missing(ours: Space, theirs: Space) -> tuple[dict[bytes, Item], list[bytes],
 def _put(stamp: int, host: bytes, at: int, *fields: Any) -> Item:
     updated, created, ttl, expires, tags, value, entry, vectors = fields
     updated += stamp
-    return Item(
-        stamp, host, updated, created + updated, ttl, None if expires is None else expires + updated, tags, at, value,
-        entry, vectors,
-    )  # fmt: skip
+    created += updated
+    expires = None if expires is None else expires + updated
+    in_range(stamp, updated, created, expires)
+    return Item(stamp, host, updated, created, ttl, expires, tags, at, value, entry, vectors)
 
 
 def put_row(key: bytes, item: Item) -> Row:

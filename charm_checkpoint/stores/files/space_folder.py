@@ -1,7 +1,7 @@
 """The folder of a space: its log, read and written.
 
     log    the frames of log.py, see space.py
-    new    a log about to take the place of that one
+    new-…  a log about to take the place of that one
 
 A batch is one frame at the end of the log, and one sync. Once what was replaced and removed outweighs what is there,
 the next batch is a whole new log in the old one's place; and a space whose last item is removed goes, with its folder.
@@ -26,10 +26,12 @@ from typing import BinaryIO, TypeVar
 from charm_checkpoint.errors import StoreCorrupt, StoreError
 from charm_checkpoint.runtime.clock import wall_ns
 from charm_checkpoint.runtime.leases import Inside
+from charm_checkpoint.runtime.regular_files import open_regular, refuse_link
+from charm_checkpoint.stores.files.damage import damaged_space, misplaced_space
+from charm_checkpoint.stores.files.disk import Disk
 from charm_checkpoint.stores.files.draft import Draft
 from charm_checkpoint.stores.files.folder import (
     SETTLED_NS,
-    Disk,
     FolderLock,
     Version,
     is_named,
@@ -44,7 +46,7 @@ log = logging.getLogger("charm_checkpoint")
 
 T = TypeVar("T")
 
-LOG, NEW = "log", "new"
+LOG, NEW = "log", "new-"
 FOLDER = 2500
 """Bytes of memory that a space takes beside its contents."""
 SLACK = 1 << 16
@@ -73,6 +75,7 @@ class SpaceFolder:
         self._is_sure = False
         self._looked_at = 0
         self._is_behind = False
+        self._is_strange = False
         self._ignored: set[str] = set()
 
     @property
@@ -118,7 +121,7 @@ class SpaceFolder:
     def _opened(self) -> AbstractContextManager[BinaryIO | None]:
         """Open the log, None if there is none; under the lock, so that no older version comes after a newer one."""
         try:
-            return open(self._log_path, "rb")
+            return open_regular(self._log_path)
         except FileNotFoundError:
             return nullcontext()
 
@@ -154,6 +157,7 @@ class SpaceFolder:
         if file is not None and version is not None:
             if self._is_known(file, version):
                 return
+            refuse_link(self._path)  # what was opened is another file: by way of another folder, perhaps
             if self._version is not None and version.size > known.end and self._begins(file):
                 self._version, self._is_sure = None, False  # an error in between leaves half of it taken in
                 if _scan(file, known) in ("whole", "torn"):
@@ -164,12 +168,15 @@ class SpaceFolder:
             _scan(file, space)
         # A space that went and was made anew begins with another stamp: that is no loss.
         self._is_behind = space.first == known.first and space.lacks(known.hosts)
+        self._is_strange = space.path is not None and name_of(space.path) != self.folder.name
         space.generation = known.generation if space.goes_on_from(known) else next(_generations)
         self._space, self._version = space, version
 
     def _refuse_broken(self) -> None:
+        if self._is_strange:
+            raise misplaced_space(self._log, self._space.path)
         if self._space.tail == "damaged":
-            raise damaged(self._log, self._space)
+            raise damaged_space(self._log, self._space)
         if self._is_behind:
             self._is_behind = False
             raise StoreError(
@@ -212,7 +219,7 @@ class SpaceFolder:
         data, frame = encode(entry, space.end, space.digest)
         if space.tail == "torn":
             log.warning("%s: what a killed process left unfinished behind byte %d is cut off", self._log, space.end)
-        with open(self._log, "r+b", buffering=0) as file:
+        with open_regular(LOG if lock.at is not None else self._log, "r+b", 0, dir_fd=lock.at) as file:
             # What was opened by its name is the log that was read, in the folder whose lock is held.
             if read is None or version_of(file).inode != read.inode or not lock.is_named():
                 raise moved(self._log)
@@ -224,9 +231,10 @@ class SpaceFolder:
             if not is_named(self._log, self._version):
                 raise moved(self._log)
 
-    def _write(self, lock: FolderLock, keep: Space, more: Iterable[Entry] = ()) -> tuple[Space, int]:
-        """Write a new log; return what it comes to, and its inode."""
+    def _write(self, lock: FolderLock, keep: Space, more: Iterable[Entry] = ()) -> tuple[Path, Space, int]:
+        """Write a new log; return where it is, what it comes to, and its inode."""
         space, inodes = Space(generation=self._space.generation), [0]
+        self._disk.sweep(self.folder, NEW, os.listdir(self._path))
 
         def fill(file: BinaryIO) -> None:
             for entry in itertools.chain(keep.entries(), more):
@@ -235,18 +243,18 @@ class SpaceFolder:
                 space.apply(frame)
             inodes[0] = version_of(file).inode
 
-        self._disk.write(lock, self.folder / NEW, self._log, fill)
+        temporary = self._disk.write(lock, NEW, self._log, fill)
         space.sort()
-        return space, inodes[0]
+        return temporary, space, inodes[0]
 
-    def _replace(self, lock: FolderLock, space: Space, inode: int) -> None:
+    def _replace(self, lock: FolderLock, temporary: Path, space: Space, inode: int) -> None:
         """Put the new log in the old one's place."""
         self._version, self._is_sure = None, False
-        self._disk.replace(lock, self.folder / NEW, self._log)
+        self._disk.replace(lock, temporary, self._log)
         with self._opened() as file:
             if file is None or not _is_it(file, space, inode):
                 raise moved(self._log)
-            self._space, self._version = space, version_of(file)
+            self._space, self._version, self._is_strange = space, version_of(file), False
 
     def forget(self, draft: Draft | None = None) -> None:
         """Remove the space, of which a draft leaves no item; the caller has the lock on all spaces."""
@@ -257,15 +265,16 @@ class SpaceFolder:
                         self._refresh(file)
                         self._check(draft)
                 self._version, self._is_sure = None, False
-                for path in [self._log, self.folder / NEW, *self._strays()]:
+                for path in [self._log, *self._strays()]:
                     self._disk.remove(path)
+                self._disk.sweep(self.folder, NEW, os.listdir(self._path))
                 lock.confirm()
-                self._space = Space(generation=next(_generations))
+                self._space, self._is_strange = Space(generation=next(_generations)), False
             self._disk.remove_folder(self.folder)
 
     def tidy(self) -> None:
         """Remove what a killed process left of a first log; the caller has the lock on all spaces."""
-        self._disk.remove(self.folder / NEW)
+        self._disk.sweep(self.folder, NEW, os.listdir(self._path))
         self._disk.remove_folder(self.folder)
 
     # ------------------------------------------------------------------ other hosts
@@ -286,7 +295,12 @@ class SpaceFolder:
     def _other_versions(self) -> Iterator[tuple[Space, Path | None]]:
         """Yield, of all other versions, what each comes to, open, and its file, if that is its own."""
         for path in self._strays():
-            with open(path, "rb") as file:
+            try:
+                opened = open_regular(path)
+            except StoreCorrupt as error:
+                self._ignore(path, error)
+                continue
+            with opened as file:
                 space = Space(file=file)
                 tail = _scan(file, space)
                 if tail == "torn" and not is_settled(version_of(file)):
@@ -294,12 +308,15 @@ class SpaceFolder:
                 if tail in ("whole", "torn") and space.path is not None and name_of(space.path) == self.folder.name:
                     yield space, path
                 else:
-                    self._ignored.add(path.name)
-                    log.warning("%s is left as it is, and what it may hold is not looked at: it is no sound log", path)
+                    self._ignore(path, "it is no sound log")
         with self._opened() as file:
             self._refresh(file)
             if file is not None and self._space.tail == "forked":
                 yield _other_end(file, self._space, self._log), None
+
+    def _ignore(self, path: Path, why: object) -> None:
+        self._ignored.add(path.name)
+        log.warning("%s is left as it is, and what it may hold is not looked at: %s", path, why)
 
     def _take_in(self, lock: FolderLock, host: bytes, theirs: Space, path: Path | None) -> None:
         with self._opened() as file:
@@ -314,7 +331,7 @@ class SpaceFolder:
         if path is not None:
             self._disk.remove(path)
 
-    def _merged(self, lock: FolderLock, host: bytes, theirs: Space) -> tuple[Space, int] | None:
+    def _merged(self, lock: FolderLock, host: bytes, theirs: Space) -> tuple[Path, Space, int] | None:
         """Write a log that comes to both versions; None if the other one has nothing that is not known."""
         ours = self._space
         assert theirs.path is not None
@@ -337,14 +354,6 @@ class SpaceFolder:
         for other, stamp in theirs.hosts.items():
             kept.hosts[other] = max(kept.hosts.get(other, 0), stamp)
         return self._write(lock, kept, more)
-
-
-def damaged(path: Path, space: Space) -> StoreCorrupt:
-    """Return the error for a log in the midst of which something is no frame."""
-    return StoreCorrupt(
-        f"{path} is damaged at byte {space.end}: what is there is no record, and there are sound ones behind it. Put "
-        "back a copy of the file, or remove it, and the items of one namespace with it."
-    )
 
 
 def _scan(file: BinaryIO, space: Space) -> Tail:

@@ -24,8 +24,11 @@ from charm_checkpoint.runtime.cache import Budget, Cache
 from charm_checkpoint.runtime.clock import monotonic, wall_ns
 from charm_checkpoint.runtime.leases import Lease, Leases
 from charm_checkpoint.runtime.lifecycle import PerProcess
+from charm_checkpoint.runtime.regular_files import open_regular, refuse_link
+from charm_checkpoint.stores.files.damage import misplaced_space
+from charm_checkpoint.stores.files.disk import Disk
 from charm_checkpoint.stores.files.draft import Draft
-from charm_checkpoint.stores.files.folder import SETTLED_NS, Disk, FolderLock, FolderWatch, raise_if_lost
+from charm_checkpoint.stores.files.folder import SETTLED_NS, FolderLock, FolderWatch, raise_if_lost
 from charm_checkpoint.stores.files.log import FIRST, Scan
 from charm_checkpoint.stores.files.space import Space, name_of
 from charm_checkpoint.stores.files.space_folder import LOG, SpaceFolder
@@ -162,6 +165,8 @@ class Spaces:
             else:
                 if path is None:
                     nameless.append(name)
+                elif name_of(path) != name:
+                    log.warning("Items are not looked at: %s", misplaced_space(self.folder / name / LOG, path))
                 else:
                     spaces.append(Named(path, name))
         return spaces, nameless
@@ -217,7 +222,8 @@ class Spaces:
 def _path_in(path: Path) -> bytes | None:
     """Return which space a log is of, None if nothing is in it."""
     try:
-        with open(path, "rb") as file:
+        refuse_link(path.parent)
+        with open_regular(path) as file:
             space = Space()
             for frame in islice(Scan(file, 0, FIRST), 1):
                 space.apply(frame)

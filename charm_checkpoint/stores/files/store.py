@@ -10,16 +10,18 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
 
-from charm_checkpoint.config.options import Location, Option, choice, duration, text
+from charm_checkpoint.config.options import Location, Option, choice, duration, file_rights, text
 from charm_checkpoint.config.url import is_sqlite_name
 from charm_checkpoint.errors import ConfigError, StoreClosed
 from charm_checkpoint.plan import MakePlan, run
 from charm_checkpoint.runtime.cache import Budget
 from charm_checkpoint.runtime.lifecycle import closing_deadline
+from charm_checkpoint.runtime.rights import Rights
 from charm_checkpoint.runtime.worker_thread import ReadWriteThreads, aside
 from charm_checkpoint.store import Store
 from charm_checkpoint.stores.files.backend import FilesBackend
-from charm_checkpoint.stores.files.folder import Disk, FolderWatch, translate
+from charm_checkpoint.stores.files.disk import Disk
+from charm_checkpoint.stores.files.folder import FolderWatch, translate
 from charm_checkpoint.stores.files.items import FilesItems
 from charm_checkpoint.stores.files.messages import MessageFiles
 from charm_checkpoint.stores.files.spaces import Spaces
@@ -35,6 +37,12 @@ OPTIONS = (
         "full: every commit is on disk; normal: power loss may undo the last ones",
     ),
     Option("timeout", duration, 30.0, "how long to wait for another writer"),
+    Option(
+        "file_mode",
+        file_rights,
+        None,
+        "the rights of new files, as 0640, and of folders to match; else 0600, or as a store that exists has them",
+    ),
     Option(
         "shared_messages_file",
         text,
@@ -59,8 +67,8 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Store:
     ``$CHARM_WORKSPACE_DIR``, or ``workspace`` in the current folder.
     """
     folder = folder_of(location)
-    disk = Disk(options["synchronous"] == "full")
     ours, timeout = folder / OURS, options["timeout"]
+    disk = Disk(options["synchronous"] == "full", Rights(options["file_mode"], ours))
     above, budget = FolderWatch(ours), Budget()
     files = MessageFiles(ours / MESSAGE_FOLDER, options["shared_messages_file"], disk, timeout, above)
     threads = Threads(ours / CHECKPOINT_FOLDER, _host(ours / CHECKPOINT_FOLDER), disk, timeout, budget, above)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from charm_checkpoint.contract import Page, Query, StoredCheckpoint, ThreadPage, ThreadRow, Usage
 from charm_checkpoint.errors import SchemaMismatch, StoreCorrupt
+from charm_checkpoint.runtime.regular_files import open_regular, refuse_link
 from charm_checkpoint.stores.files.contents import Contents, Namespace, Row, may_hold
 from charm_checkpoint.stores.files.folder import raise_if_lost
 from charm_checkpoint.stores.files.log import FIRST, Scan
@@ -192,7 +193,8 @@ class Listing:
         if not (query.tags or query.nested) or self._threads.is_known(name):
             return True
         try:
-            with open(self._threads.folder / name / LOG, "rb") as file:
+            refuse_link(self._threads.folder / name)
+            with open_regular(self._threads.folder / name / LOG) as file:
                 return os.fstat(file.fileno()).st_size > GLANCE or may_hold(Scan(file, 0, FIRST), query)
         except FileNotFoundError:
             return False

@@ -1,7 +1,7 @@
 """The folders of threads: each one's log, read and written, and which there are.
 
     log    the frames of log.py, see contents.py
-    new    a log about to take the place of that one
+    new-…  a log about to take the place of that one
 
 A write is one frame at the end of the log, and one sync; the first one, and what removes
 something, is a whole new log put in the old one's place. Writers of one host take turns by the
@@ -34,9 +34,11 @@ from charm_checkpoint.runtime.cache import Budget, Cache
 from charm_checkpoint.runtime.clock import monotonic
 from charm_checkpoint.runtime.leases import Inside, Lease, Leases
 from charm_checkpoint.runtime.lifecycle import PerProcess
+from charm_checkpoint.runtime.regular_files import open_regular, refuse_link
 from charm_checkpoint.stores.files.contents import FORMAT, Contents
+from charm_checkpoint.stores.files.damage import damage_of, stranger
+from charm_checkpoint.stores.files.disk import Disk
 from charm_checkpoint.stores.files.folder import (
-    Disk,
     FolderLock,
     FolderWatch,
     Version,
@@ -53,7 +55,7 @@ log = logging.getLogger("charm_checkpoint")
 
 T = TypeVar("T")
 
-LOG, NEW = "log", "new"
+LOG, NEW = "log", "new-"
 FOLDER = 2500
 """Bytes of memory that a thread takes beside its contents."""
 _NAME = re.compile(r"[0-9a-f]{32}")
@@ -81,9 +83,10 @@ Decide = Callable[[Contents], LogWrite[T]]
 
 @dataclass
 class _NewLog:
-    """A log that was written to take the place of another: what it comes to, and its inode."""
+    """A log that was written to take the place of another: what it comes to, its inode, and where it is."""
 
     contents: Contents
+    path: Path
     inode: int = 0
 
 
@@ -101,8 +104,8 @@ class ThreadFolder:
         self._inside = Inside(folder)
         self._contents = Contents()
         self._version: Version | None = None
-        self._is_behind = False
-        self._warned = False
+        self._is_behind = self._warned = False
+        self._stranger: str | None = None
 
     @property
     def weight(self) -> int:
@@ -126,7 +129,9 @@ class ThreadFolder:
         """Return what ``view`` makes of the contents as far as they are sound, and of what is wrong with the rest."""
         with self._lock, self._inside, self._opened() as file:
             self._refresh(file)
-            return view(self._contents, self._damage())
+            # Of a log that is another thread's, nothing is this one's.
+            known = Contents() if self._stranger else self._contents
+            return view(known, damage_of(self._log, self._contents, self._stranger))
 
     @contextmanager
     def snapshot(self) -> Iterator[Contents]:
@@ -142,7 +147,7 @@ class ThreadFolder:
     def _opened(self) -> AbstractContextManager[BinaryIO | None]:
         """Open the log, None if there is none; under the lock, so that no older version comes after a newer one."""
         try:
-            return open(self._log, "rb")
+            return open_regular(self._log)
         except FileNotFoundError:
             return nullcontext()
 
@@ -153,6 +158,7 @@ class ThreadFolder:
         if file is not None and version is not None:
             if version == self._version and (known.end == version.size or is_settled(version)):
                 return
+            refuse_link(self._path)  # what was opened is another file: by way of another folder, perhaps
             if self._version is not None and version.inode == self._version.inode and version.size > known.end:
                 self._version = None  # an error in between leaves half of it taken in
                 if self._scan(file, known) == "whole":
@@ -163,6 +169,7 @@ class ThreadFolder:
             self._scan(file, contents)
             self._warn(contents)
         self._is_behind = contents.lacks(known)
+        self._stranger = stranger(contents, self.folder.name)
         self._contents, self._version = contents, version
 
     def _scan(self, file: BinaryIO, contents: Contents) -> Tail:
@@ -172,16 +179,8 @@ class ThreadFolder:
         contents.tail = scan.tail
         return scan.tail
 
-    def _damage(self) -> str | None:
-        if self._contents.tail != "damaged":
-            return None
-        return (
-            f"{self._log} is damaged at byte {self._contents.end}: what is there is no record, and there are sound "
-            "ones behind it. Put back a copy of the file, or delete the thread."
-        )
-
     def _refuse_broken(self) -> None:
-        damage = self._damage()
+        damage = damage_of(self._log, self._contents, self._stranger)
         if damage is not None:
             raise StoreCorrupt(damage)
         if self._is_behind:
@@ -216,6 +215,8 @@ class ThreadFolder:
 
     def _change(self, lock: FolderLock, decide: Decide[T], regardless: bool) -> T:
         strays = self._tidy()
+        if regardless:
+            self._disk.remove_other(self._log)
         with self._lock, self._inside:
             with self._opened() as file:
                 self._refresh(file)
@@ -239,7 +240,7 @@ class ThreadFolder:
         data, frame = encode(entry, contents.end, contents.digest)
         if contents.tail == "torn":
             log.warning("%s: what a killed process left unfinished behind byte %d is cut off", self._log, contents.end)
-        with open(self._log, "r+b", buffering=0) as file:
+        with open_regular(LOG if lock.at is not None else self._log, "r+b", 0, dir_fd=lock.at) as file:
             # What was opened by its name is the log that was read, in the folder whose lock is held.
             if read is None or version_of(file).inode != read.inode or not lock.is_named():
                 raise moved(self._log)
@@ -254,25 +255,25 @@ class ThreadFolder:
     def _write(self, lock: FolderLock, keep: Contents, more: Iterable[Entry]) -> _NewLog:
         """Write a new log, and return what it comes to."""
         lock.confirm()  # or what was read by its name would be written over the log of a folder that was renamed
-        written = _NewLog(Contents())
+        written = _NewLog(Contents(), self._log)
 
         def fill(file: BinaryIO) -> None:
-            for entry in itertools.chain([keep.start()], keep.entries(), more):
+            for entry in itertools.chain([keep.start(bytes.fromhex(self.folder.name))], keep.entries(), more):
                 data, frame = encode(entry, written.contents.end, written.contents.digest)
                 file.write(data)
                 written.contents.apply(frame)
             written.inode = version_of(file).inode
 
-        self._disk.write(lock, self.folder / NEW, self._log, fill)
+        written.path = self._disk.write(lock, NEW, self._log, fill)
         return written
 
     def _replace(self, lock: FolderLock, written: _NewLog, strays: Sequence[Path]) -> None:
         """Put the new log in the old one's place, and in that of copies that a syncing tool left."""
-        self._disk.replace(lock, self.folder / NEW, self._log)
+        self._disk.replace(lock, written.path, self._log)
         with self._opened() as file:
             if file is None or not self._is_it(file, written):
                 raise moved(self._log)
-            self._contents, self._version = written.contents, version_of(file)
+            self._contents, self._version, self._stranger = written.contents, version_of(file), None
         for stray in strays:
             self._disk.remove(stray)
 
@@ -289,8 +290,7 @@ class ThreadFolder:
     def _tidy(self) -> list[Path]:
         """Remove what killed processes left; return the copies that a syncing tool left."""
         names = os.listdir(self._path)
-        if NEW in names:
-            (self.folder / NEW).unlink()
+        self._disk.sweep(self.folder, NEW, names)
         return self._strays(names)
 
     def _strays(self, names: Iterable[str]) -> list[Path]:
@@ -381,7 +381,7 @@ class Threads:
 
     def _changed(self, entry: os.DirEntry[str]) -> tuple[int, str]:
         try:
-            return os.stat(os.path.join(entry.path, LOG)).st_mtime_ns, entry.name
+            return os.lstat(os.path.join(entry.path, LOG)).st_mtime_ns, entry.name
         except OSError:  # as of what is no folder: whoever reads it is told
             return 0, entry.name
 

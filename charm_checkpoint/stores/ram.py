@@ -42,9 +42,11 @@ from charm_checkpoint.store import Store
 from charm_checkpoint.stores.ram_contents import Messages, Namespace, Thread, latest_names, thread_row, usage_of
 from charm_checkpoint.stores.ram_items import RamItems, call
 from charm_checkpoint.stores.shared.mark_and_sweep import unreached
+from charm_checkpoint.stores.shared.names import CHECKPOINTS, identity
 from charm_checkpoint.stores.shared.tags import has_tags
 from charm_checkpoint.stores.shared.thread_notes import Notes
 from charm_checkpoint.stores.shared.write_rule import decide, decide_messages, is_conflict
+from charm_checkpoint.values.sealing import marked
 
 T = TypeVar("T")
 
@@ -59,7 +61,7 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Store:
 class RamBackend:
     """The backend. Each method is one plan of one call."""
 
-    capabilities = Capabilities(durable=False, processes=False)
+    capabilities = Capabilities(durable=False, processes=False, marks_copies=True)
 
     def __init__(self) -> None:
         self._threads: dict[str, Thread] = {}
@@ -274,13 +276,16 @@ class RamBackend:
             return WriteResult("conflict", copy.state)
         if not original.rows():
             return WriteResult("stored", copy.state)
+        owner = identity(b"", CHECKPOINTS, target)
         for ns, namespace in original.namespaces.items():
             ours = copy.namespaces.setdefault(ns, Namespace())  # it may hold writes that came before their checkpoint
             ours.head, ours.marks = namespace.head, dict(namespace.marks)
             for id, bodies in namespace.writes.items():
-                ours.writes[id] = [*ours.writes.get(id, ()), *bodies]
+                ours.writes[id] = [*ours.writes.get(id, ()), *(marked(body, owner) for body in bodies)]
         for row in sorted(original.rows(), key=lambda row: row.seq):
-            copy.namespaces[row.ns].rows[row.id] = row._replace(thread=target, seq=next(self._commits))
+            copy.namespaces[row.ns].rows[row.id] = row._replace(
+                thread=target, seq=next(self._commits), body=marked(row.body, owner)
+            )
         copy.chunks, copy.notes, copy.touched_at = dict(original.chunks), original.notes, time.time()
         copy.state = copy.next_state()
         self._threads[target] = copy

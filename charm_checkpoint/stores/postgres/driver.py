@@ -8,10 +8,11 @@ the plans of the functions that do the work are kept by the server.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -23,18 +24,28 @@ from charm_checkpoint.config.masking import Secret
 from charm_checkpoint.config.options import Location, Option, call_timeout, duration, non_negative_int, secret, text
 from charm_checkpoint.errors import ConfigError, StoreUnavailable
 from charm_checkpoint.plan import MakePlan, Plan, arun, run
+from charm_checkpoint.runtime.clock import monotonic
 from charm_checkpoint.runtime.event_loops import is_interpreter_ending
 from charm_checkpoint.store import Store
 from charm_checkpoint.stores.postgres.connections import PgPools, PoolSettings
 from charm_checkpoint.stores.postgres.errors import is_connecting, is_lost, is_scarce, lacks_folder, may_pass, translate
+from charm_checkpoint.stores.postgres.setup import Place, Query, queries
 from charm_checkpoint.stores.postgres.wire import exchange
 from charm_checkpoint.stores.postgres_schema import schema as pg_schema
-from charm_checkpoint.stores.postgres_schema.backend import Call, Install, PostgresBackend, Version, is_once, repeated
+from charm_checkpoint.stores.postgres_schema.backend import Call, PostgresBackend, Version, is_once, repeated
 from charm_checkpoint.stores.postgres_schema.items import PostgresItems
 from charm_checkpoint.stores.postgres_schema.sqlstates import NOT_DONE
 from charm_checkpoint.stores.shared.retry import Attempt, Failure, Pause, with_retries
 
 T = TypeVar("T")
+
+log = logging.getLogger("charm_checkpoint")
+
+SHARED = (
+    "%s: the schema 'public' is everybody's: other programs have their tables there, and roles that may create in it "
+    "can get in the way. A schema of its own is safer, as in ?schema=charm_checkpoint"
+)
+"""What is logged of the schema that databases have from the beginning."""
 
 TENANT_BYTES = 1000
 """A tenant's name stands in an index, which has no room for a longer one."""
@@ -64,6 +75,7 @@ password = secret("a password")
 
 OWN = (
     Option("schema", text, pg_schema.SCHEMA, "the Postgres schema that holds the tables; created if missing"),
+    Option("owner", text, "", "the role that may own the schema, or several with commas; default the database's owner"),
     Option("tenant", text, "", "whose threads these are; tenants do not see each other's"),
     Option(
         "timeout",
@@ -144,7 +156,10 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Store:
         **{name: options[name] for name in ("timeout", "max_lifetime", "max_idle", "password", "connect")},
         **{name: options[name] for name in ("async_connect", "pool", "async_pool")},
     )
-    tenant, driver = options["tenant"], PostgresDriver(settings, schema, _place(location))
+    tenant = options["tenant"]
+    driver = PostgresDriver(settings, schema, _place(location), options["owner"])
+    if schema == "public":
+        log.warning(SHARED, driver.place)
     return Store(PostgresBackend(tenant), driver, items=PostgresItems(tenant))
 
 
@@ -167,9 +182,10 @@ def _place(location: Location) -> str:
 class PostgresDriver:
     """Runs plans on pooled connections, with the driver's own blocking and async connections."""
 
-    def __init__(self, settings: PoolSettings, schema: str, place: str) -> None:
+    def __init__(self, settings: PoolSettings, schema: str, place: str, owner: str = "") -> None:
         self.schema = schema
         self.place = place
+        self._where = Place(place, schema, owner)
         self._timeout = settings.timeout
         self._pools = PgPools(settings)
         self._was_connected = False  # whether there ever was a connection
@@ -211,6 +227,11 @@ class PostgresDriver:
             found = StoreUnavailable(f"{found}; it may have been done or not: look before you try again")
         return Failure(found, retry=error.sqlstate in NOT_DONE or (lost and again))
 
+    def _left(self, connection: Any) -> Callable[[], float]:
+        # A user's own connection knows no deadline.
+        deadline = getattr(connection, "deadline", None) or monotonic() + self._timeout
+        return lambda: float(deadline - monotonic())
+
     def _counts(self) -> str:
         at_work, idle = self._pools.leased(), self._pools.idle()
         return (
@@ -242,7 +263,7 @@ class PostgresDriver:
                 cursor.execute(query.text, query.args, prepare=False, binary=query.args is not None)
                 return cursor.fetchall() if cursor.description else []
 
-            return run(queries(self.schema, operation), execute)
+            return run(queries(self._where, operation, self._left(connection)), execute)
 
     # ------------------------------------------------------------------- async
 
@@ -273,7 +294,7 @@ class PostgresDriver:
                 await cursor.execute(query.text, query.args, prepare=False, binary=query.args is not None)
                 return await cursor.fetchall() if cursor.description else []
 
-            return await arun(queries(self.schema, operation), execute)
+            return await arun(queries(self._where, operation, self._left(connection)), execute)
 
     # ----------------------------------------------------------------- closing
 
@@ -288,49 +309,3 @@ class PostgresDriver:
     async def aclose(self) -> None:
         """Close the connections of every event loop."""
         self._pools.close()
-
-
-class Query(NamedTuple):
-    """A statement for one connection; without ``args`` it may be several."""
-
-    text: bytes
-    args: tuple[Any, ...] | None = None
-
-
-def queries(schema: str, operation: Version | Install) -> Plan[Any]:
-    """Do what is not a call on one connection."""
-    if isinstance(operation, Version):
-        return (yield from _version(schema))
-    return (yield from _install(schema))
-
-
-def _version(schema: str) -> Plan[int]:
-    # No text comes back: a user's own connection may read it as bytes.
-    [[server, marked, found]] = yield Query(_LOOK, (schema, list(pg_schema.TABLES), pg_schema.MARK))
-    pg_schema.classify(schema, server, bool(marked), [pg_schema.TABLES[place - 1] for place in found])
-    if not marked:
-        return 0
-    [[version]] = yield Query(f'SELECT max(version) FROM "{schema}".migration'.encode())
-    return version or 0
-
-
-_LOOK = b"""
-    SELECT current_setting('server_version_num')::integer,
-        (SELECT obj_description(c.oid, 'pg_class') = $3::text FROM pg_class c
-            WHERE c.relnamespace = n.oid AND c.relname = 'migration' AND c.relkind = 'r'),
-        ARRAY(SELECT array_position($2::text[], c.relname::text) FROM pg_class c
-            WHERE c.relnamespace = n.oid AND c.relname = ANY ($2::text[]))
-    FROM (SELECT 1) one LEFT JOIN pg_namespace n ON n.nspname = $1::text"""
-
-
-def _install(schema: str) -> Plan[None]:
-    """Create or migrate in one transaction, unless somebody else just did."""
-    yield Query(b"BEGIN")
-    yield Query(f"SELECT pg_advisory_xact_lock({pg_schema.LOCK})".encode())
-    version = yield from _version(schema)
-    [[missing]] = yield Query(b"SELECT NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1::text)", (schema,))
-    if missing:
-        yield Query(f'CREATE SCHEMA "{schema}"'.encode())
-    for step in pg_schema.statements(schema, version):
-        yield Query(step.encode())
-    yield Query(b"COMMIT")

@@ -19,6 +19,7 @@ from charm_checkpoint.errors import (
     LoginRefused,
     ReadOnlyStore,
     SchemaMismatch,
+    StoreCorrupt,
     StoreError,
     StoreUnavailable,
 )
@@ -28,6 +29,7 @@ from charm_checkpoint.stores.postgres_schema.sqlstates import (
     NO_RIGHTS,
     NOT_DONE,
     READ_ONLY,
+    TOO_LARGE,
     UNAVAILABLE,
 )
 
@@ -185,6 +187,8 @@ def translate(place: str, error: Exception) -> CharmError:
         return StoreUnavailable(f"{place} cannot do it now: {text}; nothing was written")
     if is_lost(error) or state in NOT_DONE:
         return StoreUnavailable(f"{place} does not answer: {text}")
+    if state == TOO_LARGE:
+        return StoreCorrupt(f"{place} holds a number than which there is none larger, so nothing was written: {text}")
     return StoreError(f"{place}: {text}")
 
 

@@ -101,8 +101,9 @@ class PostgresBackend:
     """The backend, for one tenant."""
 
     def __init__(self, tenant: str = "") -> None:
+        self.tenant = tenant
         self._tenant = text_bytes(tenant)
-        self.capabilities = Capabilities(durable=True, processes=True)
+        self.capabilities = Capabilities(durable=True, processes=True, marks_copies=True)
 
     def _identity(self, thread: str, kind: int = CHECKPOINTS) -> bytes:
         return _identity(self._tenant, kind, thread)

@@ -67,6 +67,7 @@ class PostgresItems(ItemPlans):
     """The backend of items, for one tenant."""
 
     def __init__(self, tenant: str = "") -> None:
+        self.tenant = tenant
         self._tenant = text_bytes(tenant)
         self._place = sha256(self._tenant).digest()[:16]
 

@@ -8,6 +8,7 @@ from functools import cache
 
 from charm_checkpoint.errors import ConfigError, SchemaMismatch
 from charm_checkpoint.runtime.packed_program import read_resource
+from charm_checkpoint.stores.postgres_schema.owners import check_block
 from charm_checkpoint.stores.shared.migrations import Migration, pending
 
 SCHEMA = "charm_checkpoint"
@@ -15,9 +16,6 @@ SCHEMA = "charm_checkpoint"
 
 OLDEST = 140000
 """The oldest server supported: Postgres 14."""
-
-LOCK = 0x63686370
-"""The advisory lock that whoever sets up a schema holds."""
 
 MARK = "charm_checkpoint"
 """The comment on a table ``migration`` that is ours."""
@@ -37,6 +35,8 @@ def check_name(schema: str) -> str:
     """Return a schema's name as it is; raises `ConfigError` for one that needs more than plain quoting."""
     if not _NAME.fullmatch(schema):
         raise ConfigError(f"schema {schema!r}: a schema's name has letters, digits, _ and -, 63 at most")
+    if schema.startswith("pg_") or schema == "information_schema":
+        raise ConfigError(f"schema {schema!r}: this schema is Postgres' own; name one for charm_checkpoint alone")
     return schema
 
 
@@ -49,6 +49,7 @@ def migrations() -> tuple[Migration, ...]:
         Migration(1, "first tables", (_resource("tables.sql"),)),
         Migration(2, name, tuple(map(_resource, second))),
         Migration(3, "items of long-term memory", (_resource("items_tables.sql"),)),
+        Migration(4, "functions with search paths of their own", (_resource("paths.sql"),)),
     )
 
 
@@ -58,26 +59,52 @@ def statements(schema: str, version: int) -> list[str]:
     All functions are made anew after the migrations, of which some need no more than that.
     """
     quoted = f'"{check_name(schema)}"'
-    texts = [_ALONE.replace("{schema}", quoted)]
+    texts: list[str] = []
     for migration in pending(migrations(), version):
         texts += [text.replace("{schema}", quoted) for text in migration.statements]
         texts.append(
             f"INSERT INTO {quoted}.migration (version, name) VALUES ({migration.version:d}, '{migration.name}')"
             " ON CONFLICT DO NOTHING"
         )
-    if len(texts) == 1:
+    if not texts:
         return []
     texts += [*(_resource(name).replace("{schema}", quoted) for name in _FUNCTIONS), _rights(quoted)]
     return [*texts, f"COMMENT ON TABLE {quoted}.migration IS '{MARK}'"]
 
 
+PINNED = "SET LOCAL search_path = ''"
+"""What comes first in a transaction that makes anything: names are looked up in Postgres' own schema alone."""
+
 _ALONE = """\
--- Wait for calls at work to end, and let others wait.
+-- Let others who set up wait, and wait for calls at work to end. What is locked is the schema's own: who has no rights
+-- in it cannot be in the way.
 DO $$ BEGIN
+    IF to_regnamespace('{schema}') IS NULL THEN
+        BEGIN
+            CREATE SCHEMA {schema};
+        EXCEPTION WHEN duplicate_schema OR unique_violation THEN NULL;
+        END;
+    END IF;
+    IF to_regclass('{schema}.migration') IS NULL THEN
+        BEGIN
+            {table};
+        EXCEPTION WHEN duplicate_table OR unique_violation THEN NULL;
+        END;
+    END IF;
+    LOCK TABLE {schema}.migration IN SHARE ROW EXCLUSIVE MODE;
     IF to_regclass('{schema}.thread') IS NOT NULL THEN
         LOCK TABLE {schema}.thread IN ACCESS EXCLUSIVE MODE;
     END IF;
 END $$"""
+
+_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS \{schema\}\.migration \(.*?\n\)", re.DOTALL)
+
+
+def alone(schema: str) -> str:
+    """Return the statement that has a transaction set up a schema alone; it makes what is locked if that is missing."""
+    found = _TABLE.search(_resource("tables.sql"))
+    assert found
+    return _ALONE.replace("{table}", found[0]).replace("{schema}", f'"{check_name(schema)}"')
 
 
 _RIGHTS = """\
@@ -120,19 +147,23 @@ def names(kind: str) -> list[str]:
     return sorted({name for some in found for name in some})
 
 
-def script(schema: str = SCHEMA) -> str:
-    """Return the whole schema as SQL to run by hand, in ``psql`` or a migration tool; safe to run again."""
+def script(schema: str = SCHEMA, *, owner: str | None = None, door: str = "") -> str:
+    """Return the whole schema as SQL to run by hand, in ``psql`` or a migration tool; safe to run again.
+
+    ``owner`` is a role that may own what is there, ``door`` a function in the schema ``public`` that belongs to it.
+    """
     head = [
         f"-- The schema of charm_checkpoint, version {migrations()[-1].version}. Running it again changes nothing.",
         "-- Another role than the one that runs this needs, to use it:",
         f'--   GRANT USAGE ON SCHEMA "{check_name(schema)}" TO role;',
         f'--   GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "{schema}" TO role;',
         f'--   GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA "{schema}" TO role;',
-        "BEGIN;",
-        f"SELECT pg_advisory_xact_lock({LOCK});",
-        f'CREATE SCHEMA IF NOT EXISTS "{schema}";',
+        "-- If the role that runs this does not own the database, programs name it, as in ?owner=agents.",
+        "BEGIN ISOLATION LEVEL READ COMMITTED;",
+        f"{PINNED};",
     ]
-    body = [text.rstrip().rstrip(";") + ";" for text in statements(schema, 0)]
+    check = check_block(schema, owner, (*TABLES, "migration"), names("FUNCTION"), door)
+    body = [f"{text.rstrip().rstrip(';')};" for text in (alone(schema), check, *statements(schema, 0))]
     return "\n".join([*head, *body, "COMMIT;"]) + "\n"
 
 

@@ -20,3 +20,6 @@ MISSING = frozenset({"3F000", "42P01", "42883", "42703"})
 NO_RIGHTS = "42501"
 
 READ_ONLY = "25006"
+
+TOO_LARGE = "22003"
+"""A number went beyond those of its column: one that a call is given is looked at before."""

@@ -42,6 +42,7 @@ from charm_checkpoint.stores.redis.rows import (
 from charm_checkpoint.stores.redis.threads import RedisThreads
 from charm_checkpoint.stores.shared.names import id_bytes, id_text, text_bytes
 from charm_checkpoint.values.packing import pack
+from charm_checkpoint.values.sealing import Identities, seal
 from charm_checkpoint.values.serde import Serializer
 
 log = logging.getLogger("charm_checkpoint")
@@ -208,7 +209,7 @@ class RedisBackend(RedisThreads):
             messages = None
         if not isinstance(messages, list):
             raise StoreCorrupt(f"The key {key!r} should hold a JSON list of messages, and does not; mend or delete it.")
-        return pack(Serializer(allowed=()).dumps(messages))
+        return seal(Identities(self.tenant).messages(thread, b""), pack(Serializer(allowed=()).dumps(messages)))
 
     def put_messages(self, new: NewMessages) -> Plan[WriteResult]:
         """Replace a message list; see `Backend.put_messages`."""

@@ -138,11 +138,17 @@ def translated(where: str, error: Exception, spent: float, mistaken: str = "") -
         return StoreUnavailable(f"{said}; nothing was written")
     if says(error, "WRONGTYPE"):
         return StoreCorrupt(f"{said}; another program uses this key: choose another prefix=")
+    if _MISFIT.search(str(error)):
+        return StoreCorrupt(f"{said}; what is stored in this key is not what a script expects: it is damaged")
     if is_forbidden(error):
         return StoreError(f"{said}; the user's ACL must allow its keys, EVALSHA, EVAL and the commands of the scripts")
     if is_passing(error):
         return StoreUnavailable(f"{said} (tried for {spent:.1f} s); is the server up? It is safe to try again.")
     return StoreError(said)
+
+
+_MISFIT = re.compile(r"user_script:\d+: (?:attempt to |bad argument #|malformed )")
+"""How Lua says that a script took something for what it is not."""
 
 
 def is_forbidden(error: Exception) -> bool:

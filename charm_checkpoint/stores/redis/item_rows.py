@@ -9,9 +9,7 @@ from charm_checkpoint.contract_items import Entry, ItemChange, ItemKey, ItemRow
 from charm_checkpoint.errors import DataError, StoreCorrupt
 from charm_checkpoint.stores.redis.rows import LARGEST, short
 from charm_checkpoint.stores.shared.names import RECENT, text_bytes
-
-SPACES = 2
-"""The kind of what a tag is of, beside those of threads."""
+from charm_checkpoint.values.sealing import ITEMS, identity
 
 _SPACE, _AHEAD = b"%b:{%b}:%b", b"%b:{%b}:ahead:%b"
 _LIST = b"%b:{spaces-%b}:%b"
@@ -32,6 +30,7 @@ class ItemNames:
 
     def __init__(self, prefix: str, tenant: str) -> None:
         self._prefix = text_bytes(prefix)
+        self.tenant = tenant
         self._tenant = text_bytes(tenant)
         family = short(blake2b(self._tenant, digest_size=16).digest()) if tenant else b""
         self.listing = tuple(_LIST % (self._prefix, family, part) for part in _LIST_PARTS)
@@ -41,11 +40,7 @@ class ItemNames:
 
     def _tag(self, path: bytes) -> bytes:
         """Return what stands for a space in names."""
-        digest = blake2b(len(self._tenant).to_bytes(4, "big"), digest_size=16)
-        digest.update(self._tenant)
-        digest.update(bytes((SPACES,)))
-        digest.update(path)
-        return short(digest.digest())
+        return short(identity(self._tenant, ITEMS, path))
 
     def _keys(self, path: bytes) -> tuple[bytes, ...]:
         """Return the keys of a space, in the order of STATE and the others."""
@@ -90,8 +85,8 @@ def read_row(item: ItemKey, row: bytes, value: bytes) -> ItemRow:
     """Read a row as it is stored."""
     try:
         created, updated, ttl, expires, _ = row.split(b" ", 4)
-        ends = (int(ttl) if ttl else None, int(expires) if expires else None)
-        return ItemRow(*item, value, int(created), int(updated), *ends)
+        ends = (_int64(ttl) if ttl else None, _int64(expires) if expires else None)
+        return ItemRow(*item, value, _int64(created), _int64(updated), *ends)
     except ValueError as error:
         raise _damaged(item.key, row) from error
 
@@ -100,9 +95,16 @@ def read_entry(key: bytes, row: bytes, entry: bytes | None, vectors: bytes | Non
     """Read what is stored for searching."""
     try:
         _, updated, _, expires, _ = row.split(b" ", 4)
-        return Entry(key, int(updated), int(expires) if expires else None, entry or b"", vectors)
+        return Entry(key, _int64(updated), _int64(expires) if expires else None, entry or b"", vectors)
     except ValueError as error:
         raise _damaged(key, row) from error
+
+
+def _int64(text: bytes) -> int:
+    number = int(text)
+    if not -(1 << 63) <= number < 1 << 63:
+        raise ValueError("no time is so far away")
+    return number
 
 
 def _damaged(key: bytes, row: bytes) -> StoreCorrupt:

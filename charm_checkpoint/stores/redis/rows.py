@@ -19,6 +19,7 @@ from charm_checkpoint.stores.shared.names import (
     identity,
     text_bytes,
 )
+from charm_checkpoint.values.sealing import marked
 
 TAG_BYTES = 22
 """Characters of a thread's tag: 16 bytes in base64."""
@@ -79,6 +80,7 @@ class Names:
         if "{" in prefix or "}" in prefix:
             raise ConfigError("a Redis prefix cannot hold { or }: a cluster finds a thread's server by what is in them")
         self._prefix = text_bytes(prefix)
+        self.tenant = tenant
         self._tenant = text_bytes(tenant)
         self._family = short(blake2b(self._tenant, digest_size=16).digest()) if tenant else b""
         self.tag = lru_cache(RECENT)(self._tag)
@@ -86,7 +88,11 @@ class Names:
 
     def _tag(self, thread: str) -> bytes:
         """Return what stands for a thread in names and lists."""
-        return short(identity(self._tenant, CHECKPOINTS, thread))
+        return short(self.identity(thread))
+
+    def identity(self, thread: str) -> bytes:
+        """Return the bytes that a thread is found by, whose beginning is the mark of what is stored of it."""
+        return identity(self._tenant, CHECKPOINTS, thread)
 
     def _thread(self, tag: bytes) -> tuple[bytes, ...]:
         """Return the seven keys of a thread."""
@@ -189,6 +195,24 @@ def run_of(packed: bytes) -> bytes:
     _, at = part(packed, 0)
     _, at = part(packed, at)
     return part(packed, at)[0]
+
+
+def marked_item(item: bytes, owner: bytes) -> bytes:
+    """Return an item of a copy with the mark of its new thread; see lua/dump.lua for what an item is."""
+    if item[:1] not in b"cw":
+        return item
+    _, at = part(item, 1 if item[:1] == b"c" else 4)
+    _, at = part(item, at)
+    for _ in range(5 if item[:1] == b"c" else 0):
+        _, at = part(item, at)
+    return item[:at] + marked(item[at:], owner)
+
+
+def run_of_item(item: bytes) -> bytes:
+    """Return the run of a row in a copy."""
+    _, at = part(item, 1)
+    _, at = part(item, at)
+    return run_of(item[at:])
 
 
 def read_chunks(flat: Sequence[bytes]) -> dict[bytes, Chunk]:

@@ -95,7 +95,7 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Store:
         endpoint(location, options), str(location), timeout=options["timeout"], wait_replicas=options["wait_replicas"]
     )
     names = Names(options["prefix"], options["tenant"])
-    capabilities = Capabilities(durable=True, processes=True)
+    capabilities = Capabilities(durable=True, processes=True, marks_copies=True)
     budget = Budget()
     backend = RedisBackend(names, capabilities, budget, options["ttl"] or None, options["refresh_on_read"])
     backend.where = str(location)

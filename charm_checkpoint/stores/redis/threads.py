@@ -27,12 +27,12 @@ from charm_checkpoint.stores.redis.rows import (
     Calls,
     Command,
     Names,
+    marked_item,
     optional,
-    part,
     read_chunks,
     read_items,
     run_bytes,
-    run_of,
+    run_of_item,
 )
 from charm_checkpoint.stores.shared.names import bytes_text, checkpoint_keys, id_bytes, text_bytes, thread_row
 
@@ -61,6 +61,7 @@ class RedisThreads:
         self, names: Names, capabilities: Capabilities, budget: Budget, ttl: float | None = None, refresh: bool = False
     ) -> None:
         self.capabilities = capabilities
+        self.tenant = names.tenant
         self.layout = Layout(names.version())
         self._names = names
         self._life: Arg = b"" if ttl is None else max(1, round(ttl * 1000))
@@ -267,7 +268,10 @@ class RedisThreads:
             dumped = yield from self._dump(self._names.tag(source))
             if dumped is None:
                 continue
-            reply = yield from self._adopt(self._names.tag(target), text_bytes(target), *dumped)
+            items, notes = dumped
+            owner = self._names.identity(target)
+            items = [marked_item(item, owner) for item in items]
+            reply = yield from self._adopt(self._names.tag(target), text_bytes(target), items, notes)
             if reply[0] != b"unstaged":
                 outcome, deletes, sweeps, seq = reply
                 return WriteResult(outcome.decode(), ThreadState(deletes, sweeps, seq))
@@ -292,7 +296,7 @@ class RedisThreads:
         token = os.urandom(8)
         if not items:
             return (yield self._call("adopt", tag, name, token, *notes, int(time.time()), 0))
-        for run in {_run_of_item(item) for item in items if item[:1] == b"c"} - {b""}:
+        for run in {run_of_item(item) for item in items if item[:1] == b"c"} - {b""}:
             yield from self._enter_run(tag, run, token)
         stage = yield from self._send_ahead(tag, items)
         call = self._call("adopt", tag, name, token, *notes, int(time.time()), len(items))
@@ -383,9 +387,3 @@ def _entered_weight(note: tuple[bytes, bytes], entered: tuple[bytes, float]) -> 
 
 def _text(text: str | None) -> bytes | None:
     return None if text is None else text_bytes(text)
-
-
-def _run_of_item(item: bytes) -> bytes:
-    _, at = part(item, 1)
-    _, at = part(item, at)
-    return run_of(item[at:])

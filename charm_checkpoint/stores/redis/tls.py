@@ -18,7 +18,8 @@ _CHECKS = {"none": "none", "optional": "full", "required": "full"}
 def _cert_reqs(value: object) -> str:
     """Read ``ssl_cert_reqs`` in any of its forms: ``none``, ``CERT_NONE``, ``ssl.CERT_NONE``."""
     word = value.name if isinstance(value, ssl.VerifyMode) else str(value).strip()
-    return _CHECKS[choice(*_CHECKS)(word.lower().removeprefix("ssl.").removeprefix("cert_"))]
+    short = word.lower().removeprefix("ssl.").removeprefix("cert_")
+    return _CHECKS[short if short in _CHECKS else choice(*_CHECKS)(value)]
 
 
 TLS_OPTIONS = (

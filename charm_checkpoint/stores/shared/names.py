@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from hashlib import blake2b
 from typing import Any, overload
 
 from charm_checkpoint.contract import CheckpointRow, ThreadRow
 from charm_checkpoint.errors import NewerFormat, StoreCorrupt, name_place, placing
+from charm_checkpoint.values import sealing
+from charm_checkpoint.values.sealing import CHECKPOINTS as CHECKPOINTS
+from charm_checkpoint.values.sealing import MESSAGES as MESSAGES
 
 log = logging.getLogger("charm_checkpoint")
-
-CHECKPOINTS, MESSAGES = 0, 1
-"""Kinds of threads: the two have state and chunks apart."""
 
 RECENT = 128
 """Ids and names kept in more than one form at a time: those of calls just made, since any of them may be long."""
@@ -87,11 +86,7 @@ IDS: dict[bytes, Callable[[bytes], str]] = {_UUID: _uuid_text, _TEXT: bytes_text
 
 def identity(tenant: bytes, kind: int, thread: str) -> bytes:
     """Return the 16 bytes by which a thread of a tenant is found."""
-    digest = blake2b(len(tenant).to_bytes(4, "big"), digest_size=16)
-    digest.update(tenant)
-    digest.update(bytes((kind,)))
-    digest.update(text_bytes(thread))
-    return digest.digest()
+    return sealing.identity(tenant, kind, text_bytes(thread))
 
 
 def checkpoint_row(thread: str, ns: str, row: Sequence[Any]) -> CheckpointRow:

@@ -235,17 +235,18 @@ class SqliteBackend(SqliteThreads):
             pair,
         )
         yield Sql("INSERT OR IGNORE INTO space (thread, ns) SELECT ?2, ns FROM space WHERE thread = ?1", pair)
-        columns = "id, parent, run, conflict, tags, roots, body"
+        owner = self._identity(target, CHECKPOINTS)
+        columns = "id, parent, run, conflict, tags, roots"
         yield Sql(
-            f"INSERT INTO checkpoint (space, {columns}) SELECT {_COUNTERPART}, {columns} FROM checkpoint r"
-            f" WHERE key IN ({KEYS}) ORDER BY key",
-            pair,
+            f"INSERT INTO checkpoint (space, {columns}, body) SELECT {_COUNTERPART}, {columns}, marked(body, ?3)"
+            f" FROM checkpoint r WHERE key IN ({KEYS}) ORDER BY key",
+            (*pair, owner),
         )
         # The target may hold writes that came before their checkpoint: the copied ones are counted after them.
         yield Sql(
-            f"INSERT INTO write (space, id, number, body) SELECT {_COUNTERPART}, id, number + ?3, body FROM write r"
-            f" WHERE space IN ({SPACES})",
-            (*pair, place.state.seq),
+            f"INSERT INTO write (space, id, number, body) SELECT {_COUNTERPART}, id, number + ?4, marked(body, ?3)"
+            f" FROM write r WHERE space IN ({SPACES})",
+            (*pair, owner, place.state.seq),
         )
         yield from self._relink(theirs)
         yield Sql(

@@ -16,12 +16,13 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from charm_checkpoint.config.options import Location, Option, choice, duration, text
+from charm_checkpoint.config.options import Location, Option, choice, duration, file_rights, text
 from charm_checkpoint.contract import Capabilities
 from charm_checkpoint.errors import (
     ConfigError,
@@ -42,9 +43,11 @@ from charm_checkpoint.stores.sqlite.backend import SqliteBackend
 from charm_checkpoint.stores.sqlite.connections import Connections
 from charm_checkpoint.stores.sqlite.items import SqliteItems
 from charm_checkpoint.stores.sqlite.mounts import remote_kind
+from charm_checkpoint.stores.sqlite.objects import check, guard, is_past_all
 from charm_checkpoint.stores.sqlite.open_file import MOVABLE, Connection, NamedFile, identity
 from charm_checkpoint.stores.sqlite.schema import APPLICATION_ID
 from charm_checkpoint.stores.sqlite.steps import Sql
+from charm_checkpoint.values.sealing import marked
 
 log = logging.getLogger("charm_checkpoint")
 
@@ -67,6 +70,7 @@ OPTIONS = (
     Option(
         "mode", choice("rwc", "rw", "ro"), "rwc", "rwc: create the file if missing; rw: it must exist; ro: read only"
     ),
+    Option("file_mode", file_rights, None, "the rights of a new file and its log, as 0640; else 0600"),
     Option("tenant", text, "", "whose threads these are; tenants do not see each other's"),
 )
 """What a URL's query, a config or keywords may say about a SQLite store."""
@@ -77,8 +81,10 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Store:
     if sqlite3.sqlite_version_info < OLDEST:
         raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old: charm_checkpoint needs 3.37 or newer.")
     in_memory = location.path == ":memory:"
-    capabilities = Capabilities(durable=not in_memory, processes=not in_memory)
-    driver = SqliteDriver(location.path, **{name: options[name] for name in ("synchronous", "timeout", "mode")})
+    capabilities = Capabilities(durable=not in_memory, processes=not in_memory, marks_copies=True)
+    driver = SqliteDriver(
+        location.path, **{name: options[name] for name in ("synchronous", "timeout", "mode", "file_mode")}
+    )
     tenant, budget = options["tenant"], Budget()
     return Store(SqliteBackend(tenant, capabilities), driver, items=SqliteItems(tenant, budget), budget=budget)
 
@@ -94,14 +100,22 @@ def absolute(path: str) -> Path:
 class SqliteDriver:
     """Runs plans on the connections to one file, which is opened when it is needed."""
 
-    def __init__(self, path: str, *, synchronous: str = "full", timeout: float = 30.0, mode: str = "rwc") -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        synchronous: str = "full",
+        timeout: float = 30.0,
+        mode: str = "rwc",
+        file_mode: int | None = None,
+    ) -> None:
         self.path = path if path == ":memory:" else str(absolute(path))
         self._in_memory = path == ":memory:"
         self._synchronous = synchronous
         self._timeout = timeout
         self._mode = mode
         self._looked = False
-        self._file = None if self._in_memory else NamedFile(self.path, mode)
+        self._file = None if self._in_memory else NamedFile(self.path, mode, file_mode)
         self._connections = Connections(self._open, self._file, timeout)
         self._threads = ReadWriteThreads("charm-sqlite")
 
@@ -109,6 +123,7 @@ class SqliteDriver:
 
     def run(self, make: MakePlan[T], *, write: bool) -> T:
         """Run a plan as one transaction, blocking."""
+        connection: Connection | None = None
         try:
             with self._connections.lend(write) as connection:
                 if not write:
@@ -117,30 +132,36 @@ class SqliteDriver:
                 self._connections.confirm(connection)
                 return result
         except _RAISED as error:
+            if connection is not None:
+                connection.watch.tell()
             raise _translate(self.path, error, self._mode) from error
 
     async def arun(self, make: MakePlan[T], *, write: bool) -> T:
         """Run a plan in the store's own thread for its kind."""
         return await self._threads.run(lambda: self.run(make, write=write), write=write)
 
-    def _read(self, connection: sqlite3.Connection, make: MakePlan[T]) -> T:
+    def _read(self, connection: Connection, make: MakePlan[T]) -> T:
         """Run a plan: a first statement that is ``alone`` without a transaction, what comes after it in one."""
         plan = make()
         try:
             operation = step(plan)
             if operation.alone:
-                operation = step(plan, connection.execute(operation.text, operation.params).fetchall())
+                reply = _execute(connection, operation)
+                if connection.watch.prepared:
+                    self._look(connection)
+                operation = step(plan, reply)
         except StopIteration as stop:
             result: T = stop.value
             return result
         except BaseException as error:
             plan.close()
             if not isinstance(error, sqlite3.OperationalError) or not _is_busy(error):
+                self._explain(connection, error)
                 raise
             return self._transact(connection, make(), "BEGIN")
         return self._transact(connection, plan, "BEGIN", operation)
 
-    def _transact(self, connection: sqlite3.Connection, plan: Plan[T], begin: str, first: Sql | None = None) -> T:
+    def _transact(self, connection: Connection, plan: Plan[T], begin: str, first: Sql | None = None) -> T:
         """Run a plan, from ``first`` on; the transaction begins with its first operation: work before holds no lock."""
 
         def execute(operation: Sql) -> list[Any]:
@@ -149,6 +170,7 @@ class SqliteDriver:
                     return _execute(connection, operation)
                 return self._begun(connection, begin, operation)
             except _RAISED as error:
+                self._explain(connection, error)
                 if not _is_malformed(error):
                     raise
                 # A plan may know how to do without, in a new transaction: SQLite goes on with none that met this.
@@ -156,9 +178,38 @@ class SqliteDriver:
                     connection.execute("ROLLBACK")
                 raise _translate(self.path, error, self._mode) from error
 
-        return _commit(connection, lambda: run(plan, execute, first))
+        return self._commit(connection, lambda: run(plan, execute, first))
 
-    def _begun(self, connection: sqlite3.Connection, begin: str, operation: Sql) -> list[Any]:
+    def _commit(self, connection: Connection, work: Callable[[], T]) -> T:
+        """Commit what ``work`` did, or take all of it back."""
+        try:
+            result = work()
+            if connection.in_transaction:
+                if connection.watch.prepared:
+                    check(connection, connection.watch, self.path)
+                connection.execute("COMMIT")
+            return result
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def _look(self, connection: Connection) -> None:
+        """See that our tables are as they were made."""
+        connection.execute("BEGIN")
+        try:
+            check(connection, connection.watch, self.path)
+        finally:
+            connection.execute("ROLLBACK")
+
+    def _explain(self, connection: Connection, error: BaseException) -> None:
+        """Raise `SchemaMismatch` if a statement may have failed because our tables are not as they were made."""
+        if isinstance(error, _RAISED) and connection.watch.prepared and not _is_busy(error):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            with suppress(*_RAISED):
+                self._look(connection)
+
+    def _begun(self, connection: Connection, begin: str, operation: Sql) -> list[Any]:
         try:
             return _begin(connection, begin, operation)
         except sqlite3.OperationalError as error:
@@ -187,14 +238,18 @@ class SqliteDriver:
         self._tell_remote()
         self._connect(opened, f"mode={self._file.mode}" if self._file else "")
         try:
+            guard(opened[-1], opened[-1].watch, self._timeout)
             self._patiently(lambda: self._configure(opened[-1]))
         except sqlite3.Error as error:
+            opened[-1].watch.tell()
             if self._mode != "ro" or _has_log(self.path) or not _cannot_open(error):
                 raise
             consume(opened, sqlite3.Connection.close)
             # A read-only folder has no room for the files that readers of a log share; with no log
             # beside it, the file is whole and can be read as it is.
             self._connect(opened, "mode=ro&immutable=1")
+            guard(opened[-1], opened[-1].watch, self._timeout)
+            self._look(opened[-1])
         if self._file:
             self._file.admit(opened[-1])
 
@@ -221,7 +276,7 @@ class SqliteDriver:
             sqlite3.connect, uri=True, timeout=0, isolation_level=None, check_same_thread=False, factory=Connection
         )
         for _ in range(TRIES):
-            before = self._file and self._file.look()
+            before = self._file and (self._file.look() or self._file.make())
             note(opened, connect, uri)
             if self._file is None or not MOVABLE:
                 return
@@ -231,7 +286,7 @@ class SqliteDriver:
             consume(opened, sqlite3.Connection.close)  # a file that was just made, perhaps: once more
         raise StoreUnavailable(f"{self.path} was replaced again and again while it was being opened.")
 
-    def _configure(self, connection: sqlite3.Connection) -> None:
+    def _configure(self, connection: Connection) -> None:
         [[journal]] = connection.execute("PRAGMA journal_mode").fetchall()
         if self._mode != "ro" and journal not in ("wal", "memory") and _may_change(connection):
             # Room that deleting frees can be given back to the disk; this has to be said before
@@ -241,6 +296,8 @@ class SqliteDriver:
             connection.execute("PRAGMA schema_version").fetchall()  # the first to read opens the log
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.execute("PRAGMA journal_size_limit = 16777216")
+        connection.create_function("marked", 2, marked, deterministic=True)  # for copies
+        self._look(connection)
 
     # ----------------------------------------------------------------- closing
 
@@ -260,32 +317,21 @@ class SqliteDriver:
 
 
 _WRITE = "BEGIN IMMEDIATE"
-_RAISED = (sqlite3.Error, UnicodeDecodeError)
-"""What comes of SQLite's calls: the latter when a message quotes a broken file."""
+_RAISED = (sqlite3.Error, UnicodeDecodeError, OverflowError)
+"""What comes of SQLite's calls: the others when a message quotes a broken file, and of a number that went too far."""
 
 
-def _begin(connection: sqlite3.Connection, begin: str, operation: Sql) -> list[Any]:
+def _begin(connection: Connection, begin: str, operation: Sql) -> list[Any]:
     if not connection.in_transaction:
         connection.execute(begin)
     return _execute(connection, operation)
 
 
-def _execute(connection: sqlite3.Connection, operation: Sql) -> list[Any]:
+def _execute(connection: Connection, operation: Sql) -> list[Any]:
+    connection.watch.began = None
     if operation.many:
         return connection.executemany(operation.text, operation.params).fetchall()
     return connection.execute(operation.text, operation.params).fetchall()
-
-
-def _commit(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
-    """Commit what ``work`` did, or take all of it back."""
-    try:
-        result = work()
-        if connection.in_transaction:
-            connection.execute("COMMIT")
-        return result
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
 
 
 def _may_change(connection: sqlite3.Connection) -> bool:
@@ -312,7 +358,9 @@ def _is_busy(error: Exception) -> bool:
 
 def _is_malformed(error: Exception) -> bool:
     said = str(error)
-    return "malformed" in said or "not a database" in said or isinstance(error, UnicodeDecodeError)
+    return (
+        "malformed" in said or "not a database" in said or isinstance(error, UnicodeDecodeError) or is_past_all(error)
+    )
 
 
 def _translate(path: str, error: Exception, mode: str) -> StoreError:
@@ -323,11 +371,18 @@ def _translate(path: str, error: Exception, mode: str) -> StoreError:
     if "readonly" in said or ("unable to open" in said and _may_only_read(path)):
         why = "it was opened with mode=ro" if mode == "ro" else "to only read what is in it, open it with ?mode=ro"
         return ReadOnlyStore(f"{path} cannot be written: {said}; {why}")
+    if "interrupted" in said:
+        return StoreUnavailable(
+            f"{path}: a statement was ended because it computed for too long; nothing was written. If the file is that "
+            "large, raise timeout="
+        )
     if "full" in said or "disk I/O" in said:
         return StoreUnavailable(f"{path}: {said}; nothing was written, free some room and try again")
     if "unable to open" in said:
         place = "file" if Path(path).parent.is_dir() else "folder"
         return StoreUnavailable(f"{path} cannot be opened: {said}; does the {place} exist, and may this user use it?")
+    if is_past_all(error):
+        return StoreCorrupt(f"{path} holds a number than which there is none larger, so nothing was written: {said}")
     if _is_malformed(error):
         return StoreCorrupt(f"{path} is not a sound SQLite database: {said}")
     if "no such table" in said:

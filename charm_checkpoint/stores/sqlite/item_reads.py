@@ -99,6 +99,7 @@ class SqliteItemReads(ItemPlans):
     """Finding items, listing and counting them, and what has changed."""
 
     def __init__(self, tenant: str = "", budget: Budget | None = None) -> None:
+        self.tenant = tenant
         self._tenant = text_bytes(tenant)
         self._listed: Cache[bytes, Listed] = Cache(budget or Budget(), _weight)
 

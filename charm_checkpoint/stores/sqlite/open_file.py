@@ -15,12 +15,16 @@ import contextlib
 import logging
 import os
 import sqlite3
+import stat
 import sys
 import time
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from charm_checkpoint.errors import StoreUnavailable
+from charm_checkpoint.runtime.regular_files import refuse_other
+from charm_checkpoint.runtime.rights import PRIVATE, create, tell_open
+from charm_checkpoint.stores.sqlite.objects import Watch
 
 log = logging.getLogger("charm_checkpoint")
 
@@ -31,6 +35,8 @@ LOCKS = Path("/proc/locks")
 """Linux's list of who locks what; elsewhere no stranger is noticed."""
 GLANCE = 0.05
 """Seconds between two looks at it."""
+BESIDE = ("", "-wal", "-shm", "-journal")
+"""How the names of the files end that SQLite opens."""
 LOG_HEADER = 32
 """Bytes of a log that holds nothing."""
 MOST_FILES = 4096
@@ -43,13 +49,21 @@ class Connection(sqlite3.Connection):
     file: Identity | None = None
     log: Identity | None = None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.watch = Watch()
+
 
 class NamedFile:
-    """A path, and the file that it named when it was opened first; ``mode`` is that of the store."""
+    """A path, and the file that it named when it was opened first; ``mode`` is that of the store.
 
-    def __init__(self, path: str, mode: str) -> None:
+    ``rights`` are those of a file that is made, if any are given. Its log and what is beside it have the same.
+    """
+
+    def __init__(self, path: str, mode: str, rights: int | None = None) -> None:
         self.path = path
         self._mode = mode
+        self._rights = rights
         self._real = path
         self._first: list[Identity | None] = []
         self._log: Identity | None = None
@@ -79,13 +93,25 @@ class NamedFile:
         now = identity(self.path) if MOVABLE else None
         if self._first and now != self._first[0]:
             raise StoreUnavailable(f"{self._what(now)}; nothing was read or written. {self._advice(now)}")
+        real = os.path.realpath(self.path)
+        for ending in BESIDE:
+            refuse_other(real + ending)  # SQLite would wait for ever for what is behind a FIFO
         if not self._first:
-            real = os.path.realpath(self.path)
             if now:
                 self._refuse_strangers(real, now)
             if (now or self._mode == "rwc") and _is_orphaned(real):
                 self._put_aside(real)
         return now
+
+    def make(self) -> Identity | None:
+        """Make the file where there is none, so that it has its rights from its beginning; return which it is."""
+        if self.mode != "rwc" or not MOVABLE:
+            return None
+        real = os.path.realpath(self.path)
+        with contextlib.suppress(OSError):  # another process was faster, or SQLite says why not
+            os.close(create(real, PRIVATE if self._rights is None else self._rights))
+            return identity(real)
+        return None
 
     def _put_aside(self, real: str) -> None:
         """Keep the log of a file that had a name before from whatever is there now, or is made now."""
@@ -126,8 +152,15 @@ class NamedFile:
             self._real = os.path.realpath(self.path)
             self.log = f"{self._real}-wal"
             self._first.append(connection.file)
+            self._tell_open()
         if MOVABLE and self._mode != "ro":
             connection.log = self._log = identity(self.log)
+
+    def _tell_open(self) -> None:
+        if self._mode != "ro" and self._rights is None:
+            with contextlib.suppress(OSError):
+                if os.stat(self._real).st_mode & stat.S_IRWXO:
+                    tell_open(self._real)
 
     # ---------------------------------------------------------------------- using
 

@@ -103,6 +103,7 @@ class SqliteSteps:
     """What plans share: finding, making and touching threads, chunks in and out."""
 
     def __init__(self, tenant: str = "") -> None:
+        self.tenant = tenant
         self._tenant = text_bytes(tenant)
 
     def chunks(self, thread: str, addresses: Collection[bytes], messages: bool = False) -> Plan[Mapping[bytes, Chunk]]:

@@ -75,7 +75,7 @@ def supabase_sql(schema: str = SCHEMA) -> str:
     """Return the whole schema with the procedure, as a script for Supabase's SQL editor; safe to run again."""
     quoted = f'"{check_name(schema)}"'
     name = f'public."{procedure(schema)}"(text, text)'
-    head, _, _ = script(schema).rpartition("COMMIT;")
+    head, _, _ = script(schema, door=procedure(schema)).rpartition("COMMIT;")
     return head + "\n".join([_helpers(quoted), _procedure(schema, quoted), _grants(quoted, name), "COMMIT;", _NOTIFY])
 
 
@@ -84,36 +84,22 @@ HELPERS = ("b64", "b64s", "bytes", "numbers", "bigints")
 
 
 def _helpers(quoted: str) -> str:
+    listed = "FROM jsonb_array_elements_text(given) WITH ORDINALITY g(item, place) ORDER BY g.place"
     return f"""
--- Bytes as base64, for the API. A NULL stays one.
-CREATE OR REPLACE FUNCTION {quoted}.b64(data bytea) RETURNS text LANGUAGE sql IMMUTABLE AS
-$$ SELECT encode(data, 'base64') $$;
-CREATE OR REPLACE FUNCTION {quoted}.b64s(data bytea[]) RETURNS json LANGUAGE sql IMMUTABLE AS
-$$
-    SELECT CASE WHEN data IS NOT NULL THEN (
-        SELECT coalesce(json_agg(encode(d.item, 'base64') ORDER BY d.place), '[]')
-        FROM unnest(data) WITH ORDINALITY d(item, place)
-    ) END
-$$;
-CREATE OR REPLACE FUNCTION {quoted}.bytes(given jsonb) RETURNS bytea[] LANGUAGE sql IMMUTABLE AS
-$$
-    SELECT CASE WHEN jsonb_typeof(given) = 'array' THEN ARRAY(
-        SELECT decode(g.item, 'base64') FROM jsonb_array_elements_text(given) WITH ORDINALITY g(item, place)
-        ORDER BY g.place
-    ) END
-$$;
-CREATE OR REPLACE FUNCTION {quoted}.numbers(given jsonb) RETURNS integer[] LANGUAGE sql IMMUTABLE AS
-$$
-    SELECT CASE WHEN jsonb_typeof(given) = 'array' THEN ARRAY(
-        SELECT g.item::integer FROM jsonb_array_elements_text(given) WITH ORDINALITY g(item, place) ORDER BY g.place
-    ) END
-$$;
-CREATE OR REPLACE FUNCTION {quoted}.bigints(given jsonb) RETURNS bigint[] LANGUAGE sql IMMUTABLE AS
-$$
-    SELECT CASE WHEN jsonb_typeof(given) = 'array' THEN ARRAY(
-        SELECT g.item::bigint FROM jsonb_array_elements_text(given) WITH ORDINALITY g(item, place) ORDER BY g.place
-    ) END
-$$;
+-- Bytes as base64, for the API. A NULL stays one. These bodies are read now, not with their callers' search_path.
+CREATE OR REPLACE FUNCTION {quoted}.b64(data bytea) RETURNS text LANGUAGE sql IMMUTABLE
+RETURN encode(data, 'base64');
+CREATE OR REPLACE FUNCTION {quoted}.b64s(data bytea[]) RETURNS json LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN data IS NOT NULL THEN (
+    SELECT coalesce(json_agg(encode(d.item, 'base64') ORDER BY d.place), '[]')
+    FROM unnest(data) WITH ORDINALITY d(item, place)
+) END;
+CREATE OR REPLACE FUNCTION {quoted}.bytes(given jsonb) RETURNS bytea[] LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN jsonb_typeof(given) = 'array' THEN ARRAY(SELECT decode(g.item, 'base64') {listed}) END;
+CREATE OR REPLACE FUNCTION {quoted}.numbers(given jsonb) RETURNS integer[] LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN jsonb_typeof(given) = 'array' THEN ARRAY(SELECT g.item::integer {listed}) END;
+CREATE OR REPLACE FUNCTION {quoted}.bigints(given jsonb) RETURNS bigint[] LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN jsonb_typeof(given) = 'array' THEN ARRAY(SELECT g.item::bigint {listed}) END;
 """
 
 

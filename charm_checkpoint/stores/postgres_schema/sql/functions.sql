@@ -12,7 +12,7 @@
 CREATE OR REPLACE FUNCTION {schema}.closure(
     p_thread bigint, p_roots bytea, p_known bytea[], p_room bigint,
     OUT addresses bytea[], OUT refs bytea[], OUT data bytea[]
-) LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql STABLE SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 DECLARE
     v_joined bytea := p_roots;
@@ -44,7 +44,7 @@ $$;
 
 -- Remove the chunks of a held thread that no root reaches.
 CREATE OR REPLACE FUNCTION {schema}.sweep(p_thread bigint, p_roots bytea[])
-RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS
+RETURNS void LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 DECLARE
     v_joined bytea[] := p_roots;
@@ -71,7 +71,7 @@ $$;
 CREATE OR REPLACE FUNCTION {schema}.hold(
     p_tenant bytea, p_identity bytea, p_kind smallint, p_name bytea,
     OUT key bigint, OUT deletes bigint, OUT sweeps bigint, OUT seq bigint
-) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 BEGIN
     LOOP
@@ -88,7 +88,7 @@ $$;
 CREATE OR REPLACE FUNCTION {schema}.touch(
     p_thread bigint, p_name bytea, p_sweeps integer,
     OUT deletes bigint, OUT sweeps bigint, OUT seq bigint
-) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 BEGIN
     UPDATE {schema}.thread t SET
@@ -99,7 +99,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION {schema}.add_chunks(p_thread bigint, p_addresses bytea[], p_refs bytea[], p_data bytea[])
-RETURNS void LANGUAGE plpgsql AS
+RETURNS void LANGUAGE plpgsql SET search_path = '' AS
 $$
 BEGIN
     INSERT INTO {schema}.chunk (thread, address, refs, data)
@@ -113,7 +113,7 @@ $$;
 
 -- Tell whether a writer began before the thread was deleted.
 CREATE OR REPLACE FUNCTION {schema}.is_late(p_space bigint, p_id bytea, p_deletes bigint, p_seen bigint)
-RETURNS boolean LANGUAGE plpgsql STABLE AS
+RETURNS boolean LANGUAGE plpgsql STABLE SET search_path = '' AS
 $$
 BEGIN
     IF p_seen IS NOT NULL THEN
@@ -132,7 +132,7 @@ CREATE OR REPLACE FUNCTION {schema}.put(
     p_base_sweeps bigint, p_seen_deletes bigint, p_on_conflict text, p_title bytea, p_note bytea,
     p_again boolean DEFAULT false,
     OUT outcome text, OUT deletes bigint, OUT sweeps bigint, OUT seq bigint, OUT head bytea, OUT branched boolean
-) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 DECLARE
     v_thread bigint;
@@ -200,7 +200,7 @@ CREATE OR REPLACE FUNCTION {schema}.put_writes(
     p_tenant bytea, p_identity bytea, p_name bytea, p_ns bytea, p_id bytea, p_body bytea, p_seen_deletes bigint,
     p_note bytea, p_again boolean DEFAULT false,
     OUT outcome text, OUT deletes bigint, OUT sweeps bigint, OUT seq bigint
-) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 DECLARE
     v_thread bigint;
@@ -247,7 +247,8 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION {schema}.writes_of(p_space bigint, p_id bytea) RETURNS bytea[] LANGUAGE plpgsql STABLE AS
+CREATE OR REPLACE FUNCTION {schema}.writes_of(p_space bigint, p_id bytea)
+RETURNS bytea[] LANGUAGE plpgsql STABLE SET search_path = '' AS
 $$
 BEGIN
     RETURN (
@@ -262,7 +263,7 @@ CREATE OR REPLACE FUNCTION {schema}.find(
     OUT deletes bigint, OUT sweeps bigint, OUT seq bigint, OUT head bytea,
     OUT key bigint, OUT id bytea, OUT parent bytea, OUT conflict bytea, OUT roots bytea, OUT body bytea,
     OUT writes bytea[], OUT addresses bytea[], OUT refs bytea[], OUT data bytea[]
-) LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql STABLE SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 DECLARE
     v_thread bigint;
@@ -300,7 +301,7 @@ CREATE OR REPLACE FUNCTION {schema}.ancestors(
 ) RETURNS TABLE (
     deletes bigint, sweeps bigint, seq bigint,
     key bigint, id bytea, parent bytea, conflict bytea, roots bytea, body bytea, writes bytea[]
-) LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql STABLE SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 #variable_conflict use_column
 DECLARE
@@ -331,7 +332,7 @@ CREATE OR REPLACE FUNCTION {schema}.page(
     name bytea, ns bytea, deletes bigint, sweeps bigint, seq bigint,
     key bigint, id bytea, parent bytea, conflict bytea, roots bytea, body bytea,
     writes bytea[], addresses bytea[], refs bytea[], data bytea[]
-) LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql STABLE SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 #variable_conflict use_column
 DECLARE
@@ -393,7 +394,7 @@ $$;
 CREATE OR REPLACE FUNCTION {schema}.page_keys(
     p_tenant bytea, p_identity bytea, p_ns bytea, p_id bytea, p_before bytea, p_bound bigint,
     p_tags integer[], p_after bigint, p_size bigint
-) RETURNS bigint[] LANGUAGE plpgsql STABLE AS
+) RETURNS bigint[] LANGUAGE plpgsql STABLE SET search_path = '' AS
 $$
 DECLARE
     v_keys bigint[];
@@ -439,7 +440,7 @@ $$;
 CREATE OR REPLACE FUNCTION {schema}.chunks(
     p_tenant bytea, p_identity bytea, p_addresses bytea[], p_room bigint,
     OUT found bigint, OUT addresses bytea[], OUT refs bytea[], OUT data bytea[]
-) LANGUAGE sql STABLE AS
+) LANGUAGE sql STABLE SET search_path = '' AS
 $$
     SELECT max(f.found), array_agg(f.address), array_agg(f.refs), array_agg(f.data) FROM (
         SELECT c.*, count(*) OVER () AS found, sum(length(c.data)) OVER w AS total, row_number() OVER w AS place
@@ -454,7 +455,7 @@ $$;
 CREATE OR REPLACE FUNCTION {schema}.remove(
     p_tenant bytea, p_identity bytea, p_ns bytea[], p_ids bytea[], p_expect bigint,
     OUT outcome text, OUT deletes bigint, OUT sweeps bigint, OUT seq bigint
-) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 DECLARE
     v_thread bigint;
@@ -493,7 +494,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION {schema}.runs(p_tenant bytea, p_runs bytea[])
-RETURNS TABLE (name bytea, ns bytea, id bytea) LANGUAGE sql STABLE AS
+RETURNS TABLE (name bytea, ns bytea, id bytea) LANGUAGE sql STABLE SET search_path = '' AS
 $$
     SELECT t.name, s.ns, c.id
     FROM {schema}.thread t JOIN {schema}.space s ON s.thread = t.key JOIN {schema}.checkpoint c ON c.space = s.key
@@ -503,7 +504,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION {schema}.delete_thread(
     p_tenant bytea, p_identity bytea, OUT deletes bigint, OUT sweeps bigint, OUT seq bigint
-) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 DECLARE
     v_thread bigint;
@@ -531,11 +532,14 @@ $$;
 CREATE OR REPLACE FUNCTION {schema}.copy_thread(
     p_tenant bytea, p_source bytea, p_target bytea, p_name bytea,
     OUT outcome text, OUT deletes bigint, OUT sweeps bigint, OUT seq bigint
-) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 DECLARE
     v_source bigint;
     v_target bigint;
+    -- What is sealed begins with this, and then with the mark of its thread: a copy gets that of its own.
+    v_sealed constant bytea := '\x03';
+    v_mark constant bytea := substring(p_target FROM 1 FOR 8);
 BEGIN
     INSERT INTO {schema}.thread (tenant, identity, kind, name)
         VALUES (p_tenant, p_target, 0, p_name) ON CONFLICT DO NOTHING;
@@ -561,7 +565,9 @@ BEGIN
     INSERT INTO {schema}.space (thread, ns)
         SELECT v_target, s.ns FROM {schema}.space s WHERE s.thread = v_source ON CONFLICT DO NOTHING;
     INSERT INTO {schema}.checkpoint (space, id, parent, run, conflict, tags, roots, body)
-        SELECT theirs.key, c.id, c.parent, c.run, c.conflict, c.tags, c.roots, c.body
+        SELECT theirs.key, c.id, c.parent, c.run, c.conflict, c.tags, c.roots,
+            CASE WHEN substring(c.body FROM 1 FOR 1) = v_sealed
+                THEN overlay(c.body PLACING v_mark FROM 2 FOR 8) ELSE c.body END
         FROM {schema}.checkpoint c JOIN {schema}.space ours ON ours.key = c.space AND ours.thread = v_source
         JOIN {schema}.space theirs ON theirs.thread = v_target AND {schema}.short(theirs.ns) = {schema}.short(ours.ns)
         ORDER BY c.key;
@@ -570,7 +576,9 @@ BEGIN
         SELECT theirs.key, w.id, w.number + coalesce((
             SELECT max(e.number) + 1 FROM {schema}.write e
             WHERE e.space = theirs.key AND {schema}.short(e.id) = {schema}.short(w.id)
-        ), 0), w.body
+        ), 0),
+            CASE WHEN substring(w.body FROM 1 FOR 1) = v_sealed
+                THEN overlay(w.body PLACING v_mark FROM 2 FOR 8) ELSE w.body END
         FROM {schema}.write w JOIN {schema}.space ours ON ours.key = w.space AND ours.thread = v_source
         JOIN {schema}.space theirs ON theirs.thread = v_target AND {schema}.short(theirs.ns) = {schema}.short(ours.ns);
     UPDATE {schema}.thread t SET title = o.title, note = o.note, writes_note = o.writes_note
@@ -583,7 +591,7 @@ CREATE OR REPLACE FUNCTION {schema}.message_list(
     p_tenant bytea, p_identity bytea, p_known bytea[], p_room bigint,
     OUT deletes bigint, OUT sweeps bigint, OUT seq bigint, OUT body bytea, OUT roots bytea, OUT revision bigint,
     OUT addresses bytea[], OUT refs bytea[], OUT data bytea[], OUT batches bytea[]
-) LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql STABLE SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 DECLARE
     v_thread bigint;
@@ -605,7 +613,7 @@ CREATE OR REPLACE FUNCTION {schema}.put_messages(
     p_addresses bytea[], p_refs bytea[], p_data bytea[],
     p_base_sweeps bigint, p_expect bigint, p_sweep boolean, p_token bytea, p_taken bigint,
     OUT outcome text, OUT deletes bigint, OUT sweeps bigint, OUT seq bigint
-) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 DECLARE
     held record;
@@ -657,7 +665,7 @@ $$;
 -- Put a batch behind a message list: nothing but the thread's row is waited for, and nothing is refused.
 CREATE OR REPLACE FUNCTION {schema}.append_messages(
     p_tenant bytea, p_identity bytea, p_name bytea, p_body bytea, p_token bytea, OUT batches bigint, OUT size bigint
-) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 DECLARE
     v_thread bigint;
@@ -691,7 +699,7 @@ CREATE OR REPLACE FUNCTION {schema}.threads(p_tenant bytea, p_at bigint, p_after
 RETURNS TABLE (
     name bytea, at bigint, checkpoints bigint, has_messages boolean, head bytea,
     title bytea, note bytea, writes_note bytea, holds boolean
-) LANGUAGE plpgsql STABLE AS
+) LANGUAGE plpgsql STABLE SET search_path = '' AS
 $$
 #variable_conflict use_column
 BEGIN
@@ -727,7 +735,7 @@ $$;
 CREATE OR REPLACE FUNCTION {schema}.usage(
     p_tenant bytea, p_identities bytea[],
     OUT threads bigint, OUT checkpoints bigint, OUT writes bigint, OUT chunks bigint, OUT bytes bigint
-) LANGUAGE sql STABLE AS
+) LANGUAGE sql STABLE SET search_path = '' AS
 $$
     WITH t AS MATERIALIZED (
         SELECT key, name FROM {schema}.thread

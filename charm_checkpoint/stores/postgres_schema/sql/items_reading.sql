@@ -13,7 +13,7 @@ CREATE OR REPLACE FUNCTION {schema}.item_entries(
 ) RETURNS TABLE (
     mark bytea, path bytea, stamp bigint, born bigint, since bigint, names bytea[], updated bigint[], expires bigint[],
     entries bytea[], vectors bytea[], keys bytea[]
-) LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_nestloop = off AS
+) LANGUAGE plpgsql STABLE SET search_path = '' SET plan_cache_mode = force_generic_plan SET enable_nestloop = off AS
 $$
 #variable_conflict use_column
 DECLARE
@@ -68,7 +68,7 @@ CREATE OR REPLACE FUNCTION {schema}.item_some(
     p_space bigint, p_own_path bytea, p_now bigint, p_size bigint, p_tags bytea[], p_nested bytea[],
     p_updated bigint, p_path bytea, p_name bytea, p_oldest boolean
 ) RETURNS TABLE (identity bytea, name bytea, updated bigint)
-LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS
+LANGUAGE plpgsql STABLE SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 #variable_conflict use_column
 BEGIN
@@ -102,7 +102,7 @@ CREATE OR REPLACE FUNCTION {schema}.item_page(
     p_nested bytea[], p_skip bigint, p_updated bigint, p_path bytea, p_name bytea, p_oldest boolean, p_room bigint
 ) RETURNS TABLE (
     path bytea, name bytea, value bytea, created bigint, updated bigint, ttl bigint, expires bigint, complete boolean
-) LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql STABLE SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 #variable_conflict use_column
 DECLARE
@@ -164,7 +164,7 @@ $$;
 -- Spaces below a prefix that hold an item, in order.
 CREATE OR REPLACE FUNCTION {schema}.item_spaces(
     p_tenant bytea, p_prefix bytea, p_from bytea, p_to bytea, p_now bigint, OUT paths bytea[]
-) LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql STABLE SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 BEGIN
     paths := ARRAY(
@@ -180,7 +180,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION {schema}.item_count(
     p_tenant bytea, p_prefix bytea, p_from bytea, p_to bytea, p_now bigint, OUT items bigint
-) LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql STABLE SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 BEGIN
     items := (
@@ -194,7 +194,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION {schema}.item_usage(
     p_tenant bytea, p_prefix bytea, p_from bytea, p_to bytea, OUT items bigint, OUT bytes bigint
-) LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql STABLE SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 BEGIN
     SELECT count(*), coalesce(sum(length(i.name) + length(i.value) + length(i.entry) + i.vectors), 0)

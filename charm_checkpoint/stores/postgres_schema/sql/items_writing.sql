@@ -5,7 +5,7 @@
 -- Lock spaces; the first p_made of them are made if they are missing. Return their keys in the order of p_spaces, NULL
 -- for one that is not there. Making comes first: who waits for somebody's new row holds no row that others lock.
 CREATE OR REPLACE FUNCTION {schema}.item_hold(p_tenant bytea, p_spaces bytea[], p_paths bytea[], p_made bigint)
-RETURNS bigint[] LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS
+RETURNS bigint[] LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 DECLARE
     v_keys bigint[];
@@ -35,7 +35,7 @@ $$;
 
 -- Put off the end of those items of held spaces that have one.
 CREATE OR REPLACE FUNCTION {schema}.item_put_off(p_now bigint, p_spaces bigint[], p_keys bytea[])
-RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+RETURNS void LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS
 $$
 BEGIN
@@ -62,7 +62,7 @@ CREATE OR REPLACE FUNCTION {schema}.item_read(
     p_room bigint,
     OUT places bigint[], OUT data bytea[], OUT created bigint[], OUT updated bigint[], OUT ttls bigint[],
     OUT expires bigint[], OUT complete boolean
-) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 DECLARE
     v_touched boolean;
@@ -104,7 +104,7 @@ $$;
 -- What a batch stored when it was done before: for an item that another has changed since, the batch's last stamp.
 CREATE OR REPLACE FUNCTION {schema}.item_stored(
     p_token bytea, p_spaces bigint[], p_ids bytea[], p_updated bigint[]
-) RETURNS bigint[] LANGUAGE sql STABLE AS
+) RETURNS bigint[] LANGUAGE sql STABLE SET search_path = '' AS
 $$
     SELECT array_agg(coalesce(
         c.updated,
@@ -135,7 +135,7 @@ CREATE OR REPLACE FUNCTION {schema}.item_change(
     OUT outcome text, OUT replies bigint[],
     OUT places bigint[], OUT data bytea[], OUT created bigint[], OUT updated bigint[], OUT ttls bigint[],
     OUT expires bigint[]
-) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+) LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS
 $$
 DECLARE
@@ -271,7 +271,7 @@ $$;
 
 -- Remove expired items of all spaces.
 CREATE OR REPLACE FUNCTION {schema}.item_expire(p_tenant bytea, p_now bigint, p_size bigint, OUT items bigint)
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan
+LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS
 $$
 DECLARE
@@ -307,7 +307,7 @@ $$;
 -- Remove all spaces below a prefix, with their items. p_from and p_to are as in items_reading.sql.
 CREATE OR REPLACE FUNCTION {schema}.item_erase(
     p_tenant bytea, p_prefix bytea, p_from bytea, p_to bytea, OUT items bigint
-) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS
+) LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 DECLARE
     v_keys bigint[];

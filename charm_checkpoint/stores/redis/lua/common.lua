@@ -206,6 +206,12 @@ end
 local WAITING = '\2'
 local TOKEN = 8
 
+-- Tell whether these can be the numbers of the first and the last batch: each has a field, and a loop over them an end,
+-- which numbers above all whole ones do not give it.
+local function are_numbers(first, last)
+  return last - first < call('HLEN', M) and math.max(last, -first) < 1e15
+end
+
 -- Return the message list: body (or false), roots, revision, is_put, and the numbers of its batches.
 local function message_list()
   local y, o, r, l, body, roots, first, last = unpack(call('HMGET', M, 'y', 'o', 'r', 'L', 'Y', 'O', 'f', 'l'))
@@ -216,6 +222,9 @@ local function message_list()
     list.body, list.roots, list.first, list.last = body, roots or '', number(first), number(last)
   elseif first then
     list.left = {number(first), number(last)}
+  end
+  if first and not are_numbers(number(first), number(last)) then
+    error('malformed numbers of batches')
   end
   return list
 end

@@ -14,6 +14,11 @@ local only = ns and place(ns)
 local bound = after ~= '' and tonumber(after) or nil
 local below
 
+-- Return a bound as text that means just this number: with less, a page would begin where the last one did.
+local function exact(number)
+  return string.format('%.17g', number)
+end
+
 -- Bytewise, whatever the server's locale says.
 local function is_below(a, b)
   for at = 1, math.min(#a, #b) do
@@ -72,7 +77,7 @@ end
 
 local function candidates()
   if not id then
-    return call('ZREVRANGEBYSCORE', O, bound and '(' .. bound or '+inf', '-inf', 'WITHSCORES', 'LIMIT', 0, BATCH)
+    return call('ZREVRANGEBYSCORE', O, bound and '(' .. exact(bound) or '+inf', '-inf', 'WITHSCORES', 'LIMIT', 0, BATCH)
   end
   local found = {}
   for space in pairs(names) do
@@ -97,7 +102,7 @@ while not (ns and not only) do
   end
   for at = 1, #batch, 2 do
     if #items >= tonumber(size) or looked_at >= LOOKED_AT or bytes >= REPLY_BYTES then
-      next_bound = tostring(bound)
+      next_bound = exact(bound)
       break
     end
     local member, score = batch[at], batch[at + 1]

@@ -9,6 +9,9 @@ for _, key in ipairs(body == '' and {M, N} or {}) do
     call('UNLINK', key)  -- it is not what it should be, and is to go
   end
 end
+if body == '' and not are_numbers(number(call('HGET', M, 'f')), number(call('HGET', M, 'l'))) then
+  call('UNLINK', M)
+end
 local _, sweeps, seq, bytes = counters(M)
 local list = message_list()
 local revision, is_put = list.revision, list.is_put

@@ -12,6 +12,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,13 @@ def show(args: Namespace) -> int:
 
     count = 0
     with open_store(args) as memory:
-        for found in memory.get_langgraph_checkpointer().list(_config(args.thread), limit=args.limit):
+        saver = memory.get_langgraph_checkpointer()
+        if args.raw:
+            from charm_checkpoint.saver.raw import without_classes
+
+            saver = without_classes(memory.store)
+            echo_error("shown as it is stored: without classes, and whether it was written as this thread's or not")
+        for found in saver.list(_config(args.thread), limit=args.limit):
             count += 1
             echo(f"{found.checkpoint['id']}  {_summary(found)}")
             for channel, value in found.checkpoint["channel_values"].items():
@@ -144,23 +151,43 @@ def copy(args: Namespace) -> int:
     return 0
 
 
+def repair(args: Namespace) -> int:
+    """Cut off the damaged end of a thread's log, after asking."""
+    with open_store(args) as memory:
+        cut = getattr(memory.store.backend, "repair", None)
+        if cut is None:
+            raise ConfigError("logs, whose end may be damaged, are kept by stores of local files only: file://")
+        if not _is_there(memory, args.thread):
+            return 1
+        question = f"Cut off what is behind the last sound record of the thread {args.thread!r} in {mask(args.url)}?"
+        if not (args.yes or agreed(question)):
+            raise ConfigError("nothing was cut off; add --yes to do it without being asked")
+        lost: int = memory.store.run(partial(cut, args.thread), write=True, thread=args.thread)
+    echo(f"{args.thread}: cut off {lost:,} bytes" if lost else f"{args.thread}: nothing to cut off")
+    return 0
+
+
 def schema(args: Namespace) -> int:
     """Print a store's tables and functions as SQL, connecting to nothing."""
     from charm_checkpoint.stores.postgres_schema.schema import SCHEMA, script
+    from charm_checkpoint.stores.postgres_schema.tenant_roles import tenant_roles
     from charm_checkpoint.stores.supabase.rpc import supabase_sql
 
     if not args.url:
         raise ConfigError("name the store: --url postgresql:// or supabase://, or set CHARM_CHECKPOINT_URL")
     with _named(args.url):
         location = parse_url(args.url)
-    make = dict.fromkeys(("postgres", "postgresql"), script)
-    make |= dict.fromkeys(("http", "https", "supabase"), supabase_sql)
-    if location.scheme not in make:
+    name = location.query.get("schema", SCHEMA)
+    if location.scheme in ("postgres", "postgresql"):
+        made = script(name, owner=location.query.get("owner"))
+    elif location.scheme in ("http", "https", "supabase"):
+        made = supabase_sql(name)
+    else:
         raise ConfigError(
             f"a {location.scheme} store has no SQL to run by hand: it sets itself up. "
             "Name one with --url postgresql:// or --url supabase://"
         )
-    for line in make[location.scheme](location.query.get("schema", SCHEMA)).splitlines():
+    for line in (tenant_roles(name) if args.tenant_roles else made).splitlines():
         echo(line)
     return 0
 

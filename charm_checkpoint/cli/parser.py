@@ -117,6 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
     configure_delete(subparsers)
     configure_prune(subparsers)
     configure_copy(subparsers)
+    configure_repair(subparsers)
     configure_schema(subparsers)
     configure_import_official(subparsers)
     configure_init_charm(subparsers)
@@ -156,6 +157,7 @@ def configure_show(subparsers: Subparsers) -> None:
     parser = add_store_command(subparsers, "show", commands.show, "show a thread's checkpoints, latest first")
     parser.add_argument("thread", metavar="THREAD")
     add_option(parser, "--limit", type=_count, metavar="N", help="show N checkpoints at most")
+    add_flag(parser, "--raw", help="show what is stored without its classes, also where it is another thread's")
 
 
 def configure_messages(subparsers: Subparsers) -> None:
@@ -205,12 +207,22 @@ def configure_copy(subparsers: Subparsers) -> None:
     parser.add_argument("target", metavar="TARGET")
 
 
+def configure_repair(subparsers: Subparsers) -> None:
+    """Add ``repair``."""
+    parser = add_store_command(
+        subparsers, "repair", commands.repair, "cut off the damaged end of a thread's log in local files"
+    )
+    parser.add_argument("thread", metavar="THREAD")
+    add_flag(parser, "--yes", help="do not ask")
+
+
 def configure_schema(subparsers: Subparsers) -> None:
     """Add ``schema``."""
     parser = add_command(
         subparsers, "schema", commands.schema, "print the SQL that sets up a Postgres database or Supabase project"
     )
     add_setting(parser, "--url", help="postgresql:// or supabase://, with ?schema=NAME for other than the default")
+    add_flag(parser, "--tenant-roles", help="print what gives each role the tenant of its own name, and no other")
 
 
 def configure_import_official(subparsers: Subparsers) -> None:

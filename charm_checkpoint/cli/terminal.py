@@ -12,6 +12,8 @@ import sys
 from io import TextIOWrapper
 from typing import TextIO
 
+from charm_checkpoint.printable import printable
+
 
 class OutputLost(Exception):
     """What a command printed could not be written."""
@@ -38,7 +40,7 @@ def typed(text: str) -> str:
 
 def echo(text: str) -> None:
     """Print a line, with whatever a terminal could mistake for a command escaped."""
-    _write(sys.stdout, shown(text) + "\n")
+    _write(sys.stdout, printable(text) + "\n")
 
 
 def put(text: str) -> None:
@@ -59,7 +61,7 @@ def put_json(text: str) -> None:
 def echo_error(text: str) -> None:
     """Print an error on stderr, of more lines than one if it holds a traceback; nobody hears of it if that fails."""
     try:
-        _write(sys.stderr, "\n".join(shown(line) for line in f"charm-checkpoint: {text}".split("\n")) + "\n")
+        _write(sys.stderr, printable(f"charm-checkpoint: {text}", lines=True) + "\n")
     except (OutputLost, BrokenPipeError):
         _swallow(sys.stderr)
 
@@ -68,7 +70,7 @@ def agreed(question: str, usual: bool = False) -> bool:
     """Ask for a yes; ``usual`` is what an empty line means. Where nobody can be asked, that is a no."""
     if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
         return False
-    _write(sys.stdout, shown(question) + (" [Y/n] " if usual else " [y/N] "))
+    _write(sys.stdout, printable(question) + (" [Y/n] " if usual else " [y/N] "))
     try:
         answer = sys.stdin.readline()  # empty at the end of what is typed, which is no answer
         return answer.strip().lower() in (("y", "yes", "") if usual and answer else ("y", "yes"))
@@ -105,8 +107,3 @@ def _write(stream: TextIO | None, text: str) -> None:
         raise
     except OSError as error:
         raise OutputLost(f"the output cannot be written: {error.strerror}") from None
-
-
-def shown(line: str) -> str:
-    """Return a line in which whatever a terminal could mistake for a command is escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)

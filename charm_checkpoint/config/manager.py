@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 from charm_checkpoint.config import registry
-from charm_checkpoint.config.masking import mask
+from charm_checkpoint.config.masking import show
 from charm_checkpoint.config.options import expand, suggest
 from charm_checkpoint.config.tracebacks import unseen
 from charm_checkpoint.errors import ConfigError
@@ -91,7 +91,7 @@ def provider_class(name: str) -> Any:
 
 
 def _fall_back(name: str) -> Any:
-    shown = repr(mask(name))
+    shown = show(name)
     if "://" in name:
         raise ConfigError(f"{shown} is a URL, not a provider's name; use open_memory(url)")
     log.warning("no memory provider %s (%s); using local files", shown, suggest(name, known_providers()))

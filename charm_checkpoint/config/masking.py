@@ -8,6 +8,8 @@ from typing import Any
 MASK = "***"
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][\w.+\-]{0,63}")
+_NUMBER = re.compile(r"[+\-]?[\d.,]+(?:e[+\-]?\d+)?", re.IGNORECASE)
+_ONE_WORD = re.compile(r"(?![/~.]|[A-Za-z]:[/\\])[\w+/=.~!@#$%^&*\-]+")
 _SECRET_NAME = re.compile(
     r"passw|passphrase|passcode|(?:^|[_.-])pass$|pwd|secret|token|credential|(?:^|[_.-])auth(?:$|[_.-])|authorization"
     r"|jwt|(?<!tls)(?<!tls_)(?<!ssl)(?<!ssl_)(?<!pkey)key$",
@@ -65,6 +67,15 @@ class Secret:
         return f"Secret({MASK!r})"
 
 
+class FromOutside(str):
+    """Text of the environment or of a URL, which may be a secret that was put into the wrong place: not to be shown."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"what was given ({kind_of(str(self))})"
+
+
 class Masked(dict[str, Any]):
     """A config, whose ``repr`` shows no secret."""
 
@@ -104,15 +115,37 @@ def hides_user(scheme: str) -> bool:
     return scheme.lower() in _TOKEN_SCHEMES
 
 
+def kind_of(text: str) -> str:
+    """Say what kind of text something is, and nothing of what it says."""
+    if not text.strip():
+        return "blank" if text else "empty"
+    if "://" in text:
+        return "a URL"
+    return "a number" if _NUMBER.fullmatch(text.strip()) else "text"
+
+
+def looks_secret(text: str) -> bool:
+    """Tell whether text looks like a key or a token: one long word of letters and digits that is no path."""
+    return (
+        len(text) >= 16
+        and _ONE_WORD.fullmatch(text) is not None
+        and re.search(r"[A-Za-z]", text) is not None
+        and re.search(r"\d", text) is not None
+    )
+
+
 def show(value: object, limit: int = 60) -> str:
-    """Return a value as an error may quote it: masked, and cut to ``limit`` characters."""
+    """Return a value as an error may quote it: masked, and cut to ``limit`` characters; of a secret only its kind."""
+    if isinstance(value, str) and not isinstance(value, FromOutside) and looks_secret(value):
+        value = FromOutside(value)
     text = mask(repr(value))
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def plain_name(name: str) -> str:
     """Return a name as an error may quote it, or only a word for it if it looks like anything else."""
-    return repr(name) if _PLAIN_NAME.fullmatch(name) else "(a name that is not plain text)"
+    plain = _PLAIN_NAME.fullmatch(name) and not looks_secret(name)
+    return repr(name) if plain else "(a name that is not plain text)"
 
 
 def _mask_user(match: re.Match[str]) -> str:

@@ -14,13 +14,14 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from charm_checkpoint.config.environment import expand
-from charm_checkpoint.config.masking import is_secret, mask, plain_name, show
+from charm_checkpoint.config.masking import FromOutside, is_secret, mask, plain_name, show
 from charm_checkpoint.config.url import Location, parse_url
 from charm_checkpoint.errors import ConfigError
 
@@ -34,6 +35,7 @@ __all__ = [
     "choice",
     "duration",
     "expand",
+    "file_rights",
     "mask",
     "merge",
     "non_negative_int",
@@ -105,6 +107,19 @@ def non_negative_int(value: object) -> int:
     if count is None or count < 0:
         raise _wrong(value, "a whole number", "0 or more")
     return count
+
+
+def file_rights(value: object) -> int | None:
+    """Return the rights of a file, as ``chmod`` has them or as a number; None for what the store does by itself."""
+    if value is None or value == "":
+        return None
+    rights = value if isinstance(value, int) and not isinstance(value, bool) else None
+    if isinstance(value, str):
+        with suppress(ValueError):
+            rights = int(value.strip(), 8)
+    if rights is None or rights & ~0o666 or rights & 0o600 != 0o600:
+        raise _wrong(value, "the rights of a file that its owner reads and writes", "0600, 0640, 0660, 0644 or such")
+    return rights
 
 
 def text(value: object) -> str:
@@ -235,13 +250,32 @@ def read_options(
     """Return a value for every option of a schema: what was given, the environment's, or the default.
 
     ``where`` starts every error. Raises `ConfigError` for an unknown name, with the nearest known
-    ones, and for a value that cannot be read; the value of a secret is never quoted.
+    ones, and for a value that cannot be read; that of a secret, or `FromOutside`, is never quoted.
     """
     options = {option.name: option for option in schema}
     for name in given:
         if name not in options:
             raise ConfigError(f"{where}: unknown option {plain_name(str(name))}; {_nearest(str(name), options)}")
     return {name: _read(option, given.get(name), where, env) for name, option in options.items()}
+
+
+NOT_VALID = "its value is not valid"
+
+
+def _reason(option: Option, value: Any, error: Exception) -> str:
+    """Say why a value cannot be read; of one from outside without quoting it, whatever the reader's error does."""
+    if not isinstance(value, FromOutside):
+        return mask(str(error))
+    try:
+        option.parse(value)
+    except (TypeError, ValueError) as again:
+        said = mask(str(again))
+        return said if str(value).lower() not in said.lower() or len(value) < SHORT else NOT_VALID
+    return NOT_VALID
+
+
+SHORT = 4
+"""Characters of a text that are in many a sentence, and too few for a secret."""
 
 
 def _nearest(name: str, options: Mapping[str, Option]) -> str:
@@ -279,11 +313,11 @@ def suggest(
 def _read(option: Option, value: Any, where: str, env: Mapping[str, str]) -> Any:
     label = repr(option.name)
     if value is None and option.env and env.get(option.env):
-        value, label = env[option.env], f"{label} (from {option.env})"
+        value, label = FromOutside(env[option.env]), f"{label} (from {option.env})"
     if value is None:
         return option.default
     try:
-        return option.parse(value)
+        return option.parse(str.__str__(value) if isinstance(value, FromOutside) else value)
     except (TypeError, ValueError) as error:
-        reason = "its value is not valid" if is_secret(option.name) else mask(str(error))
+        reason = NOT_VALID if is_secret(option.name) else _reason(option, value, error)
     raise ConfigError(f"{where}: option {label}: {reason}")

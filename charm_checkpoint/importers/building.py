@@ -21,8 +21,9 @@ from typing import Any, cast
 import pydantic
 
 from charm_checkpoint.errors import DataError, TypeNotLoaded
+from charm_checkpoint.values.serde.class_fields import MODEL, MODEL_V1
 from charm_checkpoint.values.serde.class_lookup import find_class
-from charm_checkpoint.values.serde.classes import MODEL, MODEL_V1, layout_of
+from charm_checkpoint.values.serde.classes import layout_of
 from charm_checkpoint.values.serde.dates import REAL
 from charm_checkpoint.values.serde.known_classes import SHORT_NAMES
 from charm_checkpoint.values.serde.values import DECODERS, ZONE

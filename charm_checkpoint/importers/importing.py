@@ -29,6 +29,7 @@ from charm_checkpoint.saver.plans import SaverPlans
 from charm_checkpoint.saver.records import THREAD_KEY, CheckpointRef
 from charm_checkpoint.saver.threads import note_of_writes
 from charm_checkpoint.values.chunk_reader import ChunkReader
+from charm_checkpoint.values.sealing import opened
 from charm_checkpoint.values.serde import Serializer
 
 STAGING = "charm_checkpoint:import:"
@@ -139,9 +140,9 @@ class _Import:
         self._backend = memory.store.backend
         self._serde = serde
         self._staging = staging
-        self._plans = SaverPlans(
-            self._backend, serde, ChunkReader(self._backend, self._store.budget), self._store.budget
-        )
+        budget, limits = self._store.budget, self._store.limits
+        reader = ChunkReader(self._backend, budget, limits)
+        self._plans = SaverPlans(self._backend, serde, reader, budget, limits)
         self.report = ImportReport()
         self.dry_run = False
         self.skip_existing = False
@@ -228,11 +229,12 @@ class _Import:
         found = self._store.run(partial(self._backend.find, thread, old.ns, old.id), write=False, thread=thread)
         if found.row is None or found.row.parent != old.parent:
             raise _taken(thread)
-        lacking = [body for body in self._bodies(old) if body[0] not in found.writes]
+        place = CheckpointRef(thread, old.ns, old.id)
+        whose = self._plans.identity_of_writes(place)
+        held = {opened(whose, body) for body in found.writes}
+        lacking = [body for body in self._bodies(old) if body[0] not in held]
         if lacking:
-            self._run(
-                thread, partial(self._put_writes, CheckpointRef(thread, old.ns, old.id), lacking, found.state.deletes)
-            )
+            self._run(thread, partial(self._put_writes, place, lacking, found.state.deletes))
             self.report.writes += len(old.writes)
         return found.state.deletes
 

@@ -212,8 +212,8 @@ _AMONG = "IN (SELECT * FROM unnest(%s::text[], %s::text[]))"
 
 _CHECKPOINTS = f"""
 SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint::text, metadata::text,
-    ARRAY(SELECT ARRAY[key, value] FROM jsonb_each_text(checkpoint -> 'channel_versions')),
-    coalesce((checkpoint ->> 'v')::int, 0)
+    ARRAY(SELECT ARRAY[key, value] FROM jsonb_each_text(checkpoint OPERATOR(pg_catalog.->) 'channel_versions')),
+    coalesce((checkpoint OPERATOR(pg_catalog.->>) 'v')::int, 0)
 FROM {{prefix}}checkpoints
 WHERE thread_id = %s AND (checkpoint_ns, checkpoint_id) {_AMONG}
 """

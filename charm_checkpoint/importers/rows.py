@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from charm_checkpoint.errors import DataError
+from charm_checkpoint.errors import DataError, id_text
 from charm_checkpoint.importers.decoding import OfficialDecoder
 
 NEEDED = ("thread_id", "checkpoint_ns", "checkpoint_id", "parent_checkpoint_id", "checkpoint", "metadata")
@@ -100,5 +100,5 @@ def checked(checkpoint: Any, id: str) -> dict[str, Any]:
 
 def in_checkpoint(error: DataError, ns: str, id: str) -> DataError:
     """Return the same error, saying which checkpoint it is about."""
-    place = f"checkpoint {id} in namespace {ns!r}" if ns else f"checkpoint {id}"
+    place = f"checkpoint {id_text(id)}" + (f" in namespace {ns!r}" if ns else "")
     return type(error)(f"{place}, {error}")

@@ -63,6 +63,10 @@ class SqliteSource:
                 f"{self._path} is a file of charm_checkpoint, not of SqliteSaver: open it as it is, "
                 f"with open_memory('sqlite:///{self._path.as_posix()}')"
             )
+        self._all("PRAGMA trusted_schema = OFF")
+        if self._all("SELECT 1 FROM sqlite_master WHERE type = 'view' AND lower(name) IN ('checkpoints', 'writes')"):
+            # A view may be anything, without end, too; no SqliteSaver makes one.
+            raise SchemaMismatch(f"{self._path} holds no threads of a SqliteSaver: its tables are views")
         missing = sorted(set(NEEDED) - self._columns("checkpoints"))
         writes = self._columns("writes")
         if missing or "idx" not in writes:

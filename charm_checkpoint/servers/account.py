@@ -1,8 +1,9 @@
-"""Whom a server runs as, when it refuses to run as root."""
+"""Whom a server runs as where this process is root: nobody, who has no rights."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,13 +43,37 @@ class Account:
         """Give a folder, not what is in it, to this user."""
         os.chown(folder, self.user, self.group)
 
+    def reach(self, program: Path, folder: Path) -> Path:
+        """Return a program, or a copy of it in a folder of this user's if it cannot get at it, as below /root."""
+        if self.may_run(program):
+            return program
+        copy = folder / program.name
+        shutil.copyfile(program, copy)
+        copy.chmod(0o755)
+        return copy
+
+    def reach_tree(self, tree: Path, folder: Path) -> Path:
+        """Return a folder of files to read, or another of the same files in a folder of this user's."""
+        if self.may_enter(tree) is None:
+            return tree
+        return Path(shutil.copytree(tree, folder / tree.name, symlinks=True, copy_function=_link))
+
     def _allowed(self, found: os.stat_result, bits: int) -> bool:
         shift = 6 if found.st_uid == self.user else 3 if found.st_gid == self.group else 0
         return found.st_mode >> shift & bits == bits
 
 
+def _link(source: str, target: str) -> None:
+    """Give a file, which is no secret, another name, or copy it to another disk."""
+    os.chmod(source, os.stat(source).st_mode | 0o444)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def unprivileged() -> Account | None:
-    """Return the user to run a server as that refuses root, None when this process is not root itself."""
+    """Return the user to run a server as when this process is root, which no server needs; None when it is not."""
     if os.name != "posix" or os.geteuid() != 0:
         return None
     import pwd
@@ -57,7 +82,7 @@ def unprivileged() -> Account | None:
         entry = pwd.getpwnam(NOBODY)
     except KeyError as error:
         raise MissingServer(
-            f"this process is root, which the server refuses, and there is no user {NOBODY!r} to run it as; "
+            f"this process is root, which no server is run as, and there is no user {NOBODY!r} to run it as; "
             "run as an ordinary user"
         ) from error
     return Account(NOBODY, entry.pw_uid, entry.pw_gid)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from charm_checkpoint.errors import MissingServer, ServerFailed
 from charm_checkpoint.runtime.lifecycle import OwnerProcess
+from charm_checkpoint.runtime.rights import make_folders
 from charm_checkpoint.servers.account import Account, require_way
 from charm_checkpoint.servers.process import Job, Process, clean_environment
 
@@ -148,7 +149,10 @@ class Server:
     def _launch(self) -> None:
         remove = str(self.folder) if self._temporary else None
         user, group = (self._account.user, self._account.group) if self._account else (None, None)
-        job = Job(self._command(), self._environment(), str(self.folder), self.signal, remove, user, group)
+        environment = dict(self._environment())
+        if self._account:  # root's own home is closed to it
+            environment |= {"HOME": str(self.folder), "USER": self._account.name, "LOGNAME": self._account.name}
+        job = Job(self._command(), environment, str(self.folder), self.signal, remove, user, group)
         self._process = Process(job, self.log)
         limit = time.monotonic() + self.start_timeout
         while not self._is_ready():
@@ -170,7 +174,7 @@ class Server:
             folder = Path(tempfile.mkdtemp(prefix=name)).resolve()
         else:
             folder = Path(given).resolve()
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folders(folder)
         try:
             require_way(self._account, folder.parent)
         except ServerFailed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from charm_checkpoint.servers.base import HOST, await_true
 from charm_checkpoint.servers.valkey_node import ValkeyGroup, ValkeyServer, fields
 
@@ -19,9 +21,10 @@ class ValkeyCluster(ValkeyGroup):
         super().__init__()
         self.nodes: list[ValkeyServer] = []
         settings = ("--cluster-enabled", "yes", "--cluster-node-timeout", NODE_TIMEOUT)
+        password = secrets.token_hex(16)
         try:
             for _ in range(nodes):
-                node = ValkeyServer(*settings, *extra_args, program=program).start()
+                node = ValkeyServer(*settings, *extra_args, program=program, password=password).start()
                 self.nodes.append(node)
                 self.servers.append(node)
             self._join()
@@ -32,7 +35,7 @@ class ValkeyCluster(ValkeyGroup):
     @property
     def url(self) -> str:
         """The URL of a node, from which the others are found."""
-        return f"redis+cluster://{HOST}:{self.nodes[0].port}"
+        return f"redis+cluster://{self.nodes[0].login}{HOST}:{self.nodes[0].port}"
 
     def _join(self) -> None:
         bounds = [SLOTS * number // len(self.nodes) for number in range(len(self.nodes) + 1)]

@@ -69,6 +69,7 @@ def start(job: Job) -> subprocess.Popen[Any] | None:
             cwd=job["cwd"],
             env=job["environment"],
             start_new_session=True,
+            umask=0o077,
             **drop,
         )
     except OSError as error:

@@ -12,12 +12,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 
+from charm_checkpoint.servers.account import unprivileged
 from charm_checkpoint.servers.base import HOST, Server
-from charm_checkpoint.servers.node import find_node, packages
+from charm_checkpoint.servers.node import find_node, locked, packages
 from charm_checkpoint.servers.postgresql import PostgresServer, postgres
-from charm_checkpoint.servers.process import clean_environment
+from charm_checkpoint.servers.process import clean_environment, write_private
 
-PACKAGES = ("@supabase/lite@0.10.0", "postgres@3.4.9")
+PACKAGES = "supabase_lite"
+"""The folder with what npm is to bring."""
 
 SCHEMAS = ("public", "charm_checkpoint")
 
@@ -63,9 +65,12 @@ class SupabaseServer(Server):
     title = "Supabase Lite"
 
     def __init__(self, postgres: PostgresServer, *, owns_postgres: bool, schemas: Sequence[str] = SCHEMAS) -> None:
-        self._node = find_node()
-        self._program = packages("supabase-lite-0.10.0", PACKAGES) / "@supabase" / "lite" / "dist" / "cli" / "index.js"
-        super().__init__()
+        self._node, modules = find_node(), packages(locked(PACKAGES))
+        super().__init__(account=unprivileged())
+        if self._account:
+            self._node = self._account.reach(self._node, self.folder)
+            modules = self._account.reach_tree(modules, self.folder)
+        self._program = modules / "@supabase" / "lite" / "dist" / "cli" / "index.js"
         self.postgres = postgres
         self.schemas = ("public", *schemas) if "public" not in schemas else tuple(schemas)
         self.secret_key = f"sb_secret_{secrets.token_hex(16)}"
@@ -120,7 +125,9 @@ class SupabaseServer(Server):
         self.postgres.execute(GRANTS + PROBE, self.database.rpartition("/")[2])
         place = self.folder / "supabase" / "config.toml"
         place.parent.mkdir()
-        place.write_text(self._config())
+        if self._account:
+            self._account.own(place.parent)
+        write_private(place, self._config(), self._account)
 
     def _config(self) -> str:
         # Numbers, texts, lists of texts and booleans are written in TOML as in JSON.

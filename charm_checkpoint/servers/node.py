@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import os
 import re
 import shutil
+import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from charm_checkpoint.errors import MissingServer
+from charm_checkpoint.runtime.packed_program import read_resource
 from charm_checkpoint.servers.process import run
 
 OLDEST_NODE = 20
@@ -35,12 +39,25 @@ def find_node() -> Path:
     return wheel / "bin" / "node"
 
 
-def packages(name: str, wanted: Sequence[str]) -> Path:
-    """Return the ``node_modules`` folder with the packages wanted, each ``name@version``; install it at first use.
+class Locked(NamedTuple):
+    """What npm is to bring: a package.json, and the package-lock.json that has the hash of every package."""
+
+    name: str
+    manifest: str
+    lock: str
+
+
+def locked(name: str) -> Locked:
+    """Return what a folder beside this module asks for."""
+    return Locked(name, *(read_resource("servers", name, file) for file in ("package.json", "package-lock.json")))
+
+
+def packages(wanted: Locked) -> Path:
+    """Return the ``node_modules`` folder with the packages wanted, of those hashes alone; install it at first use.
 
     It stays in the user's cache folder. Raises `MissingServer` when npm is missing or fails, as without a network.
     """
-    folder = cache_folder() / name
+    folder = cache_folder() / f"{wanted.name}-{hashlib.sha256(wanted.lock.encode()).hexdigest()[:12]}"
     with _lock(folder):
         if not folder.exists():
             _install(folder, wanted)
@@ -48,22 +65,30 @@ def packages(name: str, wanted: Sequence[str]) -> Path:
 
 
 def cache_folder() -> Path:
-    """Return the user's folder for what can be downloaded again, made if need be."""
+    """Return the user's folder for what can be downloaded again, made if need be; what is in it will be run."""
     default = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
     folder = Path(os.environ.get("XDG_CACHE_HOME") or default, "charm-checkpoint")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & stat.S_IWOTH:
+        raise MissingServer(
+            f"programs are kept in {folder}, which others may write to: take it for yourself (chown, chmod go-w), or "
+            "set XDG_CACHE_HOME to a folder of your own"
+        )
     return folder
 
 
-def _install(folder: Path, wanted: Sequence[str]) -> None:
+def _install(folder: Path, wanted: Locked) -> None:
     # Under another name until it is complete.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-") as name:
         made = Path(name, "new")
         made.mkdir()
+        (made / "package.json").write_text(wanted.manifest, "utf-8")
+        (made / "package-lock.json").write_text(wanted.lock, "utf-8")
         quiet = ["--no-audit", "--no-fund", "--no-update-notifier", "--ignore-scripts", "--loglevel=error"]
-        done = run([*_npm(), "install", *quiet, "--prefix", str(made), *wanted], cwd=made, limit=INSTALL_LIMIT)
+        done = run([*_npm(), "ci", *quiet, "--prefix", str(made)], cwd=made, limit=INSTALL_LIMIT, npm=True)
         if done.returncode:
-            raise MissingServer(f"npm could not install {' and '.join(wanted)}:\n{done.stdout[-2000:].rstrip()}")
+            raise MissingServer(f"npm could not install {wanted.name}:\n{done.stdout[-2000:].rstrip()}")
         made.rename(folder)
 
 

@@ -12,6 +12,7 @@ from charm_checkpoint.servers.account import unprivileged
 from charm_checkpoint.servers.base import HOST, Server
 from charm_checkpoint.servers.certificate import make_certificate
 from charm_checkpoint.servers.postgresql import SUPERUSER, PostgresServer
+from charm_checkpoint.servers.process import write_private
 
 SETTINGS = {
     "listen_addr": HOST,
@@ -54,10 +55,7 @@ class PgBouncerServer(Server):
 
     def _prepare(self) -> None:
         users = self.folder / "users"
-        users.touch(mode=0o600)
-        users.write_text(f'"{SUPERUSER}" "{self.postgres.password}"\n')
-        if self._account:
-            self._account.own(users)
+        write_private(users, f'"{SUPERUSER}" "{self.postgres.password}"\n', self._account)
         settings = {**self._settings, "listen_port": str(self.port), "auth_file": str(users)}
         if self._tls:
             self.certificate, key = make_certificate(self.folder, self._account)

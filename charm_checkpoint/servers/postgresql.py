@@ -15,7 +15,7 @@ from charm_checkpoint.errors import MissingServer
 from charm_checkpoint.servers.account import Account, unprivileged
 from charm_checkpoint.servers.base import HOST, Server
 from charm_checkpoint.servers.certificate import make_certificate
-from charm_checkpoint.servers.process import clean_environment, run
+from charm_checkpoint.servers.process import clean_environment, run, write_private
 
 SUPERUSER = "postgres"
 
@@ -114,10 +114,7 @@ class PostgresServer(Server):
             self.password = secret.read_text().strip()
             return
         self.password = secrets.token_hex(16)
-        secret.touch(mode=0o600)
-        secret.write_text(self.password + "\n")
-        if self._account:
-            self._account.own(secret)
+        write_private(secret, self.password + "\n", self._account)
         self._make_cluster(secret)
 
     def _make_cluster(self, secret: Path) -> None:

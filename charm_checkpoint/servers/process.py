@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from charm_checkpoint.runtime.packed_program import need_interpreter
+from charm_checkpoint.runtime.regular_files import SAFELY
+from charm_checkpoint.runtime.rights import PRIVATE, create
 from charm_checkpoint.servers import keeper
 from charm_checkpoint.servers.account import Account
 
@@ -38,13 +41,15 @@ class Process:
     def __init__(self, job: Job, log: Path) -> None:
         need_interpreter("a server's keeper")
         # A session of its own: Ctrl-C in a terminal or notebook is not meant for the server.
-        with log.open("ab") as stderr:
+        # What the server writes is this user's alone, its log among it.
+        with open(log, "ab", opener=lambda path, flags: os.open(path, flags | SAFELY, PRIVATE)) as stderr:
             self._keeper = subprocess.Popen(
                 [sys.executable, "-I", "-S", keeper.__file__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 start_new_session=True,
+                env=clean_environment(),
             )
         self._tell(json.dumps(asdict(job)))
         assert self._keeper.stdout
@@ -72,9 +77,36 @@ class Process:
             self._keeper.stdin.flush()
 
 
-def clean_environment(**more: str) -> dict[str, str]:
-    """Return this process's environment without what would lead a server or its tools astray, and with ``more``."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "REDISCLI_"))}
+def write_private(path: Path, text: str, account: Account | None = None) -> None:
+    """Write a file that this user alone may read, or the one that a server runs as, in place of what has its name."""
+    path.unlink(missing_ok=True)
+    with open(create(path, PRIVATE), "w", encoding="utf-8") as file:
+        file.write(text)
+    if account:
+        account.own(path)
+
+
+KEPT = frozenset({
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TZDIR", "TMPDIR", "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH", "OPENSSL_CONF", "SSL_CERT_FILE", "SSL_CERT_DIR",
+})  # fmt: skip
+"""The variables that programs need to find themselves, their libraries and their language."""
+
+NPM = re.compile(r"(?:npm_config_\w+|(?:https?|no|all)_proxy|NODE_EXTRA_CA_CERTS|XDG_\w+_HOME)", re.IGNORECASE)
+"""What npm needs besides, to reach its registry."""
+
+
+def clean_environment(*, npm: bool = False, **more: str) -> dict[str, str]:
+    """Return what of this process's environment a server or a tool needs, and ``more``.
+
+    The rest stays here: keys of models and databases are none of its business, and options for other tools would lead
+    it astray.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in KEPT or name.startswith("LC_") or (npm and NPM.fullmatch(name))
+    }
     return {**kept, **more}
 
 
@@ -86,8 +118,9 @@ def run(
     cwd: Path | None = None,
     text: str = "",
     limit: float = 120.0,
+    npm: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; the caller looks at its return code. ``limit`` is in seconds."""
+    """Run a command to its end; the caller looks at its return code. ``limit`` is in seconds, ``npm`` is for npm."""
     return subprocess.run(
         command,
         input=text,
@@ -95,7 +128,7 @@ def run(
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
-        env=environment or clean_environment(),
+        env=environment or clean_environment(npm=npm),
         cwd=cwd,
         timeout=limit,
         check=False,

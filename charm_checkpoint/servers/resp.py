@@ -11,16 +11,22 @@ from charm_checkpoint.servers.base import HOST
 Reply: TypeAlias = "str | list[Reply] | None"
 
 
-def ask(port: int, *words: str | int) -> Reply:
-    """Send a command to the server on a port and return its reply, a number as text.
+def ask(port: int, *words: str | int, password: str = "") -> Reply:
+    """Send a command to the server on a port, after its password, and return its reply, a number as text.
 
     Raises `ServerFailed` for an error the server answers with, and `OSError` when it does not answer.
     """
-    parts = [str(word).encode() for word in words]
-    command = b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
     with socket.create_connection((HOST, port), timeout=5) as connection, connection.makefile("rb") as stream:
-        connection.sendall(command)
+        if password:
+            connection.sendall(_command("AUTH", password))
+            _read(stream)
+        connection.sendall(_command(*words))
         return _read(stream)
+
+
+def _command(*words: str | int) -> bytes:
+    parts = [str(word).encode() for word in words]
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
 
 
 def _read(stream: BinaryIO) -> Reply:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
+from charm_checkpoint.servers.account import unprivileged
 from charm_checkpoint.servers.base import HOST, Server, await_true
-from charm_checkpoint.servers.resp import ask
+from charm_checkpoint.servers.process import write_private
+from charm_checkpoint.servers.resp import Reply, ask
 from charm_checkpoint.servers.valkey_node import ValkeyGroup, ValkeyServer, find_program
 
 SERVICE = "charm"
@@ -21,13 +24,21 @@ class SentinelServer(Server):
 
     def __init__(self, primary: ValkeyServer, program: str | None = None) -> None:
         self._program: Path = find_program(program)
-        super().__init__()
+        super().__init__(account=unprivileged())
+        if self._account:
+            self._program = self._account.reach(self._program, self.folder)
         self._primary = primary
+        self.password = primary.password
 
     @property
     def url(self) -> str:
         """The URL to ask which server is the primary."""
-        return f"redis+sentinel://{HOST}:{self.port}/{SERVICE}"
+        own = f"?sentinel_password={self.password}" if self.password else ""
+        return f"redis+sentinel://{self._primary.login}{HOST}:{self.port}/{SERVICE}{own}"
+
+    def ask(self, *words: str | int) -> Reply:
+        """Send it a command and return the reply."""
+        return ask(self.port, *words, password=self.password)
 
     def _prepare(self) -> None:
         lines = [
@@ -38,7 +49,9 @@ class SentinelServer(Server):
             f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER}",
             f"sentinel failover-timeout {SERVICE} 3000",
         ]
-        (self.folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
+        if self.password:
+            lines += [f"sentinel auth-pass {SERVICE} {self.password}", f"requirepass {self.password}"]
+        write_private(self.folder / "sentinel.conf", "\n".join(lines) + "\n", self._account)
 
     def _command(self) -> list[str]:
         return [str(self._program), str(self.folder / "sentinel.conf"), "--sentinel"]
@@ -50,6 +63,7 @@ class ValkeySentinel(ValkeyGroup):
     def __init__(self, replicas: int, *extra_args: str, program: str | None = None) -> None:
         super().__init__()
         self.nodes: list[ValkeyServer] = []
+        self._password = secrets.token_hex(16)
         try:
             first = self._add_node(*extra_args, program=program)
             for _ in range(replicas):
@@ -70,7 +84,7 @@ class ValkeySentinel(ValkeyGroup):
     @property
     def primary(self) -> ValkeyServer:
         """The server that is the primary now, by what the sentinel says."""
-        address = ask(self.sentinel.port, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
+        address = self.sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
         assert isinstance(address, list)
         return next(node for node in self.nodes if str(node.port) == address[1])
 
@@ -84,18 +98,18 @@ class ValkeySentinel(ValkeyGroup):
         return self.primary
 
     def _add_node(self, *extra_args: str, program: str | None) -> ValkeyServer:
-        node = ValkeyServer(*extra_args, program=program).start()
+        node = ValkeyServer(*extra_args, program=program, password=self._password).start()
         self.nodes.append(node)
         self.servers.append(node)
         return node
 
     def _flags(self) -> str:
-        report = ask(self.sentinel.port, "SENTINEL", "MASTER", SERVICE)
+        report = self.sentinel.ask("SENTINEL", "MASTER", SERVICE)
         assert isinstance(report, list)
         return str(report[report.index("flags") + 1])
 
     def _count_known(self) -> int:
-        known = ask(self.sentinel.port, "SENTINEL", "REPLICAS", SERVICE)
+        known = self.sentinel.ask("SENTINEL", "REPLICAS", SERVICE)
         assert isinstance(known, list)
         # Each report is a flat list of names and values.
         reports = [dict(zip(report[::2], report[1::2], strict=True)) for report in known if isinstance(report, list)]

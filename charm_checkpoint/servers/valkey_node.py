@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charm_checkpoint.errors import MissingServer, ServerFailed
+from charm_checkpoint.servers.account import unprivileged
 from charm_checkpoint.servers.base import HOST, Server
+from charm_checkpoint.servers.process import write_private
 from charm_checkpoint.servers.resp import Reply, ask
 
 if TYPE_CHECKING:
@@ -20,33 +23,60 @@ SETTINGS = ("--bind", HOST, "--save", "", "--appendonly", "yes", "--repl-diskles
 
 
 class ValkeyServer(Server):
-    """A Valkey or Redis server without a password."""
+    """A Valkey or Redis server, with a password that it reads from a file that nobody else can read.
+
+    ``password`` is made for it, unless one is given; with "", or with settings of its own for whom it lets in, the
+    ``url`` has none. Root runs it as the user ``nobody``, unless ``drop_root`` is False.
+    """
 
     title = "Valkey"
 
     def __init__(
-        self, *extra_args: str, program: str | None = None, folder: str | os.PathLike[str] | None = None
+        self,
+        *extra_args: str,
+        program: str | None = None,
+        folder: str | os.PathLike[str] | None = None,
+        password: str | None = None,
+        drop_root: bool = True,
     ) -> None:
         self._program = find_program(program)
-        super().__init__(folder)
+        super().__init__(folder, account=unprivileged() if drop_root else None)
+        if self._account:
+            self._program = self._account.reach(self._program, self.folder)
         self._extra_args = extra_args
+        own = not {"--requirepass", "--user", "--aclfile"}.isdisjoint(extra_args)
+        self.password = "" if own else secrets.token_hex(16) if password is None else password
 
     @property
     def url(self) -> str:
         """The URL of its first database."""
-        return f"redis://{HOST}:{self.port}"
+        return f"redis://{self.login}{HOST}:{self.port}"
+
+    @property
+    def login(self) -> str:
+        """The part of a URL that has its password."""
+        return f":{self.password}@" if self.password else ""
 
     def ask(self, *words: str | int) -> Reply:
         """Send it a command and return the reply, a number as text; raises `ServerFailed` for an error."""
-        return ask(self.port, *words)
+        return ask(self.port, *words, password=self.password)
 
     def info(self, section: str) -> dict[str, str]:
         """Return what it says of itself."""
         return fields(self.ask("INFO", section))
 
+    @property
+    def _settings_file(self) -> Path:
+        return self.folder / "valkey.conf"
+
+    def _prepare(self) -> None:
+        # Not among its arguments, which every user of the machine can list. Replicas log in with the same.
+        words = f"requirepass {self.password}\nmasterauth {self.password}\n" if self.password else ""
+        write_private(self._settings_file, words, self._account)
+
     def _command(self) -> list[str]:
         place = ["--port", str(self.port), "--dir", str(self.folder)]
-        return [str(self._program), *place, *SETTINGS, *self._extra_args]
+        return [str(self._program), str(self._settings_file), *place, *SETTINGS, *self._extra_args]
 
     def _is_ready(self) -> bool:
         try:
@@ -57,13 +87,21 @@ class ValkeyServer(Server):
             return False
 
 
-def valkey(*extra_args: str, program: str | None = None, folder: str | os.PathLike[str] | None = None) -> ValkeyServer:
+def valkey(
+    *extra_args: str,
+    program: str | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    password: str | None = None,
+    drop_root: bool = True,
+) -> ValkeyServer:
     """Start Valkey, with settings like ``"--maxmemory", "64mb"``.
 
     ``program`` is another one to run, such as ``redis-server``. Its data goes to a temporary
-    folder, or to ``folder``, where a later start finds it again. Needs the extra ``servers``.
+    folder, or to ``folder``, where a later start finds it again. It has a password, which is in the
+    ``url``: one made for this start, unless one is given; "" is none. Root runs it as ``nobody``,
+    or with ``drop_root=False``, for files that only root can read, as root. Needs the extra ``servers``.
     """
-    return ValkeyServer(*extra_args, program=program, folder=folder).start()
+    return ValkeyServer(*extra_args, program=program, folder=folder, password=password, drop_root=drop_root).start()
 
 
 def find_program(wanted: str | None = None) -> Path:

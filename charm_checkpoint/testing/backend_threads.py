@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from charm_checkpoint.contract import Chunk, NewMessages, NewWrites, Query, ThreadState, Usage, Waiting
+import pytest
+
+from charm_checkpoint.contract import (
+    Chunk,
+    NewMessages,
+    NewWrites,
+    Query,
+    ThreadState,
+    Usage,
+    Waiting,
+    capabilities,
+    tenant_of,
+)
 from charm_checkpoint.testing.base import Suite
 from charm_checkpoint.testing.call_modes import PlansInMode
 from charm_checkpoint.testing.samples import chunk, new, new_messages
+from charm_checkpoint.values.sealing import Identities, opened, seal
 
 LEAF, SHARED, LONELY = chunk("leaf"), chunk("shared"), chunk("lonely")
 TOP = chunk("top", LEAF.address, SHARED.address)
@@ -162,6 +175,27 @@ class BackendThreads(Suite):
         assert held(backend, LEAF, SHARED, TOP, thread="u") == ["leaf", "shared", "top"]
         assert sorted(backend.runs(["r"])) == [("t", "", "b"), ("u", "", "b")]
         assert "b" in [item.row.id for item in backend.page(Query("u", tags=(b"tags",)), None, 9).items]
+
+    def test_a_copy_has_its_own_mark(self, backend: PlansInMode) -> None:
+        if not capabilities(backend.backend).marks_copies:
+            pytest.skip("this store does not declare the ability `marks_copies`")
+        whose = Identities(tenant_of(backend.backend))
+        bodies = [seal(whose.checkpoint("t", "", "a", None, b""), b"\0body"), b"\3", b"\0plain", b""]
+        backend.put(new("a", body=bodies[0]))
+        for number, body in enumerate(bodies[1:]):
+            backend.put(new(f"b{number}", ns="n", body=body))
+        written = seal(whose.writes("t", "", "a"), b"\0written")
+        for body in (written, *bodies[2:]):
+            backend.put_writes(NewWrites("t", "", "a", body, None))
+        assert backend.copy_thread("t", "u").outcome == "stored"
+        found = backend.find("u", "", "a")
+        assert opened(whose.checkpoint("u", "", "a", None, b""), bytes(found.row.body)) == b"\0body"
+        assert opened(whose.writes("u", "", "a"), bytes(found.writes[0])) == b"\0written"
+        assert list(map(bytes, found.writes[1:])) == bodies[2:]
+        assert [bytes(backend.find("u", "n", f"b{number}").row.body) for number in (1, 2)] == bodies[2:]
+        # What is no longer than this is none of ours, and comes through whatever it is.
+        assert backend.find("u", "n", "b0").row is not None
+        assert bytes(backend.find("t", "", "a").row.body) == bodies[0]
 
     def test_a_copy_stands_on_its_own(self, backend: PlansInMode) -> None:
         backend.put(new("a", chunks=[LEAF]))

@@ -13,7 +13,7 @@ from charm_checkpoint.errors import StoreCorrupt, TypeNotLoaded
 from charm_checkpoint.memory import Memory
 from charm_checkpoint.testing.base import Suite
 from charm_checkpoint.testing.call_modes import CallMode, InMode, PlansInMode
-from charm_checkpoint.testing.samples import Point, checkpoint, config, ids, new
+from charm_checkpoint.testing.samples import Point, checkpoint, config, ids, new, unsealed
 from charm_checkpoint.testing.saver_methods import put
 from charm_checkpoint.values.packing import pack
 
@@ -45,7 +45,9 @@ class Damage(Suite):
         backend.put(new("body", thread="bad below", ns="child:1", body=JUNK))
         large = put(saver, config("lost"), checkpoint({"log": ["x" * 90] * 900}, id="large"))
         found = backend.find("lost", "", large["configurable"]["checkpoint_id"])
-        backend.put(new("lost", "large", thread="lost", body=found.row.body, roots=b"?" * len(found.row.roots)))
+        backend.put(
+            new("lost", "large", thread="lost", body=unsealed(found.row.body), roots=b"?" * len(found.row.roots))
+        )
 
     def test_all_threads_are_listed_and_counted(self, store: InMode, damaged: None) -> None:
         assert {item.thread_id: item.checkpoints for item in store.threads()} == {
@@ -92,7 +94,7 @@ class Damage(Suite):
             for id in ("1", "2", "3"):
                 put(saver, config(thread), checkpoint({name: ["x" * 90] * 900 for name in "pq"}, id=id))
         row = backend.find("bad", "", "2").row
-        body, roots = row.body, row.roots
+        body, roots = unsealed(row.body), row.roots
         if cut == "roots":
             roots = roots[: len(roots) // 2]
         elif cut == "all roots":

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from charm_checkpoint.contract import ADDRESS_SIZE, Chunk, NewCheckpoint, NewMessages
 from charm_checkpoint.saver.records import config_of
+from charm_checkpoint.values.sealing import SEAL_SIZE, SEALED
 
 TEXTS = (
     "\0",
@@ -190,6 +191,11 @@ def new(
     return NewCheckpoint(
         thread, ns, id, parent, f"body of {id}".encode() if body is None else body, named, chunks=chunks, **settings
     )
+
+
+def unsealed(body: bytes) -> bytes:
+    """Return a body without its seal, as versions before 0.3 stored it: so it may stand for any checkpoint."""
+    return bytes(body)[SEAL_SIZE:] if body[:1] == SEALED else body
 
 
 def new_messages(text: str, *chunks: Chunk, thread: str = "t", **others: Any) -> NewMessages:

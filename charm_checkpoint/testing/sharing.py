@@ -18,7 +18,7 @@ from charm_checkpoint.plan import Plan
 from charm_checkpoint.testing.backend_checkpoints import writes
 from charm_checkpoint.testing.base import Suite
 from charm_checkpoint.testing.call_modes import CALL_MODES, InMode
-from charm_checkpoint.testing.samples import checkpoint, config, exact, ids, new, values
+from charm_checkpoint.testing.samples import checkpoint, config, exact, ids, new, unsealed, values
 from charm_checkpoint.testing.saver_methods import chain, config_all, put
 from charm_checkpoint.testing.scenarios import be_killed_after_a_put
 
@@ -209,7 +209,7 @@ class NoCaps(Suite):
             saver.put_writes(saver.put(config("template"), checkpoint({"n": 1}), {}, {"n": 1}), [("x", 1)], "task")
             found = memory.store.run(lambda: backend.find("template", "", None), write=False)
             assert found.row is not None
-            body = found.row.body
+            body, written = unsealed(found.row.body), unsealed(found.writes[0])
             saver.delete_thread("template")
 
             def fill() -> Plan[None]:
@@ -218,7 +218,7 @@ class NoCaps(Suite):
                     record = new(f"{n}", str(n - 2), ns=ns, body=body, run=f"r{n % 3}")
                     yield from backend.put(record)
                     if n % 10 == 0:
-                        yield from backend.put_writes(writes(found.writes[0], f"{n}", ns=ns))
+                        yield from backend.put_writes(writes(written, f"{n}", ns=ns))
 
             memory.store.run(fill, write=True)
             yield memory

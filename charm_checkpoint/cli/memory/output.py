@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from charm_checkpoint.cli.terminal import echo, put, put_json, shown
+from charm_checkpoint.cli.terminal import echo, put, put_json
+from charm_checkpoint.printable import printable
 
 if TYPE_CHECKING:
     from charm_checkpoint.long_term.records import MemoryEntry
@@ -33,13 +34,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table with a header that fits the terminal; tab-separated where there is none."""
     if not _is_terminal():
         for row in (columns, *rows):
-            put("\t".join(shown(_line(cell)) for cell in row) + "\n")
+            put("\t".join(printable(_line(cell)) for cell in row) + "\n")
         return
     table = Table(box=box.SIMPLE, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="ellipsis", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(shown(_line(cell))) for cell in row))
+        table.add_row(*(Text(printable(_line(cell))) for cell in row))
     out = StringIO()
     console = Console(file=out, force_terminal=not os.environ.get("NO_COLOR"), width=_width())
     console.print(table)

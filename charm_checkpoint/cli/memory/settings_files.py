@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from charm_checkpoint.config.masking import mask
 from charm_checkpoint.config.url import parse_url
 from charm_checkpoint.errors import ConfigError
+from charm_checkpoint.long_term.whole_files import put_file
+from charm_checkpoint.runtime.regular_files import read_regular, refuse_other
+from charm_checkpoint.runtime.rights import PRIVATE
 
 VARIABLE = "CHARM_CHECKPOINT_URL"
 PROJECT_VARIABLE = "CHARM_CHECKPOINT_PROJECT"
@@ -85,6 +88,7 @@ def write_settings(target: Path, form: str, url: str, project: str | None) -> li
     if form == "env":
         _put_lines(target, text)
     else:
+        refuse_other(target)
         target.write_text(text, encoding="utf-8")
         if _told(url) != url:
             _put_lines(target.with_name(".env"), env_text(url, None))
@@ -94,12 +98,12 @@ def write_settings(target: Path, form: str, url: str, project: str | None) -> li
 
 def _put_lines(target: Path, text: str) -> None:
     """Put settings into an environment file, in place of those of the same names; only its owner may read it."""
-    lines = target.read_text(encoding="utf-8").splitlines() if target.exists() else []
+    lines: list[str] = []
+    with suppress(FileNotFoundError):
+        lines = read_regular(target).decode().splitlines()
     names = {line.split("=")[0] for line in text.splitlines()}
     kept = [line for line in lines if line.split("=")[0].strip() not in names]
-    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(handle, "w", encoding="utf-8") as file:
-        file.write("\n".join([*kept, text]))
+    put_file(target, "\n".join([*kept, text]).encode(), rights=PRIVATE)
 
 
 def _told(url: str) -> str:

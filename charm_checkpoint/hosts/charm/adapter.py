@@ -13,7 +13,8 @@ from typing import Any
 from charm.adapters.langgraph import CharmLangGraphAdapter
 
 from charm_checkpoint.errors import ConfigError
-from charm_checkpoint.hosts.charm.project import VARIABLE, MemorySpec, find, from_charm, open_wanted
+from charm_checkpoint.hosts.charm.finding import Start, find
+from charm_checkpoint.hosts.charm.project import VARIABLE, MemorySpec, from_charm, open_wanted
 from charm_checkpoint.memory import Memory
 
 GIVEN = "__charm_checkpoint_given__"
@@ -72,7 +73,8 @@ class LangGraphCheckpointAdapter(CharmLangGraphAdapter):  # type: ignore[misc]
             return open_wanted(MemorySpec(os.environ[VARIABLE], {}, VARIABLE))
         module = sys.modules.get(runtime.adapter.entry_point.partition(":")[0])
         beside = getattr(module, "__file__", None)
-        file = find([Path(beside).absolute().parent]) if beside else None
+        agent = Path(beside).absolute() if beside else None
+        file = find([Start(agent.parent, agent)]) if agent else None
         source = "charm.yaml: runtime.memory"
         return open_wanted(
             MemorySpec(runtime.memory.provider, runtime.memory.config, source, file.parent if file else None)

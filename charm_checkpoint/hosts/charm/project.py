@@ -6,25 +6,25 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from charm_checkpoint.config.manager import StorageManager, known_providers, provider_class
-from charm_checkpoint.config.masking import mask
+from charm_checkpoint.config.masking import plain_name
 from charm_checkpoint.config.options import suggest
+from charm_checkpoint.config.plain_files import plain_yaml, read_bounded
 from charm_checkpoint.config.tracebacks import unseen
 from charm_checkpoint.config.url import as_url
 from charm_checkpoint.errors import ConfigError, MissingExtra
+from charm_checkpoint.hosts.charm.finding import FILE, find, starts
 
 if TYPE_CHECKING:
     from charm_checkpoint.memory import Memory
 
 log = logging.getLogger("charm_checkpoint")
-
-FILE = "charm.yaml"
 
 VARIABLE = "CHARM_MEMORY_PROVIDER"
 """Where Charm's runner says which provider it is."""
@@ -50,8 +50,9 @@ def from_charm(path: str | os.PathLike[str] | None = None) -> Memory:
     """Open the memory that charm.yaml asks for in ``runtime.memory``; the same object at every call.
 
     ``path`` is that file or its folder. Without it the file is looked for in the folders of the
-    caller's module, of the program and of the process, and in those above each, in this order;
-    where there is none, or it has no ``runtime.memory``, the environment's
+    caller's module, of the program and of the process, and in those above each as far as the
+    project's root or the home directory, in this order; one above counts only from you, root or the
+    owner of the agent's files. Where there is none, or it has no ``runtime.memory``, the environment's
     ``CHARM_MEMORY_PROVIDER`` names the provider. Relative SQLite files and folders are beside
     charm.yaml, wherever the process runs.
 
@@ -61,7 +62,7 @@ def from_charm(path: str | os.PathLike[str] | None = None) -> Memory:
     if path is not None:
         file: Path | None = _named(Path(path))
     else:
-        file = find(_starts(sys._getframe(1).f_globals.get("__file__")))
+        file = find(starts(sys._getframe(1).f_globals.get("__file__")))
     asked = _read(file) if file else None
     return open_wanted(asked or _from_environment(file))
 
@@ -72,7 +73,7 @@ def open_wanted(wanted: MemorySpec) -> Memory:
     made_by = provider_class(wanted.provider)
     if made_by is None:
         raise ConfigError(
-            f"{wanted.source}: no memory provider {mask(wanted.provider)!r}; "
+            f"{wanted.source}: no memory provider {plain_name(wanted.provider)}; "
             f"{suggest(wanted.provider, known_providers())}"
         )
     config = dict(wanted.config)
@@ -98,22 +99,6 @@ def anchored(url: str, folder: Path) -> str:
     return f"{relative[0]}{start}/{url[relative.end() :]}"
 
 
-def find(places: Iterable[Path]) -> Path | None:
-    """Return the first charm.yaml in one of these folders or above it."""
-    for place in places:
-        for folder in (place, *place.parents):
-            if (folder / FILE).is_file():
-                return folder / FILE
-    return None
-
-
-def _starts(caller: str | None) -> Iterator[Path]:
-    program = getattr(sys.modules.get("__main__"), "__file__", None)
-    for module in filter(None, (caller, program)):
-        yield Path(module).absolute().parent
-    yield Path.cwd()
-
-
 def _named(path: Path) -> Path:
     file = path / FILE if path.is_dir() else path
     if not file.is_file():
@@ -128,7 +113,7 @@ def _from_environment(file: Path | None) -> MemorySpec:
     if file:
         raise ConfigError(f"{file} has no runtime.memory; add {EXAMPLE}, or set {VARIABLE}")
     raise ConfigError(
-        f"there is no {FILE} beside the agent, or in {Path.cwd()} or above; name it with from_charm(path), "
+        f"there is no {FILE} that counts beside the agent, or in {Path.cwd()} or above; name it with from_charm(path), "
         f"or set {VARIABLE}"
     )
 
@@ -159,7 +144,7 @@ def _parse(file: Path) -> Any:
     except ImportError as error:
         raise MissingExtra(f'reading {file} needs PyYAML; pip install "charm-checkpoint[charm]"') from error
     try:
-        return yaml.safe_load(file.read_bytes())
+        return plain_yaml(read_bounded(file), file)
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
     except yaml.YAMLError as error:
@@ -186,4 +171,6 @@ def _known() -> str:
 def _tell_other(provider: str, file: Path) -> None:
     other = os.environ.get(VARIABLE)
     if other and other != provider:
-        log.warning("%s says %s, but %s says %s, which is used", VARIABLE, mask(other), file, mask(provider))
+        log.warning(
+            "%s says %s, but %s says %s, which is used", VARIABLE, plain_name(other), file, plain_name(provider)
+        )

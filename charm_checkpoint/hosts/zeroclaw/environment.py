@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from charm_checkpoint.config.masking import FromOutside
 from charm_checkpoint.config.url import scheme_of
 from charm_checkpoint.errors import ConfigError
 
@@ -108,4 +109,4 @@ def _value(text: str) -> Any:
             return kind(plain)
         except ValueError:
             continue
-    return text
+    return FromOutside(text)

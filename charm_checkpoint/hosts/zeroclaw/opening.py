@@ -26,6 +26,7 @@ from charm_checkpoint.long_term.project import Project, project_of
 from charm_checkpoint.long_term.scope import FIELDS, Scope
 from charm_checkpoint.long_term.settings import Settings
 from charm_checkpoint.memory import Memory, open_memory
+from charm_checkpoint.runtime.rights import make_folders
 from charm_checkpoint.store import Store
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class _Opener:
                     "%s: response_cache_enabled: without effect here: Markdown keeps memories alone", config.path
                 )
             folder = config.storage.path or config.workspace / "memory"
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folders(folder)
             scope, store = open_folder(SCOPE, folder, self._project, self._index)
             return ConfiguredMemory(scope, self._project, settings, store, config, None)
         memory = self._opened(url, kind)
@@ -182,7 +183,7 @@ class _Opener:
         if scheme_of(own) == "sqlite":
             return _named(OWN, own, options)
         file = (storage.path or self._config.workspace / "memory.db").absolute()
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(file.parent)
         return open_memory(_sqlite_url(file), **options)
 
     def _postgres(self) -> Memory:

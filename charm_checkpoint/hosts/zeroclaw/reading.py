@@ -70,6 +70,10 @@ def _database(file: Path) -> Iterator[ZeroClawRow]:
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=30)) as connection:
             connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA trusted_schema = OFF")
+            views = "SELECT 1 FROM sqlite_master WHERE type = 'view' AND lower(name) IN ('memories', 'agents')"
+            if connection.execute(views).fetchone():  # it may be anything, without end, too
+                raise ConfigError(f"{file} has no memories of ZeroClaw's: its tables are views")
             aliases = _aliases(connection)
             rows = connection.execute("SELECT * FROM memories ORDER BY updated_at").fetchall()
     except sqlite3.DatabaseError as error:

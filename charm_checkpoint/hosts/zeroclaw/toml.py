@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from charm_checkpoint.config.masking import Secret, mask, show
 from charm_checkpoint.config.options import suggest
+from charm_checkpoint.config.plain_files import plain_toml, read_bounded
 from charm_checkpoint.config.tracebacks import unseen
 from charm_checkpoint.errors import ConfigError
 from charm_checkpoint.hosts.zeroclaw.environment import database_url, storage_provider, with_overrides
@@ -107,14 +108,16 @@ class _File:
         toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
         try:
             # Some editors of Windows put a byte order mark first.
-            self._text = path.read_bytes().decode("utf-8-sig")
-            self.tables: Mapping[str, Any] = toml.loads(self._text)
+            self._text = read_bounded(path).decode("utf-8-sig")
+            self.tables: Mapping[str, Any] = plain_toml(toml.loads, self._text, path)
         except FileNotFoundError:
             raise ConfigError(f"there is no file {path}; name ZeroClaw's config.toml, or its folder") from None
         except OSError as error:
             raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path} is not UTF-8, as TOML is: byte {error.start} is {error.reason}") from None
+        except ConfigError:
+            raise
         except ValueError as error:  # TOMLDecodeError, which tells the line
             raise ConfigError(f"{path} is not TOML: {mask(str(error))}") from None
 

@@ -66,6 +66,10 @@ def or_skip(get: Callable[[], T]) -> T:
 def pytest_configure(config: pytest.Config) -> None:
     """Make the markers known."""
     markers.register(config)
+    # All that is imported and collected stays: to look for garbage among it again and again finds none. What only hands
+    # tests out to workers collects none itself.
+    if not config.getoption("numprocesses", default=None):
+        gc.disable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -81,6 +85,7 @@ def pytest_collection_finish() -> None:
     """Spare `gc.collect`, which runs after every test, what is there before the first."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(params=STORES, ids=[row.name for row in STORES])

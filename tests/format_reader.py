@@ -15,6 +15,8 @@ from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
+from zlib import crc32
 
 import ormsgpack
 import zstandard
@@ -58,6 +60,16 @@ class Reader:
         """Undo packing."""
         self.met.add(("packed", data[0]))
         return {0: lambda rest: rest, 1: self._zstd.decompress}[data[0]](data[1:])
+
+    def opened(self, data: bytes, tenant: bytes, kind: int, name: bytes, about: list[Any]) -> bytes:
+        """Check the seal of what is stored, and return what is behind it; versions before 0.3 had none."""
+        if data[0] != 3:
+            return data
+        self.met.add(("sealed", about[0]))
+        counted = len(tenant).to_bytes(4, "big") + tenant + bytes((kind,)) + name
+        assert data[1:9] == blake2b(counted, digest_size=16).digest()[:8]
+        assert data[9:13] == crc32(ormsgpack.packb(about) + data[13:]).to_bytes(4, "big")
+        return data[13:]
 
     # ------------------------------------------------------------------------ values
 
@@ -198,7 +210,9 @@ class Reader:
 
     # ------------------------------------------------------------------------- items
 
-    def item(self, path: bytes, key: bytes, value: bytes, entry: bytes, vectors: bytes, *times: Any) -> None:
+    def item(
+        self, path: bytes, key: bytes, value: bytes, entry: bytes, vectors: bytes, *times: Any, tenant: bytes = b""
+    ) -> None:
         """Read an item; what is not in a namespace of items is noted only."""
         self.met.add(("realm", path[:1]))
         if path[:1] != b"i":
@@ -207,6 +221,7 @@ class Reader:
         *labels, end = path[1:].split(b"\0")
         assert end == b"" and labels
         words, count = self._entry(entry, vectors)
+        value = self.opened(value, tenant, 2, path, ["item", key])
         self.items.append(ReadItem(tuple(map(text, labels)), text(key), *self._item_value(value), *times, words, count))
 
     def _item_value(self, data: bytes) -> tuple[Any, Any]:
@@ -252,6 +267,11 @@ class Reader:
             assert len(id) == 17 if id[:1] == b"u" else id[:1] == b"t"
 
 
+def id_bytes(id: bytes | None) -> bytes | None:
+    """Return an id as a seal has it."""
+    return str(UUID(bytes=id[1:])).encode() if id and id[:1] == b"u" else id and id[1:]
+
+
 def text(data: bytes) -> str:
     """Read text of an item: in UTF-8, halves of pairs as characters."""
     return data.decode("utf-8", "surrogatepass")
@@ -293,25 +313,39 @@ def read_sqlite(file: Path, dictionary: bytes) -> Reader:
         for thread, address, refs, data in database.execute("SELECT thread, address, refs, data FROM chunk"):
             chunks.setdefault(thread, {})[address] = refs, data
         rows = database.execute(
-            "SELECT s.thread, c.id, c.parent, c.conflict, c.tags, c.roots, c.body FROM checkpoint c"
-            " JOIN space s ON s.key = c.space"
+            "SELECT s.thread, c.id, c.parent, c.conflict, c.tags, c.roots, c.body, t.tenant, t.name, s.ns"
+            " FROM checkpoint c JOIN space s ON s.key = c.space JOIN thread t ON t.key = s.thread"
         )
-        for thread, id, parent, conflict, tags, roots, body in rows:
+        for thread, id, parent, conflict, tags, roots, body, tenant, name, ns in rows:
             for each in (id, parent, conflict):
                 reader.id(each)
             reader.met.add(("tags", tags[:4] == b"deep"))
-            reader.record(body, roots)
+            about = ["checkpoint", ns, id_bytes(id), id_bytes(parent), roots]
+            reader.record(reader.opened(body, tenant, 0, name, about), roots)
             for root in split(roots):
                 reader.reached(root, chunks[thread])
-        for [body] in database.execute("SELECT body FROM write"):
-            reader.writes(body)
+        rows = database.execute(
+            "SELECT w.body, w.id, s.ns, t.tenant, t.name FROM write w JOIN space s ON s.key = w.space"
+            " JOIN thread t ON t.key = s.thread"
+        )
+        for body, id, ns, tenant, name in rows:
+            reader.writes(reader.opened(body, tenant, 0, name, ["writes", ns, id_bytes(id)]))
         for note, writes_note in database.execute("SELECT note, writes_note FROM thread"):
             reader.note(note, 4)
             reader.note(writes_note, 2)
-        for thread, roots, body in database.execute("SELECT thread, roots, body FROM message_list WHERE body NOTNULL"):
+        rows = database.execute(
+            "SELECT l.thread, l.roots, l.body, t.tenant, t.name FROM message_list l JOIN thread t ON t.key = l.thread"
+            " WHERE body NOTNULL"
+        )
+        for thread, roots, body, tenant, name in rows:
             reader.met.add(("list", bool(roots)))
+            body = reader.opened(body, tenant, 1, name, ["messages", roots])
             _ = reader.reached(roots, chunks[thread]) if roots else reader.value(reader.unpacked(body))
-        for [body] in database.execute("SELECT body FROM message_batch"):
+        rows = database.execute(
+            "SELECT b.body, t.tenant, t.name FROM message_batch b JOIN thread t ON t.key = b.thread"
+        )
+        for body, tenant, name in rows:
+            body = reader.opened(body, tenant, 1, name, ["batch"])
             assert isinstance(reader.value(reader.unpacked(body)), list)
             reader.met.add(("batch", body[0]))
         read_sqlite_items(reader, database)
@@ -322,11 +356,11 @@ def read_sqlite_items(reader: Reader, database: sqlite3.Connection) -> None:
     """Read the items that a SQLite file holds."""
     rows = database.execute(
         "SELECT s.path, i.name, v.value, i.entry, IFNULL(x.vectors, x''), IFNULL(i.created, i.updated), i.updated,"
-        " i.ttl, i.expires, i.touched, s.stamp, s.removed FROM item i JOIN item_space s ON s.key = i.space"
+        " i.ttl, i.expires, i.touched, s.stamp, s.removed, s.tenant FROM item i JOIN item_space s ON s.key = i.space"
         " JOIN item_value v ON v.item = i.key LEFT JOIN item_vectors x ON x.item = i.key"
     )
-    for *item, touched, stamp, removed in rows:
-        reader.item(*item)
+    for *item, touched, stamp, removed, tenant in rows:
+        reader.item(*item, tenant=tenant)
         assert max(touched or item[6], removed) <= stamp
         reader.met |= {("touched", touched is not None), ("removed", removed == stamp)}
 
@@ -346,7 +380,7 @@ def read_item_log(reader: Reader, log: bytes) -> None:
         kind, *head = ormsgpack.unpackb(payload[:head_size])
         reader.met.add(("frame", kind))
         if kind == 6:
-            assert at == 0
+            assert at == 0 and payload[head_size:] == b"\xff"
             _, path, *_ = head
         else:
             assert kind == 7
@@ -376,7 +410,7 @@ def apply_rows(reader: Reader, held: dict[bytes, tuple[Any, ...]], head: list[An
                 parts.append(blobs[at : at + size])
                 at += size
             held[key] = ((updated + created, updated, ttl, ends), *parts)
-    assert at == len(blobs)
+    assert blobs[at:] == b"\xff"
 
 
 def read_files(folder: Path) -> Reader:

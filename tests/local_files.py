@@ -135,7 +135,7 @@ class PowerLoss:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sizes: dict[int, int] = {}
         self.names: dict[int, dict[str, int]] = {}
-        monkeypatch.setattr("charm_checkpoint.stores.files.folder._sync", self.sync_file)
+        monkeypatch.setattr("charm_checkpoint.stores.files.disk._sync", self.sync_file)
         monkeypatch.setattr(os, "fsync", self.sync_folder)
 
     def sync_file(self, file: int) -> None:

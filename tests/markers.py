@@ -31,17 +31,18 @@ MODES = ("blocking", "async")
 SLOW_ROWS = ("pgbouncer-schema", "supabase", "valkey-cluster", "redis")
 """The rows of the table of stores whose calls take longer, or that are another server of a kind that is there."""
 
-TWINS = ("pgbouncer-schema", "redis")
-"""The rows that are the same code as another one before another server: there, each test runs in one of its modes."""
+TWINS = ("sqlite-memory", "pgbouncer-schema", "valkey-cluster", "redis")
+"""The rows that are the same code as another one before another server, or in RAM in place of a file: there, each test
+runs in one of its modes."""
 
 SLOW_MODULES = frozenset({
     "accidents", "agent_stories", "agents", "benchmark_pairs", "benchmarks", "budget", "changing", "charm_examples",
     "charm_project", "charm_sdk", "conformance", "crash", "demo", "docs", "format_constants", "golden",
-    "hosts_notebooks", "hosts_servers", "hosts_workers", "langgraph_server", "local_crash", "markdown_random",
-    "network_accidents", "notebooks", "official", "oracle", "packed", "postgres_connecting", "postgres_faults",
-    "postgres_pools", "processes", "redis_connecting", "redis_faults", "redis_silence", "redis_tls", "servers",
-    "servers_supabase", "sqlite_moved", "store_agents", "supabase", "supabase_attacks", "supabase_faults",
-    "supabase_rights", "terminal",
+    "hosts_notebooks", "hosts_servers", "hosts_workers", "langgraph_server", "local_crash", "local_servers",
+    "markdown_random", "network_accidents", "notebooks", "official", "oracle", "packed", "postgres_connecting",
+    "postgres_faults", "postgres_pools", "processes", "redis_connecting", "redis_faults", "redis_silence", "redis_tls",
+    "servers", "servers_supabase", "sqlite_moved", "store_agents", "supabase", "supabase_attacks", "supabase_faults",
+    "supabase_rights", "terminal", "what_is_noticed",
 })  # fmt: skip
 """Modules of tests that start servers and programs, wait for what does not answer, or try much at random."""
 

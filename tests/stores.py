@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import re
 from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
@@ -202,6 +203,16 @@ def valkey_url() -> str:
 def redis_url() -> str:
     """Return the URL of an empty database of the worker's Redis."""
     return f"{redis_server().url}/{next(_numbers)}"
+
+
+def as_user(url: str, login: str) -> str:
+    """Return a URL with another user and password, as in ``me:secret``; "" is nobody."""
+    return re.sub(r"://(?:[^@/]*@)?", f"://{login}@" if login else "://", url, count=1)
+
+
+def beside(url: str, host: str) -> str:
+    """Return a URL with another host before its own."""
+    return re.sub(r"://([^@/]*@)?", rf"://\g<1>{host},", url, count=1)
 
 
 def valkey_cluster_url() -> str:

@@ -110,7 +110,7 @@ class TestEnvironment:
         assert not caplog.records
         monkeypatch.setenv("CHARM_MEMORY_PROVIDER", "redis")
         assert from_charm(tmp_path) is memory
-        assert "CHARM_MEMORY_PROVIDER says redis, but" in caplog.text
+        assert "CHARM_MEMORY_PROVIDER says 'redis', but" in caplog.text
 
     def test_variables_are_expanded_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         folder = tmp_path / "${HOME} 100%"
@@ -184,7 +184,7 @@ def test_a_charm_yaml_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Mo
     def refuse(path: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("charm_checkpoint.hosts.charm.project.read_bounded", refuse)
     with pytest.raises(ConfigError, match="cannot read .*: Permission denied"):
         from_charm(tmp_path)
 

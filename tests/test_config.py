@@ -477,7 +477,8 @@ class TestOptions:
     def test_wrong_value_names_option_and_source(self) -> None:
         with pytest.raises(ConfigError, match="sqlite: option 'keep_last': 'many' is not a whole number"):
             read_options(SCHEMA, {"keep_last": "many"}, "sqlite", {})
-        with pytest.raises(ConfigError, match=r"option 'ttl' \(from CHARM_TTL\): 'soon' is not a duration"):
+        unsaid = r"option 'ttl' \(from CHARM_TTL\): what was given \(text\) is not a duration"
+        with pytest.raises(ConfigError, match=unsaid):
             read_options(SCHEMA, {}, "sqlite", {"CHARM_TTL": "soon"})
 
     def test_value_of_a_secret_is_not_quoted_nor_chained(self) -> None:

@@ -17,7 +17,7 @@ SHORT = (ROOT / ".ci" / "short").read_text().split("\n")
 
 def defined() -> set[str]:
     """Return the names of all tests."""
-    files = [*(ROOT / "tests").glob("test_*.py"), *(ROOT / "charm_checkpoint" / "testing").glob("*.py")]
+    files = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "charm_checkpoint" / "testing").glob("*.py")]
     return {name for file in files for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))}
 
 
@@ -48,5 +48,5 @@ def test_markers_and_parts_of_the_suite_are_known(pytestconfig: pytest.Config) -
 def test_what_is_slow_is_there() -> None:
     assert markers.SLOW_TESTS <= defined()
     assert {f"test_{name}.py" for name in markers.SLOW_MODULES} <= {
-        path.name for path in Path(__file__).parent.iterdir()
+        path.name for path in Path(__file__).parent.rglob("test_*.py")
     }

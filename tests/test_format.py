@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import golden_contents_3 as third
+import ormsgpack
 import pytest
 from conftest import or_skip
 from format_page import bare, block_bytes, blocks, example, literal, sections, table
@@ -37,7 +38,7 @@ from charm_checkpoint.saver.records import decode_record, encode_record, inline_
 from charm_checkpoint.saver.tags import tags
 from charm_checkpoint.saver.threads import note_of_writes, noted
 from charm_checkpoint.stores.files import contents as log_contents
-from charm_checkpoint.stores.files import log
+from charm_checkpoint.stores.files import log, shapes
 from charm_checkpoint.stores.files import space as item_logs
 from charm_checkpoint.stores.files.draft import Draft
 from charm_checkpoint.stores.files.store import ITEM_FOLDER
@@ -49,7 +50,7 @@ from charm_checkpoint.stores.redis import rows as redis_rows
 from charm_checkpoint.stores.shared import names
 from charm_checkpoint.stores.shared.names import id_bytes, id_text, identity
 from charm_checkpoint.stores.sqlite import schema as sqlite_schema
-from charm_checkpoint.values import decoder, encoder, packing
+from charm_checkpoint.values import decoder, encoder, packing, sealing
 from charm_checkpoint.values.decoder import Decoder, decode_chunk
 from charm_checkpoint.values.encoder import Encoder, is_small
 from charm_checkpoint.values.known_chunks import KnownLeaves
@@ -134,7 +135,6 @@ def test_the_tables_of_postgres() -> None:
         made.setdefault(name, []).append(column)
     assert columns("Postgres and Supabase") == made
     assert f"`{schema.SCHEMA}` unless" in sections()["Postgres and Supabase"]
-    assert f"lock {schema.LOCK} " in sections()["Postgres and Supabase"]
 
 
 def test_the_functions_of_postgres() -> None:
@@ -188,11 +188,14 @@ def test_the_versions_that_are_known() -> None:
     assert steps == [listed(told["tables in SQLite"]), listed(told["tables in Postgres, Supabase"])]
     assert redis_layout.VERSION == redis_layout.ITEMS
     assert listed(told["layout in Redis"]) == list(range(1, redis_layout.VERSION + 1))
-    assert told["log of a thread in local files"] == f"`{log.MARK.hex(' ')}`; 1, 2"
-    assert list(log_contents.FORMATS) == [1, 2] and log_contents.FORMAT == 2
+    assert told["log of a thread in local files"] == f"`{log.MARK.hex(' ')}`; 1, 2, 3"
+    assert list(log_contents.FORMATS) == [1, 2, 3] and log_contents.FORMAT == 3
     assert told["log of a space of items in local files"] == f"`{log.MARK.hex(' ')}`; 1"
     assert list(item_logs.FORMATS) == [1] and item_logs.FORMAT == 1
+    checked = {shapes.START: tuple(log_contents.FORMATS), shapes.SPACE: tuple(item_logs.FORMATS)}
+    assert checked == shapes.CHECKED_FORMATS  # or the heads of a new one are taken in as they are
     assert first_bytes(packing.UNPACK) == listed(told["packed bytes"])
+    assert first_bytes([sealing.SEALED]) == listed(told["sealed bytes"])
     kinds = {*decoder.WHOLE, *decoder.LEAVES, *decoder.PIECE, encoder.GROUP}
     assert first_bytes(kinds) == listed(told["chunk"])
     assert first_bytes(serializer.VALUES) == first_bytes(serializer.PLAIN_VALUES) == listed(told["value"])
@@ -250,6 +253,23 @@ def test_packed(text: str, stored: str) -> None:
     assert unpack(data) == payload
     assert pack(payload)[:1] == data[:1]
     assert data[:1] == b"\1" or pack(payload) == data
+
+
+def test_seals() -> None:
+    ours, anns = sealing.Identities(), sealing.Identities("ann")
+    packed, roots = b"\0abc", b"r" * 16
+    made = [
+        (ours.checkpoint("t", "", "c1", None, b""), packed),
+        (ours.writes("t", "n", "c1"), packed),
+        (ours.messages("t", roots), b""),
+        (ours.batch("t"), packed),
+        (anns.item(b"ia\0", b"k"), b"\1{}"),
+    ]
+    for (whose, inner), (_, stored) in zip(made, table("Seals", "Thing"), strict=True):
+        assert sealing.seal(whose, inner) == bytes.fromhex(bare(stored))
+        assert sealing.opened(whose, bytes.fromhex(bare(stored))) == inner
+    told = [bare(array).split('"')[1] for _, array in table("Seals", "What")]
+    assert [ormsgpack.unpackb(whose.about)[0] for whose, _ in made] == told
 
 
 def test_chunks() -> None:
@@ -370,12 +390,13 @@ def test_items_of_redis() -> None:
 def test_frames() -> None:
     contents = log_contents.Contents(thread="t")
     contents.count(b"hosthost")
-    data, frame = log.encode(contents.start(), 0, log.FIRST)
+    data, frame = log.encode(contents.start(identity(b"", 0, "t")), 0, log.FIRST)
     [block] = blocks("Local files")
     assert data == block_bytes(block)
     read = log_contents.Contents()
     read.apply(frame)
     assert (read.thread, read.state.seq, read.hosts) == ("t", 1, {b"hosthost": 1})
+    assert read.identity == identity(b"", 0, "t")
 
 
 def test_frames_of_items() -> None:
@@ -404,8 +425,8 @@ def check_examples() -> None:
         for text, stored in rows:
             check(text, stored)
     for test in (
-        test_chunks, test_identities_ids_and_tags, test_notes, test_records, test_pending_writes, test_batches,
-        test_keys_of_redis, test_rows_of_redis, test_items_of_redis, test_frames, test_frames_of_items,
+        test_seals, test_chunks, test_identities_ids_and_tags, test_notes, test_records, test_pending_writes,
+        test_batches, test_keys_of_redis, test_rows_of_redis, test_items_of_redis, test_frames, test_frames_of_items,
         test_entries_of_items,
     ):  # fmt: skip
         test()
@@ -421,6 +442,7 @@ def test_a_golden_store_is_read_by_the_page_alone_and_holds_every_form(tmp_path:
     found = of_reader(reader)
     assert found["touched"] == found["removed"] == {False, True}
     assert found["packed"] == {0, 1}
+    assert found["sealed"] == {bare(array).split('"')[1] for _, array in table("Seals", "What")}
     assert found["kind"] == set(range(1, 7))
     assert found["run"] == {2, 3}
     assert found["container"] == set(range(4))

@@ -227,7 +227,7 @@ def test_a_former_name_goes_before_the_environment(
 
 
 def test_a_wrong_value_under_a_former_name_is_told_by_the_present_one() -> None:
-    with pytest.raises(ConfigError, match="option 'cache_size': 'lots' is not a size"):
+    with pytest.raises(ConfigError, match=r"option 'cache_size': what was given \(text\) is not a size"):
         open_memory("memory://?cache=lots")
     with pytest.raises(ConfigError, match="max_connections: it is at least 1"):
         open_memory("postgresql://127.0.0.1:9/db?pool_size=0")

@@ -23,6 +23,7 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 Graph = dict[str, set[str]]
 
 LAYERS = (
+    "printable",
     "errors moved",
     "plan contract_records",
     "contract contract_items",
@@ -155,6 +156,20 @@ def may_share(store: str, other: str) -> bool:
 
 def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (node.end_lineno or 0) - node.lineno + 1
+
+
+def test_all_log_to_one_logger() -> None:
+    """A filter of the package's logger keeps its records harmless: none is asked for records of a logger below it."""
+    calls = [
+        (name, ast.unparse(node.args[0]))
+        for name, tree in sources("charm_checkpoint").items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("getLogger")
+    ]
+    assert len(calls) > 20
+    assert {(name, which) for name, which in calls if which != "'charm_checkpoint'"} == {
+        ("charm_checkpoint.printable", "LOGGER")
+    }
 
 
 @pytest.mark.parametrize("folder", [*PACKAGES, "tests"])

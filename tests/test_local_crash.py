@@ -26,17 +26,18 @@ def folder(tmp_path: Path) -> Path:
 # ------------------------------------------------------------------------------ torn and damaged
 
 
-@pytest.mark.parametrize("filler", [b"", b"\0", b"\xff"], ids=["cut", "zeros", "garbage"])
+@pytest.mark.parametrize("filler", [b"", b"\0"], ids=["cut", "zeros"])
 def test_a_last_record_torn_anywhere_is_as_if_it_never_was(folder: Path, filler: bytes) -> None:
     log = filled(folder, 4)
     whole = log.read_bytes()
     *_, start, end = frames(log)
     assert end == len(whole)
-    for cut in range(start + (not filler), end):
+    last = end - len(filler)  # all but the closing byte is damage: see tests/attacks/test_torn_logs.py
+    for cut in range(start + (not filler), last):
         log.write_bytes(whole[:cut] + filler * (end - cut))
         contents = contents_of(log)
         assert (contents.end, contents.tail) == (start, "torn")
-    for cut in [*range(start, end, 9), end - 1]:
+    for cut in [*range(start, last, 9), last - 1]:
         log.write_bytes(whole[:cut] + filler * (end - cut))
         with opened(folder) as reader, opened(folder) as writer:
             assert length(reader) == 3
@@ -65,10 +66,10 @@ def test_damage_before_the_last_record_is_never_passed_over(folder: Path) -> Non
 
 def test_a_log_of_a_newer_format_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charm_checkpoint.stores.files.contents.FORMAT", 99)
-    monkeypatch.setitem(FORMATS, 99, FORMATS[2])
+    monkeypatch.setitem(FORMATS, 99, FORMATS[3])
     filled(folder, 1)
     monkeypatch.undo()
-    with opened(folder) as saver, pytest.raises(SchemaMismatch, match="format 99.*install a newer"):
+    with opened(folder) as saver, pytest.raises(SchemaMismatch, match="format 99.*upgrade"):
         saver.get_tuple(config("t"))
 
 

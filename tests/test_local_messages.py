@@ -261,14 +261,14 @@ def test_a_files_permissions_stay(memory: Memory, folder: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_link_is_followed_where_it_names_the_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "real.json").write_text("[]")
-    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
-    monkeypatch.setenv("CHARM_MEMORY_FILE", str(tmp_path / "link.json"))
+def test_the_folder_of_the_one_file_may_be_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.setenv("CHARM_MEMORY_FILE", str(tmp_path / "link" / "all.json"))
     with open_memory("local") as memory:
         memory.append_messages("t", [HI])
-    assert (tmp_path / "link.json").is_symlink()
-    assert json.loads((tmp_path / "real.json").read_text()) == [HI]
+    assert (tmp_path / "link").is_symlink()
+    assert json.loads((tmp_path / "real" / "all.json").read_text()) == [HI]
 
 
 def test_appends_at_once_all_get_in(memory: Memory) -> None:

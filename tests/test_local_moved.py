@@ -23,7 +23,8 @@ from charm_checkpoint import open_memory
 from charm_checkpoint.errors import StoreError, StoreUnavailable
 from charm_checkpoint.memory import Memory
 from charm_checkpoint.stores.files import messages
-from charm_checkpoint.stores.files.folder import Disk, FolderLock
+from charm_checkpoint.stores.files.disk import Disk
+from charm_checkpoint.stores.files.folder import FolderLock
 from charm_checkpoint.stores.files.space_folder import SpaceFolder
 from charm_checkpoint.stores.files.thread import ThreadFolder
 from charm_checkpoint.testing.call_modes import CALL_MODES, InMode
@@ -212,16 +213,17 @@ def moving(place: Place, how: str, level: str, name: str, before: bool) -> Calla
         if name == "replace":
             confirm, FolderLock.confirm = FolderLock.confirm, lambda self: None  # type: ignore[method-assign]
             try:
-                original(self, *args)
+                returned = original(self, *args)
             finally:
                 FolderLock.confirm = confirm  # type: ignore[method-assign]
         else:
-            original(self, *args)
+            returned = original(self, *args)
         if not before and left:
             left.pop()
             place.move(how, level)
         if name == "replace":
             args[0].confirm()
+        return returned
 
     return method
 

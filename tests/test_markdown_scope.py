@@ -23,7 +23,7 @@ from charm_checkpoint.long_term.markdown.folder import MarkdownFolder
 from charm_checkpoint.long_term.markdown.format import read
 from charm_checkpoint.long_term.memories import LongTermMemory
 from charm_checkpoint.long_term.steps import run
-from charm_checkpoint.stores.files.folder import Disk
+from charm_checkpoint.stores.files.disk import Disk
 
 CHILD = Path(__file__).with_name("children") / "memory_writer.py"
 posix = pytest.mark.skipif(os.name != "posix", reason="of POSIX")

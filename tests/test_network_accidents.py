@@ -42,7 +42,7 @@ STORES = {
     "supabase": supabase_url,
     "valkey": valkey_url,
     "valkey-cluster": valkey_cluster_url,
-    "valkey-sentinel": lambda: f"{valkey_sentinel_server().url}?prefix=p{next(_numbers)}",
+    "valkey-sentinel": lambda: f"{valkey_sentinel_server().url}&prefix=p{next(_numbers)}",
 }
 _numbers = itertools.count()
 

@@ -37,7 +37,7 @@ def proxy() -> Iterator[Proxy]:
 
 
 def maker_at(port: int) -> RedisMaker:
-    endpoint = Endpoint("plain", (("127.0.0.1", port),), {"protocol": 2})
+    endpoint = Endpoint("plain", (("127.0.0.1", port),), {"protocol": 2, "password": have(valkey_server).password})
     return RedisMaker(endpoint, endpoint.servers()[0])
 
 

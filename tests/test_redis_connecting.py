@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from stores import (
+    beside,
     have,
     postgres_server,
     valkey_cluster_server,
@@ -75,8 +76,8 @@ def test_a_host_that_is_not_known(mode: CallMode, url: str, host: str) -> None:
 
 def test_one_of_several_hosts_may_be_wrong(mode: CallMode) -> None:
     have(valkey_cluster_server), have(valkey_sentinel_server)
-    for url in (valkey_cluster_url(), f"{valkey_sentinel_server().url}?prefix=one-of-several"):
-        with opened(mode, url.replace("://", "://no-such-host.invalid,")) as memory:
+    for url in (valkey_cluster_url(), f"{valkey_sentinel_server().url}&prefix=one-of-several"):
+        with opened(mode, beside(url, "no-such-host.invalid")) as memory:
             assert memory.load_messages("t") == []
     with opened(mode, f"redis+cluster://127.0.0.1:{free_port()},no-such-host.invalid:1", timeout="400ms") as memory:
         with pytest.raises(StoreUnavailable, match="is the server up"):  # which may pass
@@ -143,7 +144,7 @@ def test_a_database_that_there_is_not(mode: CallMode) -> None:
 
 def test_a_socket_that_was_there_may_be_there_again(mode: CallMode, tmp_path: Path) -> None:
     with (
-        have(lambda: valkey("--unixsocket", f"{tmp_path}/s")) as server,
+        have(lambda: valkey("--unixsocket", f"{tmp_path}/s", password="", drop_root=False)) as server,
         opened(mode, f"unix://{tmp_path}/s") as memory,
     ):
         assert memory.load_messages("t") == []
@@ -198,15 +199,16 @@ def test_the_url_of_a_cluster_at_a_server(mode: CallMode) -> None:
 
 
 def test_the_url_of_a_sentinel_at_a_server_and_the_reverse(mode: CallMode) -> None:
-    url = have(valkey_server).url.replace("redis://", "redis+sentinel://")
-    assert "no sentinel" in told(mode, f"{url}/name")
+    server = have(valkey_server)
+    url = server.url.replace("redis://", "redis+sentinel://")
+    assert "no sentinel" in told(mode, f"{url}/name?sentinel_password={server.password}")
     sentinel = valkey_sentinel_server().url.replace("redis+sentinel://", "redis://").rpartition("/")[0]
     assert "use redis+sentinel://" in told(mode, sentinel)
 
 
 def test_a_service_that_the_sentinels_do_not_know(mode: CallMode) -> None:
-    url = have(valkey_sentinel_server).url.rpartition("/")[0]
-    assert "the sentinels know no service 'other'" in told(mode, f"{url}/other")
+    url = have(valkey_sentinel_server).url.replace("/charm", "/other")
+    assert "the sentinels know no service 'other'" in told(mode, url)
 
 
 def test_an_error_of_sentinels_is_short(mode: CallMode) -> None:

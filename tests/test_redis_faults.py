@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from children.jobs import add_item, config, id_of, items, put
-from stores import have, valkey_cluster_server, valkey_cluster_url, valkey_server, valkey_url
+from stores import as_user, have, valkey_cluster_server, valkey_cluster_url, valkey_server, valkey_url
 
 from charm_checkpoint import open_memory
 from charm_checkpoint.contract import NewWrites
@@ -177,7 +177,7 @@ def test_a_key_of_another_program_is_left_alone(mode: CallMode) -> None:
 def test_a_user_whose_rights_do_not_suffice_is_told(mode: CallMode) -> None:
     url = have(valkey_url)
     valkey_server().ask("ACL", "SETUSER", "reader", "on", ">pass-1", "~*", "+@read", "+@connection", "+select")
-    with open_memory(url.replace("://", "://reader:pass-1@")) as memory:
+    with open_memory(as_user(url, "reader:pass-1")) as memory:
         with pytest.raises(StoreError, match="ACL"):
             InMode(memory, mode).load_messages("t")
         InMode(memory, mode).close()

@@ -9,16 +9,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from stores import have, valkey_cluster_server, valkey_cluster_url, valkey_url
+from stores import as_user, have, valkey_cluster_server, valkey_cluster_url, valkey_server, valkey_url
 
 from charm_checkpoint import open_memory
 from charm_checkpoint import plan as plans
-from charm_checkpoint.config.options import parse_url
 from charm_checkpoint.contract_items import ItemBatch, ItemKey, ItemQuery, ItemUsage
 from charm_checkpoint.errors import SchemaMismatch, StoreError, StoreUnavailable
 from charm_checkpoint.memory import Memory
 from charm_checkpoint.servers import valkey
-from charm_checkpoint.servers.resp import ask
 from charm_checkpoint.stores.redis import driver as redis_driver
 from charm_checkpoint.stores.redis import item_list, items
 from charm_checkpoint.stores.redis.connections import exchange
@@ -498,10 +496,10 @@ def test_replicas_that_do_not_confirm(url: str, mode: CallMode) -> None:
 def test_a_user_who_may_only_read(url: str, server: Any, mode: CallMode, held: ItemsInMode) -> None:
     stored(held, put(b"k", ttl=10), put(b"k", space=b"empty"))
     server.unlink(ItemNames("charm", "").keys(b"empty")[ROWS])
-    port = parse_url(url).hosts[0][1] or 0
-    ask(port, "ACL", "SETUSER", "looker", "on", ">pass-1", "~*", "+@read", "+@connection", "+@scripting", "+info")
+    rights = ("~*", "+@read", "+@connection", "+@scripting", "+info")
+    valkey_server().ask("ACL", "SETUSER", "looker", "on", ">pass-1", *rights)
     try:
-        with open_memory(url.replace("://", "://looker:pass-1@")) as memory:
+        with open_memory(as_user(url, "looker:pass-1")) as memory:
             looker = ItemsInMode(memory.store, mode)
             [row] = do(looker, reads=keys(b"k"), touches=keys(b"k"), now=NOW + 5).rows
             assert row is not None and row.expires == NOW + 10
@@ -512,7 +510,7 @@ def test_a_user_who_may_only_read(url: str, server: Any, mode: CallMode, held: I
             InMode(memory, mode).close()
         assert paths(server) == {b"s", b"empty"}
     finally:
-        ask(port, "ACL", "DELUSER", "looker")
+        valkey_server().ask("ACL", "DELUSER", "looker")
 
 
 def test_the_mark_of_items(url: str, server: Any, memory: Memory, held: ItemsInMode) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from children.jobs import add_item, config, items, put
-from stores import have, redis_url, valkey_cluster_server, valkey_cluster_url, valkey_server, valkey_url
+from stores import as_user, have, redis_url, valkey_cluster_server, valkey_cluster_url, valkey_server, valkey_url
 
 from charm_checkpoint import StorageManager, open_memory
 from charm_checkpoint.config.masking import mask
@@ -162,7 +162,7 @@ def test_a_unix_socket(tmp_path: Path) -> None:
     from charm_checkpoint.servers import valkey
 
     with (
-        have(lambda: valkey("--unixsocket", f"{tmp_path}/s")) as server,
+        have(lambda: valkey("--unixsocket", f"{tmp_path}/s", password="", drop_root=False)) as server,
         open_memory(f"unix://{tmp_path}/s?db=3") as memory,
     ):
         add_item(memory.get_langgraph_checkpointer(), "t")
@@ -188,7 +188,7 @@ def test_settings_that_may_lose_data_are_told(info: str, wanted: list[str], capl
 def test_they_are_told_once_even_where_config_is_forbidden(url: str, server: Any, caplog: Any) -> None:
     server.execute_command("ACL", "SETUSER", "plain", "on", ">secret-1", "~*", "+@all", "-config", "-info")
     user = mask("plain:secret-1@").partition(":")[0]
-    with open_memory(url.replace("://", f"://{user}:secret-1@")) as memory:
+    with open_memory(as_user(url, f"{user}:secret-1")) as memory:
         add_item(memory.get_langgraph_checkpointer(), "t")
     server.execute_command("ACL", "DELUSER", "plain")
     server.config_set("appendonly", "no")

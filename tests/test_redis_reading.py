@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 from children.jobs import add_item, config, items
-from stores import have, redis_url, valkey_sentinel_server, valkey_url
+from stores import as_user, have, redis_server, redis_url, valkey_sentinel_server, valkey_server, valkey_url
 
 from charm_checkpoint import open_memory
-from charm_checkpoint.config.options import parse_url
 from charm_checkpoint.errors import StoreError
-from charm_checkpoint.servers.resp import ask
 from charm_checkpoint.testing.call_modes import CALL_MODES, CallMode, InMode
 
 redis = pytest.importorskip("redis")
@@ -38,14 +36,14 @@ def urls(request: pytest.FixtureRequest, mode: CallMode) -> Iterator[tuple[str, 
         yield f"{group.primary.url}/3?{prefix}&wait_replicas=1", f"{replica.url}/3?{prefix}"
         return
     url = have(redis_url if request.param == "redis user" else valkey_url)
-    port = parse_url(url).hosts[0][1] or 0
+    server = redis_server() if request.param == "redis user" else valkey_server()
     if request.param == "no memory":
         yield url, f"{url}?prefix=charm"
-        ask(port, "CONFIG", "SET", "maxmemory", 0)
+        server.ask("CONFIG", "SET", "maxmemory", 0)
         return
-    ask(port, "ACL", "SETUSER", "reader", "on", ">pass-1", *RIGHTS)
-    yield url, url.replace("://", "://reader:pass-1@")
-    ask(port, "ACL", "DELUSER", "reader")
+    server.ask("ACL", "SETUSER", "reader", "on", ">pass-1", *RIGHTS)
+    yield url, as_user(url, "reader:pass-1")
+    server.ask("ACL", "DELUSER", "reader")
 
 
 def fill(url: str, mode: CallMode) -> None:
@@ -59,7 +57,8 @@ def fill(url: str, mode: CallMode) -> None:
         names = memory.store.backend._names  # type: ignore[attr-defined]
         driver: Any = memory.store.driver
         location = driver._endpoint.servers()[0]
-        with redis.Redis(location.host, location.port, db=driver._endpoint.settings["db"]) as server:
+        settings = {name: driver._endpoint.settings[name] for name in ("db", "password")}
+        with redis.Redis(location.host, location.port, **settings) as server:
             server.delete(*names.thread(names.tag("gone")))
             if memory.location.query.get("wait_replicas"):
                 server.wait(1, 5000)
@@ -70,7 +69,7 @@ def fill(url: str, mode: CallMode) -> None:
 def test_all_can_be_read_and_nothing_written(urls: tuple[str, str], mode: CallMode, options: dict[str, Any]) -> None:
     fill(urls[0], mode)
     if "prefix=charm" in urls[1]:
-        ask(parse_url(urls[0]).hosts[0][1] or 0, "CONFIG", "SET", "maxmemory", 1)
+        valkey_server().ask("CONFIG", "SET", "maxmemory", 1)
     with open_memory(urls[1], **options) as memory:
         saver, twin = InMode(memory.get_langgraph_checkpointer(), mode), InMode(memory, mode)
         began = time.monotonic()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from stores import (
+    beside,
     have,
     valkey_cluster_server,
     valkey_cluster_url,
@@ -71,10 +72,10 @@ def test_connections_that_fall_silent_cost_one_wait_and_no_more(proxy: Proxy, mo
 def test_servers_that_are_silent_are_asked_last(mode: CallMode, kind: str) -> None:
     urls = {
         "cluster": valkey_cluster_url,
-        "sentinel": lambda: f"{valkey_sentinel_server().url}?prefix=silent-{mode.name}",
+        "sentinel": lambda: f"{valkey_sentinel_server().url}&prefix=silent-{mode.name}",
     }
     with socket.create_server(("127.0.0.1", 0)) as silent:  # which accepts nobody
-        url = have(urls[kind]).replace("://", f"://127.0.0.1:{silent.getsockname()[1]},")
+        url = beside(have(urls[kind]), f"127.0.0.1:{silent.getsockname()[1]}")
         with open_memory(url, timeout="2s") as memory:
             twin, servers, waits = InMode(memory, mode), memory.store.driver._servers, []  # type: ignore[attr-defined]
             for _ in range(3):
@@ -100,7 +101,7 @@ def test_no_more_connections_than_said_to_any_server(mode: CallMode, kind: str) 
     places = {
         "plain": valkey_url,
         "cluster": valkey_cluster_url,
-        "sentinel": lambda: f"{valkey_sentinel_server().url}?prefix=most",
+        "sentinel": lambda: f"{valkey_sentinel_server().url}&prefix=most",
     }
     url = have(places[kind])
     servers: dict[str, Callable[[], Any]] = {

@@ -53,7 +53,7 @@ def serving(certificates: Certificates, certificate: str, key: str, clients: str
     port = free_port()
     files = ("--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificates.ca)
     options = ("--tls-port", str(port), *files, "--tls-auth-clients", clients)
-    server = have(lambda: valkey(*options, program="redis-server"))
+    server = have(lambda: valkey(*options, program="redis-server", password="", drop_root=False))
     return server, Ports(server.port, port)
 
 

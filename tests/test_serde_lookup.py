@@ -145,8 +145,8 @@ def test_a_new_field_without_default_is_named(monkeypatch: pytest.MonkeyPatch) -
     swap(monkeypatch, "Slotted", dataclasses.make_dataclass("Slotted", ["a", "b", "c"]))
     swap(monkeypatch, "Pair", NamedTuple("Pair", [("left", int), ("right", int), ("top", int)]))
     for load, data, text in (
-        (SERDE.loads, model, r"^a\[0\]: shapes:Frozen has changed.*\(why: Field required\)"),
-        (SERDE.loads_many, run, r"^\[0\]: shapes:Frozen has changed.*\(why: Field required\)"),
+        (SERDE.loads, model, r"^a\[0\]: shapes:Frozen has changed.*'why'"),
+        (SERDE.loads_many, run, r"^\[0\]: shapes:Frozen has changed.*'why'"),
         (SERDE.loads, point, r"^p: shapes:Slotted has changed.*'c'"),
         (SERDE.loads, pair, r"^shapes:Pair has changed.*top"),
     ):
@@ -160,12 +160,12 @@ def test_a_field_that_went(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCa
     swap(monkeypatch, "Forbid", pydantic.create_model("Forbid", __config__=ConfigDict(extra="forbid")))
     swap(monkeypatch, "Point", dataclasses.make_dataclass("Point", ["x"]))
     assert SERDE.loads(opened).model_extra == {"x": 1, "z": 2}
-    with pytest.raises(TypeNotLoaded, match="x: Extra inputs are not permitted"):
-        SERDE.loads(forbidden)
     with caplog.at_level(logging.WARNING, "charm_checkpoint"):
+        assert vars(SERDE.loads(forbidden)) == {}
         assert [p.x for p in SERDE.loads(point)] == [1, 2]
     assert [r.getMessage() for r in caplog.records] == [
-        "shapes:Point no longer has the stored fields y, total; they are dropped."
+        "shapes:Forbid no longer has the stored fields x; they are dropped.",
+        "shapes:Point no longer has the stored fields y, total; they are dropped.",
     ]
 
 
@@ -350,5 +350,5 @@ def test_a_forged_state_does_not_reach_past_attributes() -> None:
     other = ormsgpack.Ext(30, b"shapes:Point")
     for others in ({"__class__": other}, {"__dict__": {}}, {"__init__": 1}):
         body = ormsgpack.packb(["shapes:Slotted", {"a": 1, "b": 2}, others, []])
-        with pytest.raises(TypeNotLoaded, match="has no attribute '__"):
+        with pytest.raises(TypeNotLoaded, match="has a name that Python has a meaning for"):
             SERDE.loads(b"\x01" + ormsgpack.packb(ormsgpack.Ext(classes.OBJECT, body)))

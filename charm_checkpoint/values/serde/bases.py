@@ -17,7 +17,7 @@ from uuid import UUID
 
 from charm_checkpoint.errors import NotSerializable, PathPart
 from charm_checkpoint.values.serde.arrays import is_scalar_type
-from charm_checkpoint.values.serde.class_reading import path_of
+from charm_checkpoint.values.serde.class_reading import ATOMS, path_of
 from charm_checkpoint.values.serde.classes import kind_of, layout_of
 from charm_checkpoint.values.serde.keys import ALIKE, own_code, refusal, share_hashes
 from charm_checkpoint.values.serde.origins import is_foreign
@@ -52,8 +52,6 @@ BASES: dict[type, Callable[[Any], Any]] = {
     Fraction: lambda value: Fraction(value.numerator, value.denominator),
 }
 """How the plain value is made of each type's subclasses."""
-
-_ATOMS = frozenset({type(None), bool, str, int, float, bytes})
 _warned: set[str] = set()
 
 
@@ -64,7 +62,7 @@ class _Shown(reprlib.Repr):
         return super().repr1(x, level) if type(x) in _REPRESENTED else f"<{path_of(type(x))}>"
 
 
-_REPRESENTED = _ATOMS | {list, tuple, set, frozenset, dict, deque}
+_REPRESENTED = ATOMS | {list, tuple, set, frozenset, dict, deque}
 _shown = _Shown()
 _shown.maxstring = _shown.maxother = _shown.maxlong = 100
 
@@ -99,7 +97,7 @@ def _warn(cls: type, base: type) -> None:
 
 def plain(value: Any) -> Any:
     """Return a value, or the plain value of an instance of a subclass; what it holds is left as it is."""
-    if type(value) in _ATOMS:
+    if type(value) in ATOMS:
         return value
     base = base_of(type(value))
     return value if base is None else as_base(value, base)
@@ -110,7 +108,7 @@ def check_distinct(members: Collection[Any]) -> None:
 
     That is where two become equal as plain values, and where asking one for its hash would run code of its class.
     """
-    if not _ATOMS.issuperset(map(type, members)):
+    if not ATOMS.issuperset(map(type, members)):
         if (found := own_code(members)) is not None:
             raise NotSerializable(refusal(*found))
         _check_plain(members)
@@ -135,7 +133,7 @@ def _check_plain(members: Iterable[Any]) -> None:
 
 def _hold_subclass(members: Iterable[Any]) -> bool:
     """Say whether anything among the members, or inside them, is kept as its plain base."""
-    others = set(_ATOMS)
+    others = set(ATOMS)
     todo = [members]
     while todo:
         for member in todo.pop():

@@ -10,6 +10,9 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
+ATOMS = frozenset({type(None), bool, int, float, str, bytes})
+"""Types of plain values that hold no others, and of which none asks a class of the program for anything."""
+
 mro_of: Any = type.__dict__["__mro__"].__get__
 """The bases of a class, itself first."""
 bases_of: Any = type.__dict__["__bases__"].__get__

@@ -282,7 +282,7 @@ def _make_layout(cls: type) -> ClassLayout | None:
     fields = field_names(cls, was)
     derived, excluded, mapped = cached_properties(cls), excluded_fields(cls, was), is_mapped(cls)
     slots = slots_of(cls) if was in (OBJECT, SUBCLASS) else {}
-    private = frozenset(private_attributes(cls))
+    private, has_dict = frozenset(private_attributes(cls)), has_space(cls)
     return ClassLayout(
         kind=HOOKED if hooked else was,
         name=name,
@@ -290,8 +290,8 @@ def _make_layout(cls: type) -> ClassLayout | None:
         names=frozenset(fields),
         slots={name: slot.__set__ for name, slot in slots.items()},
         readers={name: slot.__get__ for name, slot in slots.items()},
-        has_dict=has_space(cls),
-        is_open=was == OBJECT and has_space(cls) and not is_dataclass(cls),
+        has_dict=has_dict,
+        is_open=was == OBJECT and has_dict and not is_dataclass(cls),
         allows_extra=_allows_extra(cls, was),
         private=private,
         is_root_model=bool(attribute(cls, "__pydantic_root_model__", False)),

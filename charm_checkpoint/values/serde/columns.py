@@ -62,8 +62,7 @@ def columns_to_state(values: Sequence[Any], packer: Packer) -> Columns | None:
         if packer.may_store is not None:
             packer.may_store(layout.name)
         stored[cls], sizes[cls] = stored_name(cls, layout), len(layout.fields)
-        if layout.called:
-            called = True
+        called = called or bool(layout.called)
     if not sizes:
         return None
     classes = list(map(type, values))

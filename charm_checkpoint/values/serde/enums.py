@@ -12,6 +12,7 @@ from charm_checkpoint.errors import NotSerializable, TypeNotLoaded
 from charm_checkpoint.values.serde.class_fields import ENUM
 from charm_checkpoint.values.serde.class_lookup import refuse_to_guess
 from charm_checkpoint.values.serde.class_reading import (
+    ATOMS,
     attribute,
     derives,
     module_of,
@@ -93,10 +94,7 @@ def enum_from_state(finder: Finder, name: str, value: Any, member: str | None = 
 
 def _is_plain(value: Any) -> bool:
     """Say whether a stored value may be compared with those of members: no code of a class runs."""
-    return type(value) in _PLAIN or (type(value) is tuple and all(map(_is_plain, value)))
-
-
-_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
+    return type(value) in ATOMS or (type(value) is tuple and all(map(_is_plain, value)))
 
 
 def _exact(cls: Any, value: Any, member: str | None) -> Any:
@@ -134,7 +132,7 @@ def _combined(cls: type, value: int) -> Any:
     """Return the combination of flags of a value, None for none: as Python's own ``_missing_`` makes it, no other."""
     members = attribute(cls, "_value2member_map_")
     if not derives(cls, Flag):
-        return members.get(value) if _PLAIN.issuperset(map(type, members)) else None
+        return members.get(value) if ATOMS.issuperset(map(type, members)) else None
     if value.bit_length() > _BITS or any(_owned(cls, name) for name in _ASKED):
         return None
     known = members.get(value)

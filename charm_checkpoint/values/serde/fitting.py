@@ -16,6 +16,10 @@ from charm_checkpoint.values.serde.defaults import default_of
 logger = logging.getLogger("charm_checkpoint")
 
 
+NO_STATE = "what an object holds is a dict of attributes by their names"
+"""What is said of anything else."""
+
+
 def is_state(stored: Any) -> bool:
     """Say whether something is a dict of attributes by their names."""
     return type(stored) is dict and _TEXT.issuperset(map(type, stored))
@@ -39,7 +43,7 @@ def fit(
     default; one that is ``absent`` is left out.
     """
     if not is_state(state):
-        raise TypeError("what an object holds is a dict of attributes by their names")
+        raise TypeError(NO_STATE)
     declared = declared_fields(cls, layout.was)
     rest, whole, found = dict(state), {}, {}
     for name in layout.fields:

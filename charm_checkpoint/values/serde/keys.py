@@ -18,10 +18,9 @@ from typing import Any
 
 from charm_checkpoint.errors import TypeNotLoaded
 from charm_checkpoint.values.serde.class_fields import OBJECT, dataclass_fields, declared_fields, is_dataclass, slots_of
-from charm_checkpoint.values.serde.class_reading import attribute, derives, owner, path_of, space_of_class
+from charm_checkpoint.values.serde.class_reading import ATOMS, attribute, derives, owner, path_of, space_of_class
 from charm_checkpoint.values.serde.classes import is_registered, layout_of
 
-_ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 _ASKED = ("__hash__", "__eq__", "__getattribute__", "__getattr__")
 """What runs when an object is hashed or compared: generated methods look at the fields as attributes."""
 
@@ -51,7 +50,7 @@ def members(body: Any) -> list[Any]:
     """Return stored members or keys if they may be asked for their hash; raises TypeNotLoaded for one that may not."""
     if type(body) is not list:
         raise TypeError("members and keys are a list")
-    if not _ATOMS.issuperset(map(type, body)) and (found := own_code(body, _READ)) is not None:
+    if not ATOMS.issuperset(map(type, body)) and (found := own_code(body, _READ)) is not None:
         raise TypeNotLoaded(refusal(*found))
     if len(body) > ALIKE and share_hashes(body):
         raise ValueError(f"more than {ALIKE:,} of its keys or members have hashes of others: they are built to collide")
@@ -86,9 +85,9 @@ def own_code(values: Iterable[Any], seen_to: Collection[type] = ()) -> tuple[typ
     while todo:
         for value in todo.pop():
             kind = type(value)
-            if kind in _ATOMS or id(kind) in _closed or kind in seen_to:
+            if kind in ATOMS or id(kind) in _closed or kind in seen_to:
                 continue
-            if kind is tuple and _ATOMS.issuperset(map(type, value)):
+            if kind is tuple and ATOMS.issuperset(map(type, value)):
                 continue
             if (kind not in _BOXES and _is_closed(kind)) or id(value) in seen:
                 continue

@@ -18,7 +18,7 @@ from charm_checkpoint.values.serde.class_fields import MODEL, MODEL_V1, declared
 from charm_checkpoint.values.serde.class_reading import path_of
 from charm_checkpoint.values.serde.classes import ClassLayout, layout_of
 from charm_checkpoint.values.serde.defaults import default_of, has_default, takes_a_call
-from charm_checkpoint.values.serde.fitting import fit, is_fitting, is_state, tell_dropped
+from charm_checkpoint.values.serde.fitting import NO_STATE, fit, is_fitting, is_state, tell_dropped
 from charm_checkpoint.values.serde.hooks import change_of
 from charm_checkpoint.values.serde.others import check_others, storable_others
 from charm_checkpoint.values.serde.rows import check_loaded, instrumented
@@ -119,7 +119,7 @@ def model_from_state(finder: Finder, name: str, state: dict[str, Any], fields_se
 def add_others(obj: Any, others: Any) -> None:
     """Give an instance the attributes that it held besides its fields."""
     if not is_state(others):
-        raise TypeError("what an object holds is a dict of attributes by their names")
+        raise TypeError(NO_STATE)
     check_others(type(obj), others, ())
     _get_fields(obj).update(others)
 
@@ -143,7 +143,7 @@ def build_model(
 ) -> Any:
     """Put a pydantic model together from what was stored: a bare instance, whose attributes are set."""
     if type(state) is not dict or not (extra is None or is_state(extra)) or not (private is None or is_state(private)):
-        raise TypeError("what a model holds is a dict of attributes by their names")
+        raise TypeError(NO_STATE)
     if state.keys() != layout.names or (extra and not layout.allows_extra):
         absent = names_of(absent) if absent else ()
         if not absent or state.keys() | absent != layout.names or extra:
@@ -237,7 +237,7 @@ def model_v1_from_state(finder: Finder, name: str, state: dict[str, Any], fields
     """Return a model of pydantic 1 as it was stored; none of its code runs."""
     cls, layout = finder.find(name, MODEL_V1, state)
     if not is_state(state) or not is_state(private):
-        raise TypeError("what a model holds is a dict of attributes by their names")
+        raise TypeError(NO_STATE)
     names = names_of(fields_set)
     gone = not layout.allows_extra and len(state) > len(layout.names)
     if gone or not layout.names <= state.keys():

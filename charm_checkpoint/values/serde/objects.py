@@ -27,7 +27,7 @@ from charm_checkpoint.values.serde.class_reading import attribute, mro_of, path_
 from charm_checkpoint.values.serde.classes import KINDS, SUBCLASSABLE, ClassLayout
 from charm_checkpoint.values.serde.defaults import changed, fresh
 from charm_checkpoint.values.serde.enums import enum_from_state, enum_to_state
-from charm_checkpoint.values.serde.fitting import fit, is_fitting, is_state, tell_dropped
+from charm_checkpoint.values.serde.fitting import NO_STATE, fit, is_fitting, is_state, tell_dropped
 from charm_checkpoint.values.serde.hooks import Change, change_of, hook_of
 from charm_checkpoint.values.serde.models import (
     Finder,
@@ -87,9 +87,9 @@ def object_from_state(finder: Finder, name: str, state: dict[str, Any], *rest: A
     cls, layout = finder.find(name, OBJECT, state)
     others, absent = rest or ({}, ())
     if type(others) not in (dict, NoneType) or type(absent) not in (list, tuple, NoneType):
-        raise TypeError(_NO_STATE)
+        raise TypeError(NO_STATE)
     if type(state) is not dict:
-        raise TypeError(_NO_STATE)
+        raise TypeError(NO_STATE)
     if state.keys() != layout.names or layout.is_open:
         absent = names_of(absent) if absent else ()
         fits = state.keys() == layout.names if not absent else state.keys() | absent == layout.names
@@ -112,7 +112,7 @@ def _changed(
 ) -> tuple[dict[str, Any], dict[str, Any], Any]:
     """Return the upgraded fields and other attributes, or as the third the object that was made of them."""
     if not is_state(state) or not is_state(others):
-        raise TypeError(_NO_STATE)
+        raise TypeError(NO_STATE)
     if not layout.is_open and is_fitting(layout, state, absent):
         return _fitted(cls, layout, state, absent), others, None
     if not is_dataclass(cls):
@@ -130,12 +130,9 @@ def _changed(
 
 def _add_others(obj: Any, layout: ClassLayout, state: dict[str, Any]) -> None:
     if not is_state(state):
-        raise TypeError(_NO_STATE)
+        raise TypeError(NO_STATE)
     check_others(type(obj), state, layout.slots)
     _fill(obj, layout, state)
-
-
-_NO_STATE = "what an object holds is a dict of attributes by their names"
 
 
 def _fill(obj: Any, layout: ClassLayout, state: dict[str, Any]) -> None:
@@ -164,7 +161,7 @@ def _fitted(cls: Any, layout: ClassLayout, state: dict[str, Any], absent: Any) -
         tell_dropped(cls, rest)
         return whole
     if not is_state(state):
-        raise TypeError(_NO_STATE)
+        raise TypeError(NO_STATE)
     if layout.has_short_name:
         tell_dropped(cls, state.keys() - layout.names)
         return {name: state.get(name) for name in layout.fields if name in state or name not in absent}

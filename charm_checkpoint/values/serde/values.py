@@ -32,7 +32,7 @@ from charm_checkpoint.values.serde.arrays import (
 )
 from charm_checkpoint.values.serde.bases import as_base, base_of, check_distinct
 from charm_checkpoint.values.serde.class_lookup import find_class
-from charm_checkpoint.values.serde.class_reading import path_of
+from charm_checkpoint.values.serde.class_reading import ATOMS, path_of
 from charm_checkpoint.values.serde.classes import BUILTINS, kind_of, layout_of, name_of, needs_vouching, stored_name
 from charm_checkpoint.values.serde.costly import compiled, fraction, too_slow
 from charm_checkpoint.values.serde.dates import REAL, datetime_from_state, is_key, moment_to_state, time_from_state
@@ -124,13 +124,13 @@ def _encode_object(value: Any, packer: Packer) -> Body:
 
 def storable(obj: Any, attributes: dict[str, Any], packer: Packer) -> dict[str, Any]:
     """Return the attributes of a model without those that cannot be stored and may stay behind."""
-    if _ATOMS.issuperset(map(type, attributes.values())):
+    if ATOMS.issuperset(map(type, attributes.values())):
         return attributes
     return {name: value for name, value in attributes.items() if not _stays_behind(obj, name, value, packer)}
 
 
 def _stays_behind(obj: Any, name: str, value: Any, packer: Packer) -> bool:
-    if type(value) in _ATOMS or not _CONTAINERS.isdisjoint(type(value).__mro__):
+    if type(value) in ATOMS or not _CONTAINERS.isdisjoint(type(value).__mro__):
         return False  # what is in a container, the walk tries
     try:
         encode(value, packer)
@@ -139,7 +139,6 @@ def _stays_behind(obj: Any, name: str, value: Any, packer: Packer) -> bool:
     return False
 
 
-_ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 _CONTAINERS = frozenset({list, dict, tuple, set, frozenset, deque})
 
 

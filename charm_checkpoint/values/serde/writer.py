@@ -14,6 +14,7 @@ from typing import Any
 import ormsgpack
 
 from charm_checkpoint.values.serde.bases import check_distinct, plain
+from charm_checkpoint.values.serde.class_reading import ATOMS
 from charm_checkpoint.values.serde.framing import alternating, array, mapping
 from charm_checkpoint.values.serde.values import AS_IS, MAP, PACKED, TEXT, MayStore, encode
 
@@ -181,7 +182,7 @@ def _has_binary(data: bytes) -> bool:
 
 def are_flat(values: Iterable[Any]) -> bool:
     """Tell whether some values are native ones that hold nothing."""
-    return _FLAT.issuperset(map(type, values))
+    return ATOMS.issuperset(map(type, values))
 
 
 def _holds_buffers(values: Iterable[Any]) -> bool:
@@ -190,7 +191,7 @@ def _holds_buffers(values: Iterable[Any]) -> bool:
         found = set(map(type, level))
         if not _BUFFERS.isdisjoint(found):
             return True
-        level = [] if found <= _FLAT else _inside(level)
+        level = [] if found <= ATOMS else _inside(level)
     return False
 
 
@@ -237,7 +238,7 @@ def _inside(level: Sequence[Any]) -> list[Any]:
         return found
     for value in level:
         kind = type(value)
-        if kind in _FLAT:
+        if kind in ATOMS:
             continue
         if kind is list or kind is tuple or kind is set or kind is frozenset:
             found.extend(value)
@@ -249,6 +250,3 @@ def _inside(level: Sequence[Any]) -> list[Any]:
             if type(state) is dict:
                 found.extend(state.values())
     return found
-
-
-_FLAT = frozenset({type(None), bool, int, float, str, bytes})

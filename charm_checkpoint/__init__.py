@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from charm_checkpoint.saver.checkpointer import CharmSaver as CharmSaver
     from charm_checkpoint.saver.threads import ThreadInfo as ThreadInfo
     from charm_checkpoint.values.serde import Serializer as Serializer
+    from charm_checkpoint.values.serde import Unknown as Unknown
+    from charm_checkpoint.values.serde import register_moved as register_moved
     from charm_checkpoint.values.serde import register_type as register_type
 
 __version__ = "0.3.0"
@@ -98,6 +100,8 @@ _HOMES = {
     "register_store": "config.registry",
     "CharmSaver": "saver.checkpointer",
     "Serializer": "values.serde",
+    "Unknown": "values.serde",
+    "register_moved": "values.serde",
     "register_type": "values.serde",
     "ThreadInfo": "saver.threads",
 }  # fmt: skip

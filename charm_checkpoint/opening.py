@@ -28,6 +28,7 @@ from charm_checkpoint.errors import ConfigError
 from charm_checkpoint.runtime.cache import LIMIT
 from charm_checkpoint.store import Store
 from charm_checkpoint.values.limits import DEFAULTS, Limits
+from charm_checkpoint.values.serde import Serializer
 
 OPTIONS = (
     Option(
@@ -41,6 +42,19 @@ OPTIONS = (
         choice("loaded", "registered"),
         "loaded",
         "which data classes are stored and restored: those that the program has loaded, or only those it registered",
+    ),
+    Option(
+        "on_unknown",
+        choice("keep", "raise"),
+        "keep",
+        "what becomes of a stored object that cannot be restored: an `Unknown`, which is written back as it is, or an "
+        "error when it is read",
+    ),
+    Option(
+        "strict",
+        boolean,
+        False,
+        "whether an object cannot be restored of which a field is stored that its class does not have",
     ),
     Option("auto_setup", boolean, True, "create or migrate the schema at first use"),
     Option(
@@ -92,6 +106,11 @@ def opened(config: Mapping[str, Any], options: Mapping[str, Any], default_url: s
     store.budget.limit = settings["cache_size"]
     store.limits = Limits(settings["max_bytes"], settings["max_elements"])
     return Opened(store, location, settings)
+
+
+def as_strict(serde: Serializer, settings: Mapping[str, Any]) -> Serializer:
+    """Return a serializer that is as strict as the options of a store say, and no less than the one given."""
+    return serde.strictly(settings["classes"], settings["on_unknown"], settings["strict"])
 
 
 def _marked(given: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:

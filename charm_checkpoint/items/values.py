@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from charm_checkpoint.errors import DataError, NewerFormat, NotSerializable, PathPart, StoreCorrupt
-from charm_checkpoint.values.json_values import checked
+from charm_checkpoint.values.json_values import checked, kind_of_value
 from charm_checkpoint.values.sealing import SEALED
 from charm_checkpoint.values.serde.fresh_stack import on_a_fresh_stack
 
@@ -64,7 +64,7 @@ def plain(value: Any) -> dict[str, Any]:
 def _beyond_json(value: Any) -> Any:
     if isinstance(value, float):
         return float.__float__(value)
-    raise NotSerializable(f"{type(value).__name__} is not JSON, which items are kept as")
+    raise NotSerializable(f"{kind_of_value(value)} is not JSON, which items are kept as")
 
 
 def encode(value: Mapping[str, Any], index: Index = None) -> bytes:

@@ -51,7 +51,7 @@ class MessageHistory:
         self._backend = backend
         self._identities = Identities(tenant_of(backend))
         self._limits = limits
-        self._serde = Serializer(allowed=())
+        self._serde = Serializer(allowed=(), on_unknown="raise")  # JSON is all that it stores
         self._leaves = KnownLeaves(budget)
         self._reader = ChunkReader(backend, budget, limits)
 

@@ -41,7 +41,7 @@ from charm_checkpoint.values.serde import Serializer
 from charm_checkpoint.values.serde.bases import as_step
 from charm_checkpoint.values.serde.framing import is_framed
 from charm_checkpoint.values.serde.fresh_stack import is_fresh, on_a_fresh_stack
-from charm_checkpoint.values.serde.keys import members
+from charm_checkpoint.values.serde.keys import dict_of
 
 MANY = 4
 """Leaves of a value from which on the garbage collector is paused while they are decoded."""
@@ -97,7 +97,7 @@ class Decoder:
         named: Collection[bytes] = (),
         limits: Limits = DEFAULTS,
     ) -> None:
-        self._serde = serde
+        self._serde = serde.reading()
         self._chunks = chunks
         self._limits = limits
         self._left: int | None = None
@@ -209,7 +209,7 @@ class Decoder:
             for leaf in leaves:
                 LEAVES[leaf.kind](self, leaf, keys, values)
             self._tail(tail, iter(chunk.refs[sealed:]), keys, values)
-        value: Any = values if keys is None else dict(zip(members(keys), values, strict=True))
+        value: Any = values if keys is None else dict_of(keys, values)
         return _delta(value) if container >= DELTA else value
 
     def _under(self, name: bytes, kinds: Container[bytes]) -> Iterator[DecodedChunk]:

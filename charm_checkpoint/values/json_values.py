@@ -22,6 +22,7 @@ from charm_checkpoint.values.serde.class_reading import path_of
 from charm_checkpoint.values.serde.classes import is_value, layout_of
 from charm_checkpoint.values.serde.dates import REAL
 from charm_checkpoint.values.serde.objects import hooked_to_state, state_of
+from charm_checkpoint.values.serde.unknown import Unknown
 from charm_checkpoint.values.serde.values import ENCODERS
 from charm_checkpoint.values.serde.walk import MAX_DEPTH
 
@@ -37,7 +38,14 @@ Odd: TypeAlias = "Callable[[Any], Any]"
 def refuse_value(value: Any) -> Any:
     """Refuse what is not JSON."""
     shown = repr(value) if isinstance(value, float) else ""
-    raise NotSerializable(f"{type(value).__name__} {shown}".rstrip() + " is not JSON; messages are kept as JSON")
+    raise NotSerializable(f"{kind_of_value(value)} {shown}".rstrip() + " is not JSON; messages are kept as JSON")
+
+
+def kind_of_value(value: Any) -> str:
+    """Return what errors call a value that is not JSON."""
+    if type(value) is Unknown:
+        return f"an object that could not be restored, of {value.class_name or 'no class'},"
+    return type(value).__name__
 
 
 def checked(value: Any, odd: Odd = refuse_value) -> Any:

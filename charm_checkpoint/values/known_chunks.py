@@ -14,6 +14,9 @@ channel's version, and the                        read or written last
 address of its value
 of a channel: the address of    `ThreadChunks`    as its thread                       as its thread; a later version
 its latest value
+of a namespace's checkpoints:   `ThreadChunks`    as its thread; the one read last    as its thread
+each channel's version, and                       and the one written last, 256 in
+where its value is                                all
 of a thread: that its title     `KnownChunks`     while the budget allows             a delete of the thread, told by
 is stored                                                                             its counter;
                                                                                       `KnownChunks.forget`
@@ -44,6 +47,10 @@ THREAD, CHECKPOINT, CHANNEL = 1100, 500, 330
 """Bytes that each of these takes, about."""
 KNOWN = ADDRESS + 50
 """Bytes that a known address takes in a set."""
+PARENT, PLACE = 500, 160
+"""Bytes that a checkpoint remembered for the next one takes, and each of its values, about."""
+PARENTS = 256
+"""Checkpoints of a thread that are remembered for the next one: two of a namespace, what was read and what written."""
 SHARE = 4
 """A thread that takes more than this part of the budget keeps what its newest checkpoints need."""
 HINTS = 256
@@ -63,13 +70,43 @@ Channels = Mapping[str, Held]
 """Channels and their values. Those that went inline are left out."""
 
 
+class Parent(NamedTuple):
+    """What is remembered of a checkpoint for the one that follows it: where each of its values is, and its version.
+
+    A place is as in a record that was encoded or was decoded, of which ``inline`` are the values inside it.
+    ``channels`` are those in chunks, ``counters`` those of delta channels, of its metadata.
+    """
+
+    id: str
+    versions: Mapping[str, Any]
+    places: Mapping[str, Any]
+    channels: Channels
+    counters: Mapping[str, Any]
+    inline: bytes = b""
+
+    @property
+    def weight(self) -> int:
+        """Return about how many bytes this takes."""
+        return PARENT + PLACE * (len(self.places) + len(self.versions)) + len(self.inline)
+
+
 # ---------------------------------------------------------------------------- threads
 
 
 class ThreadChunks:
     """What one thread is known to hold, as long as its sweep counter stays ``sweeps``."""
 
-    __slots__ = ("__weakref__", "_checkpoints", "_latest", "_spared", "addresses", "deletes", "sweeps")
+    __slots__ = (
+        "__weakref__",
+        "_checkpoints",
+        "_latest",
+        "_parents",
+        "_spared",
+        "_weights",
+        "addresses",
+        "deletes",
+        "sweeps",
+    )
 
     def __init__(self, deletes: int, sweeps: int) -> None:
         self.deletes = deletes
@@ -77,6 +114,8 @@ class ThreadChunks:
         self.addresses: set[bytes] = set()
         self._checkpoints: dict[tuple[str, str], Channels] = {}
         self._latest: dict[tuple[str, str], bytes] = {}
+        self._parents: dict[tuple[str, bool], Parent] = {}
+        self._weights: dict[tuple[str, str | bool], int] = {}
         self._spared = 0
 
     def channels(self, ns: str, id: str | None) -> Channels:
@@ -87,22 +126,28 @@ class ThreadChunks:
         """Return where the latest value of a channel went."""
         return self._latest.get((ns, channel))
 
-    def keep(self, ns: str, id: str, addresses: Collection[bytes], channels: Channels) -> None:
-        """Remember a checkpoint, and addresses that the thread holds."""
-        self.addresses.update(addresses)
-        self._latest.update({(ns, name): held.ref for name, held in channels.items()})
-        self._checkpoints.pop((ns, id), None)
-        self._checkpoints[(ns, id)] = channels
-        for oldest in list(self._checkpoints)[:-CHECKPOINTS]:
-            self._checkpoints.pop(oldest, None)
+    def parent(self, ns: str, id: str) -> Parent | None:
+        """Return what is remembered of a checkpoint for the one that follows it."""
+        for was_put in (True, False):
+            parent = self._parents.get((ns, was_put))
+            if parent is not None and parent.id == id:
+                return parent
+        return None
+
+    def keep(self, ns: str, addresses: Collection[bytes], parent: Parent, was_put: bool) -> None:
+        """Remember a checkpoint that was read or put, and addresses that the thread holds."""
+        if addresses or parent.channels:
+            self.addresses.update(addresses)
+            self._latest.update({(ns, name): held.ref for name, held in parent.channels.items()})
+            _keep_last(self._checkpoints, (ns, parent.id), parent.channels, CHECKPOINTS, self._weights)
+            self._weights[ns, parent.id] = CHECKPOINT + len(ns) + len(parent.id) + CHANNEL * len(parent.channels)
+        _keep_last(self._parents, (ns, was_put), parent, PARENTS, self._weights)
+        self._weights[ns, was_put] = parent.weight
 
     @property
     def weight(self) -> int:
         """Return about how many bytes this takes."""
-        weight = THREAD + KNOWN * len(self.addresses)
-        for (ns, id), channels in list(self._checkpoints.items()):
-            weight += CHECKPOINT + len(ns) + len(id) + CHANNEL * len(channels)
-        return weight
+        return THREAD + KNOWN * len(self.addresses) + sum(list(self._weights.values()))
 
     def shrink(self, limit: int, reached: Callable[[bytes], Iterable[bytes]]) -> None:
         """Come down below ``limit`` as far as going on from the newest checkpoints allows without sending all again."""
@@ -110,9 +155,20 @@ class ThreadChunks:
             return
         newest = {ns: (ns, id) for ns, id in list(self._checkpoints)}
         self._checkpoints = {key: self._checkpoints[key] for key in newest.values()}
+        kept: list[tuple[str, str | bool]] = [*self._checkpoints, *list(self._parents)]
+        self._weights = {key: self._weights[key] for key in kept if key in self._weights}
         refs = {held.ref for channels in self._checkpoints.values() for held in channels.values()}
         self.addresses = refs.union(*map(reached, refs))
         self._spared = self.weight
+
+
+def _keep_last(kept: dict[Any, Any], key: Any, value: Any, size: int, weights: dict[Any, int]) -> None:
+    """Put what is newest last, and let what is oldest go; another thread may do so at the same time."""
+    kept.pop(key, None)
+    kept[key] = value
+    for oldest in list(kept)[:-size] if len(kept) > size else ():
+        kept.pop(oldest, None)
+        weights.pop(oldest, None)
 
 
 _NOTHING = ThreadChunks(-1, -1)
@@ -137,22 +193,31 @@ class KnownChunks:
         self,
         thread: str,
         state: ThreadState,
-        checkpoint: tuple[str, str],
+        ns: str,
         addresses: Collection[bytes],
-        channels: Channels,
+        parent: Parent,
         known: ThreadChunks | None = None,
+        *,
+        was_put: bool = False,
     ) -> None:
         """Remember what a checkpoint holds under these counters: what was remembered under others is void.
 
-        ``known`` is what was remembered until now, in case it has been forgotten meanwhile.
+        It is the ``parent`` of those to come, and was put or read. ``known`` is what was remembered until now, in case
+        it has been forgotten meanwhile.
         """
         known = known or self.thread(thread)
         if known is None or (known.deletes, known.sweeps) != (state.deletes, state.sweeps):
             known = self._in_use[thread] = ThreadChunks(state.deletes, state.sweeps)
         before = _thread_weight(thread, known)
-        known.keep(*checkpoint, addresses, channels)
+        known.keep(ns, addresses, parent, was_put)
         known.shrink(self._budget.limit // SHARE, self.leaves.reached)
         self._threads.put(thread, known, before)
+
+    def has_parent(self, thread: str, state: ThreadState, ns: str, id: str) -> bool:
+        """Tell whether a checkpoint is remembered under these counters, as one that others may follow."""
+        known = self.thread(thread)
+        is_valid = known is not None and (known.deletes, known.sweeps) == (state.deletes, state.sweeps)
+        return is_valid and known is not None and known.parent(ns, id) is not None
 
     def is_titled(self, thread: str, deletes: int) -> bool:
         """Tell whether a thread of this delete counter is known to have its title."""

@@ -52,7 +52,8 @@ class Entries:
         clock: Callable[[], int] = now_us,
     ) -> None:
         _check(options)
-        self.serde: Serializer = checked(serde)
+        # What cannot be restored is not in the cache: it is to be made anew.
+        self.serde: Serializer = checked(serde).strictly("loaded", "raise")
         self._fits = fits
         self._options = options
         self._root = CACHE + framed(kind.encode(), _encoded(options.name))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from charm_checkpoint.values.serde.registration import register_type
+from charm_checkpoint.values.serde.registration import register_moved, register_type
 from charm_checkpoint.values.serde.serializer import Fingerprint, Serializer, checked
+from charm_checkpoint.values.serde.unknown import Unknown
 
-__all__ = ["Fingerprint", "Serializer", "checked", "register_type"]
+__all__ = ["Fingerprint", "Serializer", "Unknown", "checked", "register_moved", "register_type"]

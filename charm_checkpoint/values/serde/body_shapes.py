@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any, Final, TypeAlias
 
-from charm_checkpoint.errors import NewerFormat
+from charm_checkpoint.errors import NewerFormat, TypeNotLoaded
 from charm_checkpoint.values.serde import values
 from charm_checkpoint.values.serde.dates import REAL
+from charm_checkpoint.values.serde.kinds import KindChanged, read_as_another
 from charm_checkpoint.values.serde.models import Finder
 from charm_checkpoint.values.serde.objects import FROM_STATE
+from charm_checkpoint.values.serde.unknown import Unknown
 
 Types: TypeAlias = "tuple[type, ...]"
 """Of what types a part of a body may be."""
@@ -77,7 +79,10 @@ def decode(code: int, body: Any, finder: Finder) -> Any:
     if make is not None:  # it looks at the parts itself, before it takes them
         if type(body) is not list:
             raise _wrong(code, body)
-        return make(finder, *body)
+        try:
+            return make(finder, *body)
+        except KindChanged as error:
+            return read_as_another(finder, error, code, body)
     decoder = values.DECODERS.get(code)
     if decoder is None:
         raise NewerFormat.of("A stored value holds an object of code", code)
@@ -99,6 +104,8 @@ def _check_parts(code: int, body: Any) -> None:
     if shapes is None:
         return
     if type(body) is not list or tuple(map(type, body)) not in shapes:
+        if type(body) is list and body and type(body[-1]) is Unknown:  # a dict with keys of another class
+            raise TypeNotLoaded(body[-1].reason)
         raise _wrong(code, body)
     if code in _TREES:
         _check_tree(body)

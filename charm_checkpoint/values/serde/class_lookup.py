@@ -10,14 +10,43 @@ from __future__ import annotations
 import importlib
 import weakref
 from collections.abc import Iterator, Sequence
+from time import monotonic
 from typing import Any, NoReturn
 
 from charm_checkpoint.errors import TypeNotLoaded
 from charm_checkpoint.moved import present_name
-from charm_checkpoint.values.serde.class_reading import attribute, bases_of, qualname_of
-from charm_checkpoint.values.serde.class_shapes import loaded, split_mark
-from charm_checkpoint.values.serde.classes import BUILTINS, kind_of, layout_of, name_of, registered
-from charm_checkpoint.values.serde.known_classes import SHORT_NAMES
+from charm_checkpoint.values.serde.class_reading import (
+    attribute,
+    bases_of,
+    module_of,
+    path_of,
+    qualname_of,
+    space_of_class,
+)
+from charm_checkpoint.values.serde.class_shapes import loaded
+from charm_checkpoint.values.serde.classes import (
+    BUILTINS,
+    is_registered,
+    kind_of,
+    layout_of,
+    name_of,
+    owner_of,
+    registered,
+)
+from charm_checkpoint.values.serde.generics import make, parametrised, split_arguments
+from charm_checkpoint.values.serde.known_classes import SHORT_NAMES, SINCE
+from charm_checkpoint.values.serde.moved_modules import moved_names
+from charm_checkpoint.values.serde.program_names import (
+    MAINS,
+    is_same_class,
+    later,
+    living_name,
+    own_path,
+    program,
+    programs_names,
+)
+from charm_checkpoint.values.serde.searches import may_search, searched
+from charm_checkpoint.values.serde.stored_names import split_mark
 
 _imported: dict[str, type] = {}
 _families: dict[str, list[weakref.ref[type]]] = {}
@@ -25,6 +54,8 @@ _missed: dict[str, set[str]] = {}
 """Marks that no class of a name has, though all classes were searched for it."""
 MOST_MISSED = 64
 """Such marks of all names together, from which on all classes are not searched for further ones."""
+MOST_BRACKETS = 16
+"""Arguments of generic models inside each other that are looked for by themselves."""
 LONGEST_NAME = 20_000
 """Characters of a stored name that are looked for among all classes."""
 
@@ -46,19 +77,130 @@ def find_classes(name: str) -> Sequence[type]:
     module, _, rest = bare.partition(":")
     if moved_to := present_name(module):
         bare = f"{moved_to}:{rest}"  # a class of this package, such as ThreadInfo
-    known = _fixed(name) or (_fixed(bare) if mark else None)
+    known = _fixed(name) or _fixed(bare)
     if known is not None:
         return (known,)
-    held = loaded(bare)
+    held = _held(bare)
+    if held is not None and is_registered(held) and (owner := _moved_to(bare)) is not None:
+        held = owner  # it has another name, and so what has this one is what moved
     if held is not None and (not mark or _mark(held) == mark):
         return (held,)
-    shapes = _shapes(bare, mark, held)
-    if not shapes:
-        raise TypeNotLoaded(
-            f"{bare} is not loaded in this process. Import the module that defines it before reading; if it was "
-            f"renamed or moved, call register_type(cls, aliases=[{bare!r}])."
+    others = other_names(bare)
+    if held is None and (found := _under_others(others, mark)) is not None:
+        return (found,)
+    if held is not None or may_search(bare, bool(mark)):
+        began = monotonic()
+        for each in dict.fromkeys((bare, *others)):  # each search goes over all classes
+            shapes = _shapes(each, mark, held)
+            if shapes:
+                return (shapes[mark],) if mark in shapes else list(shapes.values())
+        searched(bare, began)
+    if (arguments := split_arguments(bare)) is not None:
+        return (_generic(bare, *arguments),)
+    if (found := _by_dots(bare)) is not None:
+        return (found,)
+    raise TypeNotLoaded(_not_loaded(bare))
+
+
+def find_known(name: str) -> type | None:
+    """Return the class that a stored name stands for, if no search of all classes is needed to find it.
+
+    Of a generic model with arguments, that is the model without them.
+    """
+    bare = split_mark(name)[0].partition("[")[0]
+    return _fixed(bare) or _held(bare) or _under_others(other_names(bare), "")
+
+
+def _under_others(names: Sequence[str], mark: str) -> type | None:
+    """Return the class that is registered, or held by a module, under other names of a stored one."""
+    for each in names:
+        found = _fixed(each) or _held(each) or _inside(each)
+        if found is not None and (not mark or _mark(found) in ("", mark)):
+            return found
+    return None
+
+
+def other_names(name: str) -> list[str]:
+    """Return under what else a class may be found: the program's own module has two names, and others moved since.
+
+    The name itself is among them, for what may be inside another class.
+    """
+    module, colon, rest = name.partition(":")
+    if not colon:
+        return []
+    modules = [module]
+    main, own = program(), programs_names()
+    for each in (module, *moved_names(module)):
+        modules += [each, *(("__main__", main) if each in MAINS or each in own else ())]
+        modules.append(living_name(each))
+    return [f"{each}:{rest}" for each in dict.fromkeys(modules) if each]
+
+
+def _moved_to(name: str) -> type | None:
+    module, _, rest = name.partition(":")
+    return next((cls for each in moved_names(module) if (cls := owner_of(f"{each}:{rest}")) is not None), None)
+
+
+def _held(name: str) -> type | None:
+    """Return the class that a module holds under a name; if the program's own is loaded twice, the later one."""
+    held = loaded(name)
+    module, _, rest = name.partition(":")
+    if module != program():
+        return held
+    own = loaded(f"__main__:{rest}")
+    if own is None or own is held or module_of(own) not in MAINS:
+        return held
+    return own if held is None else later(held, own)
+
+
+def _inside(name: str) -> type | None:
+    """Return a class that stands inside another one, which is registered under a former name."""
+    module, _, qualname = name.partition(":")
+    parts = qualname.partition("[")[0].split(".")
+    for size in range(len(parts) - 1, 0, -1):
+        found: Any = registered(f"{module}:{'.'.join(parts[:size])}")
+        for part in parts[size:] if found is not None else ():
+            found = space_of_class(found).get(part) if isinstance(found, type) else None
+        if isinstance(found, type):
+            return found
+    return None
+
+
+def _by_dots(name: str) -> type | None:
+    """Return the class that has a path as an alias which was written with a dot in place of its colon."""
+    dotted = name.replace(":", ".")
+    cls = registered(dotted) if dotted != name else None
+    return None if cls is None or name_of(cls) == dotted else cls
+
+
+def _generic(name: str, origin: str, texts: Sequence[str]) -> type:
+    """Return the class of a generic model with arguments, both found by themselves; or raise TypeNotLoaded."""
+    cls = find_known(origin) if name.count("[") <= MOST_BRACKETS else None
+    if cls is None or attribute(cls, "__pydantic_generic_metadata__") is None:
+        raise TypeNotLoaded(_not_loaded(name))
+    return parametrised(cls, texts, _plain) or make(name, cls, texts, _plain)
+
+
+def _plain(name: str) -> type | None:
+    """Return the class that an argument of a generic model is, None for one that is no data."""
+    arguments = split_arguments(name)
+    cls = find_known(name)
+    if cls is not None and arguments is not None:
+        return _generic(name, *arguments)
+    is_plain = any(cls is each for each in BUILTINS.values())
+    return cls if cls is not None and (is_plain or layout_of(cls) is not None) else None
+
+
+def _not_loaded(name: str) -> str:
+    if name.startswith("__main__:"):
+        return (
+            f"{name} is not loaded in this process: a script stored it that is not this program. Name its module, such "
+            "as register_moved('__main__', 'app'), and import that before reading."
         )
-    return (shapes[mark],) if mark in shapes else list(shapes.values())
+    return (
+        f"{name} is not loaded in this process. Import the module that defines it before reading; if it was renamed or "
+        f"moved, call register_type(cls, aliases=[{name!r}]), or register_moved for all of its module."
+    )
 
 
 def _shapes(name: str, mark: str, held: type | None) -> dict[str, type]:
@@ -69,7 +211,7 @@ def _shapes(name: str, mark: str, held: type | None) -> dict[str, type]:
         shapes = {} if held is None else {_mark(held): held}
         for cls in found if mark or not name.endswith("]") else _of_held_origin(found, name):
             shapes.setdefault(_mark(cls), cls)
-        if not mark or mark in shapes or mark in _missed.get(name, ()):
+        if not shapes or not mark or mark in shapes or mark in _missed.get(name, ()):
             return shapes
         if sum(map(len, _missed.copy().values())) >= MOST_MISSED:
             return shapes
@@ -85,7 +227,7 @@ def _of_held_origin(found: Sequence[Any], name: str) -> list[type]:
 
 def _held_origin(name: str) -> type | None:
     origin = name.partition("[")[0]
-    return _fixed(origin) or loaded(origin)
+    return _fixed(origin) or _held(origin)
 
 
 def refuse_to_guess(name: str) -> NoReturn:
@@ -102,12 +244,31 @@ def _mark(cls: type) -> str:
     return layout.mark if layout is not None else ""
 
 
+def check_whose(name: str, cls: type) -> None:
+    """Raise TypeNotLoaded if a stored name is that of another class, too, which the program did not register."""
+    other = owner_of(name)
+    if other is not None and not is_same_class(other, cls):
+        refuse_either(name, cls, other)
+
+
+def refuse_either(name: str, cls: type, other: type) -> NoReturn:
+    """Raise TypeNotLoaded: two classes claim a stored name."""
+    raise TypeNotLoaded(
+        f"{name} is the name of {own_path(other)}, and what {own_path(cls)} was stored as: which is meant, nothing "
+        f"says. Give the first a name of its own, register_type({other.__name__}, name=…), or remove one claim."
+    )
+
+
+def _claimed(name: str) -> type | None:
+    cls = registered(name)
+    if cls is not None and ":" in name and name != path_of(cls):
+        check_whose(name, cls)
+    return cls
+
+
 def _fixed(name: str) -> type | None:
     return (
-        _imported.get(name)
-        or registered(name)
-        or BUILTINS.get(name)
-        or (_import(name) if name in SHORT_NAMES else None)
+        _imported.get(name) or _claimed(name) or BUILTINS.get(name) or (_import(name) if name in SHORT_NAMES else None)
     )
 
 
@@ -118,7 +279,8 @@ def _import(name: str) -> type:
         cls: type = getattr(importlib.import_module(module), qualname)
     except (ImportError, AttributeError) as exc:
         package = module.partition(".")[0]
-        raise TypeNotLoaded(f"{qualname} is not in this process's {package} ({exc}). Install a newer one.") from exc
+        wanted = f"{SINCE[name]} or newer" if name in SINCE else "a newer one"
+        raise TypeNotLoaded(f"{qualname} is not in this process's {package} ({exc}). Install {wanted}.") from exc
     _imported[name] = cls
     return cls
 

@@ -6,6 +6,7 @@ any of these. What is here reads the namespaces of a class and its bases, and co
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -29,9 +30,21 @@ def module_of(cls: type) -> str:
     return found if type(found) is str else "?"
 
 
+def name_in_code(cls: type) -> str:
+    """Return the name of a class, as ``__name__`` does; its metaclass is not asked."""
+    return str(qualname_of(cls)).rpartition(".")[2]
+
+
 def path_of(cls: type) -> str:
     """Return where a class was defined, as ``module:qualname``."""
     return f"{module_of(cls)}:{qualname_of(cls)}"
+
+
+def module_space(module: str) -> Mapping[str, Any] | None:
+    """Return the namespace of a module that this process has loaded, None if it has not; none of its code runs."""
+    found: Any = sys.modules.get(module)
+    # A lazy module would import itself on plain access; what is no module may say that it is one, by code of its own.
+    return object.__getattribute__(found, "__dict__") if issubclass(type(found), types.ModuleType) else None
 
 
 def attribute(cls: type, name: str, default: Any = None) -> Any:
@@ -65,3 +78,9 @@ def derives_from_path(cls: type, paths: frozenset[str]) -> bool:
 def has_space(cls: type) -> bool:
     """Say whether instances have a ``__dict__``, and C code's own slot gives it: nothing else the class calls so."""
     return type(attribute(cls, "__dict__")) is types.GetSetDescriptorType
+
+
+def is_typed_dict(cls: type) -> bool:
+    """Say whether a class is a ``TypedDict``, whose values are plain dicts."""
+    kind = type(cls)
+    return qualname_of(kind) == "_TypedDictMeta" and module_of(kind) in ("typing", "typing_extensions")

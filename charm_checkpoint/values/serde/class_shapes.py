@@ -6,25 +6,25 @@ notebook's cell that was run again since, is stored with a mark of its shape beh
 
 from __future__ import annotations
 
-import re
 import sys
 import types
 from collections.abc import Mapping
 from enum import Enum
 from hashlib import blake2b
-from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ForwardRef, Literal, NewType, TypeAlias, TypeVar, Union, get_args, get_origin
 
-from charm_checkpoint.values.serde.class_reading import attribute, module_of, qualname_of
+from charm_checkpoint.values.serde.class_reading import attribute, is_typed_dict, module_of, module_space, qualname_of
+from charm_checkpoint.values.serde.program_names import own_path
 
-_MARK = re.compile(r"#[0-9a-f]{8}\Z")
+Home: TypeAlias = "tuple[str, str]"
+"""A module's name, and the key there: the module itself would keep the class, and with it the layout, alive."""
+NOWHERE: Home = ("", "")
+"""The home of a class made in a function."""
+TAKEN: Home = ("", "taken")
+"""The home of a class whose name is that of another one, too: it cannot be stored."""
+
 _LEVELS = 8
 """Type arguments inside each other that count as shape."""
-
-
-def split_mark(stored: str) -> tuple[str, str]:
-    """Return the name and the mark, empty if there is none, of a stored name."""
-    found = _MARK.search(stored)
-    return (stored[: found.start()], found[0]) if found else (stored, "")
 
 
 def shape_mark(kind: int, shape: Any) -> str:
@@ -38,42 +38,49 @@ def enum_shape(cls: type) -> Any:
     return [(name, _text(member._value_)) for name, member in attribute(cls, "_member_map_").items()]
 
 
-def field_shape(annotations: Mapping[str, Any]) -> Any:
-    """Return what tells a class of fields apart: their names and types."""
-    return [(name, type_text(hint)) for name, hint in annotations.items()]
+def texts_of(annotations: Mapping[str, Any], closely: bool = False) -> dict[str, str]:
+    """Return the annotations of fields, by their names, as texts."""
+    return {name: type_text(hint, closely=closely) for name, hint in annotations.items()}
 
 
-def type_text(hint: Any, levels: int = _LEVELS) -> str:
-    """Write a type in one way, whatever Python's version; no code of the program runs."""
+def type_text(hint: Any, levels: int = _LEVELS, closely: bool = False) -> str:
+    """Write a type in one way, whatever Python's version; no code of the program runs.
+
+    ``closely`` says more than marks of a class may, which are stored since 0.1: of a ``TypedDict`` that it is one, so
+    that it is another type once it has become a class, and what a ``NewType`` is made of.
+    """
     if isinstance(hint, str):
         return str.__str__(hint)
     if isinstance(hint, ForwardRef):
         return hint.__forward_arg__
     origin = get_origin(hint)
     if origin is Annotated and levels:
-        return type_text(get_args(hint)[0], levels - 1)
+        return type_text(get_args(hint)[0], levels - 1, closely)
     if origin is Literal:
         return f"Literal[{','.join(map(_text, get_args(hint)))}]"
     if origin is not None and levels:
-        texts = [_argument_text(arg, levels - 1) for arg in get_args(hint)]
+        texts = [_argument_text(arg, levels - 1, closely) for arg in get_args(hint)]
         if origin is Union or origin is types.UnionType:
             return "|".join(sorted(texts))
-        return f"{type_text(origin, levels - 1)}[{','.join(texts)}]"
+        return f"{type_text(origin, levels - 1, closely)}[{','.join(texts)}]"
     if hint is Any:  # a class since Python 3.11
         return "Any"
     if isinstance(hint, type):
-        return _class_text(hint)
+        return f"{_class_text(hint)}{{}}" if closely and is_typed_dict(hint) else _class_text(hint)
+    if closely and isinstance(hint, NewType) and levels:
+        return type_text(hint.__supertype__, levels - 1, closely)
     return hint.__name__ if isinstance(hint, TypeVar) else type(hint).__name__
 
 
 def _class_text(cls: type) -> str:
     # Where the standard library keeps a class depends on Python's version.
     standard = module_of(cls).partition(".")[0] in sys.stdlib_module_names
-    return str(qualname_of(cls)) if standard else f"{module_of(cls)}:{qualname_of(cls)}"
+    return str(qualname_of(cls)) if standard else own_path(cls)
 
 
-def _argument_text(arg: Any, levels: int) -> str:
-    return ",".join(type_text(each, levels) for each in arg) if isinstance(arg, list) else type_text(arg, levels)
+def _argument_text(arg: Any, levels: int, closely: bool) -> str:
+    args = arg if isinstance(arg, list) else [arg]
+    return ",".join(type_text(each, levels, closely) for each in args)
 
 
 def _text(value: Any) -> str:
@@ -90,7 +97,7 @@ def space_of(name: str) -> tuple[Mapping[str, Any], str] | None:
     No code of the modules runs.
     """
     module, _, qualname = name.partition(":")
-    space: Mapping[str, Any] | None = _space(module)
+    space: Mapping[str, Any] | None = module_space(module)
     if space is None or not qualname:
         return None
     *outer, key = qualname.split(".")
@@ -102,15 +109,17 @@ def space_of(name: str) -> tuple[Mapping[str, Any], str] | None:
     return space, key
 
 
-def _space(module: str) -> Mapping[str, Any] | None:
-    found: Any = sys.modules.get(module)
-    # A lazy module would import itself on plain access.
-    return object.__getattribute__(found, "__dict__") if isinstance(found, types.ModuleType) else None
+def home_of(cls: type) -> Home | None:
+    """Return the one place where a module may hold a class, None if it takes a longer look."""
+    qualname: str = qualname_of(cls)
+    if "." not in qualname and "[" not in qualname:
+        return module_of(cls), qualname
+    return NOWHERE if "<locals>" in qualname and "[" not in qualname else None
 
 
 def is_at(cls: type, module: str, key: str) -> bool:
     """Say whether this process's module of that name holds a class under a key."""
-    space = _space(module)
+    space = module_space(module)
     return space is not None and space.get(key) is cls
 
 

@@ -8,11 +8,11 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any
 
 from pydantic import BaseModel
 
-from charm_checkpoint.errors import ConfigError
+from charm_checkpoint.errors import NotSerializable
 from charm_checkpoint.runtime import forks
 from charm_checkpoint.values.serde.class_fields import (
     ENUM,
@@ -22,14 +22,15 @@ from charm_checkpoint.values.serde.class_fields import (
     NAMEDTUPLE,
     OBJECT,
     SUBCLASS,
+    allows_extra,
+    annotation_texts,
     cached_properties,
     called_defaults,
-    dataclass_fields,
-    declared_fields,
     excluded_fields,
     field_names,
     is_dataclass,
     private_attributes,
+    required_attributes,
     slots_of,
 )
 from charm_checkpoint.values.serde.class_reading import (
@@ -40,13 +41,24 @@ from charm_checkpoint.values.serde.class_reading import (
     module_of,
     owner,
     path_of,
-    qualname_of,
 )
-from charm_checkpoint.values.serde.class_shapes import enum_shape, field_shape, is_at, loaded, shape_mark, split_mark
-from charm_checkpoint.values.serde.hooks import Change, Hook, forget, hook_of, set_change, set_hook
+from charm_checkpoint.values.serde.class_shapes import (
+    NOWHERE,
+    TAKEN,
+    Home,
+    enum_shape,
+    home_of,
+    is_at,
+    loaded,
+    shape_mark,
+)
+from charm_checkpoint.values.serde.hooks import Change, Hook, forget, hook_of, set_change, set_hook, version_of
 from charm_checkpoint.values.serde.known_classes import SETTINGS_BASES, SHORT_NAMES, VALUE_BASES
+from charm_checkpoint.values.serde.moved_modules import add_move, moved_names
 from charm_checkpoint.values.serde.origins import holds_more, static_bases
+from charm_checkpoint.values.serde.program_names import in_program, is_same_class, own_path
 from charm_checkpoint.values.serde.rows import STATE, is_mapped, runs_code
+from charm_checkpoint.values.serde.stored_names import Changed, codes_of, parts_of, suffix_of
 
 KINDS = {
     MODEL: "pydantic model",
@@ -69,12 +81,10 @@ BUILTINS: dict[str, type] = {
 SUBCLASSABLE = (str, int, float, bytes, list, tuple, dict, set, frozenset)
 """Built-in types a registered class may derive from."""
 
-_UNSTORED = frozenset({"__orig_class__", STATE})
+KEPT = "__charm_kept__"
+"""The entry of an instance's ``__dict__`` where fields are kept that its class does not have, see `kept`."""
+_UNSTORED = frozenset({"__orig_class__", STATE, KEPT})
 """Attributes that are no content: typing leaves one on instances of generic classes, SQLAlchemy one on its rows."""
-
-
-Home: TypeAlias = "tuple[str, str]"
-"""A module's name, and the key there: the module itself would keep the class, and with it the layout, alive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +111,8 @@ class ClassLayout:
     """Whether it is a pydantic model that takes fields it does not declare (``extra="allow"``)."""
     private: frozenset[str]
     """The names of a pydantic model's private attributes."""
+    required: frozenset[str]
+    """Private attributes without a default."""
     is_root_model: bool
     """Whether it is a pydantic ``RootModel``, whose instances have no place for extra and private attributes."""
     holds_unstored: bool
@@ -121,12 +133,17 @@ class ClassLayout:
     """The kind without its hook: as which instances may have been stored before it was registered."""
     mark: str
     """What tells its shape from those of other classes of its name, see `class_shapes`; empty where it needs none."""
+    suffix: str
+    """What is said of its shape behind its name, see `stored_names`; empty where nothing is."""
+    stored: str
+    """The name with the suffix: what an object is stored under where no mark is needed."""
+    codes: Mapping[str, str]
+    """What the suffix says of each field."""
     home: Home | None
     """Where a module may hold it, None if it takes a longer look."""
+    changed: Changed | None = None
+    """For one reading: that the class was another when an object was stored."""
 
-
-NOWHERE: Home = ("", "")
-"""The home of a class made in a function."""
 
 _registered: dict[str, type] = {}
 _names: dict[int, str] = {}  # by id, as no code of a metaclass is to run
@@ -139,13 +156,8 @@ _layouts: dict[int, tuple[weakref.ref[type], ClassLayout | None]] = {}  # by id:
 
 
 def register(cls: type, names: Sequence[str], hook: Hook | None, change: Change | None) -> None:
-    """Register a class under names, of which the first is the one it is stored under; see `register_type`.
-
-    Raises ConfigError when a name already belongs to another class.
-    """
+    """Register a class under names, of which the first is the one it is stored under; see `class_claims`."""
     with forks.lock(__name__):
-        for each in names:
-            _check_free(each, cls)
         _registered.update(dict.fromkeys(names, cls))
         _names[id(cls)] = names[0]
         key = id(cls)
@@ -157,19 +169,33 @@ def register(cls: type, names: Sequence[str], hook: Hook | None, change: Change 
         _layouts.clear()
 
 
+def move(old: str, new: str) -> None:
+    """Look for classes of a module below another one from now on; see `register_moved`."""
+    with forks.lock(__name__):
+        add_move(old, new)
+        _layouts.clear()
+
+
 def _forget_registered(key: int) -> None:
     for table in (_names, _alive):
         table.pop(key, None)
     forget(key)
 
 
-def _check_free(name: str, cls: type) -> None:
-    if name in SHORT_NAMES or name in BUILTINS:
-        raise ConfigError(f"The name {name!r} is reserved; choose another one, such as 'myapp.{cls.__name__}'.")
+def owner_of(name: str) -> type | None:
+    """Return the class that a module holds and that is stored under just that name."""
+    held = loaded(name)
+    return held if held is not None and kind_of(held) is not None and name_of(held) == name else None
+
+
+def other_of_name(cls: type, name: str) -> type | None:
+    """Return another class for which the program claims the name of a class that is not registered, None for none."""
     other = _registered.get(name)
-    # The same module and qualified name again is the same class, re-executed in a notebook or reloaded.
-    if other is not None and other is not cls and path_of(other) != path_of(cls):
-        raise ConfigError(f"The name {name!r} is already registered for {path_of(other)}; choose another one.")
+    if other is not None:
+        return None if is_same_class(other, cls) else other
+    module, _, rest = name.partition(":")
+    held = (owner_of(f"{each}:{rest}") for each in moved_names(module))
+    return next((other for other in held if other is not None and not is_same_class(other, cls)), None)
 
 
 # -- names ------------------------------------------------------------------------------------------------------------
@@ -177,19 +203,20 @@ def _check_free(name: str, cls: type) -> None:
 
 def name_of(cls: type) -> str:
     """Return the name a class is stored under."""
-    name = _names.get(id(cls))
-    if name is not None:
-        return name
+    return _names.get(id(cls)) or _SHORT_OF.get(path := unnamed(cls), path)
+
+
+def unnamed(cls: type) -> str:
+    """Return the name of a class that was given none."""
     generic = attribute(cls, "__pydantic_generic_metadata__")
     if generic and generic["origin"] is not None:
         # Pydantic names Box[a.User] and Box[b.User] alike; the arguments' own names tell them apart.
         return f"{name_of(generic['origin'])}[{','.join(map(_argument, generic['args']))}]"
-    path = path_of(cls)
-    return _SHORT_OF.get(path, path)
+    return own_path(cls)
 
 
 def _argument(arg: Any) -> str:
-    return name_of(arg) if is_class(arg) else repr(arg)  # list[int] passes for a class on Python 3.10
+    return name_of(arg) if is_class(arg) else in_program(repr(arg))  # list[int] passes for a class on Python 3.10
 
 
 def stored_name(cls: type, layout: ClassLayout) -> str:
@@ -200,8 +227,24 @@ def stored_name(cls: type, layout: ClassLayout) -> str:
     """
     home = layout.home
     if not layout.mark or (home is not None and is_at(cls, *home)):
-        return layout.name
-    return layout.name + layout.mark if home is NOWHERE or not is_held(cls) else layout.name
+        return layout.stored
+    if home is TAKEN:
+        _refuse_taken(cls, layout.name)
+    return layout.name + layout.mark + layout.suffix if home is NOWHERE or not is_held(cls) else layout.stored
+
+
+def _refuse_taken(cls: type, name: str) -> None:
+    other = other_of_name(cls, name)
+    if other is not None:
+        raise NotSerializable(
+            f"what is stored as {name} is read as {own_path(other)}, by an alias, a name or a register_moved. Give "
+            f"this class a name of its own, register_type({cls.__name__}, name=…), or remove the other's."
+        )
+
+
+def bare_name(cls: type, layout: ClassLayout) -> str:
+    """Return the name that a class itself is stored under: nothing is said of its shape."""
+    return stored_name(cls, layout).removesuffix(layout.suffix)
 
 
 def is_held(cls: type) -> bool:
@@ -219,7 +262,9 @@ def is_class(arg: Any) -> bool:
 
 def is_safe(name: str) -> bool:
     """Say whether a stored name is one of the fixed table or was registered."""
-    return name in SHORT_NAMES or name in BUILTINS or split_mark(name)[0].partition("[")[0] in _registered
+    if name in SHORT_NAMES or name in BUILTINS:
+        return True
+    return any(each.partition("[")[0] in _registered for each in (name, parts_of(name).name))
 
 
 def is_registered(cls: type) -> bool:
@@ -230,6 +275,11 @@ def is_registered(cls: type) -> bool:
 def registered(name: str) -> type | None:
     """Return the class that is registered under a name."""
     return _registered.get(name)
+
+
+def registered_names() -> Sequence[str]:
+    """Return all names that classes are registered under."""
+    return tuple(_registered)
 
 
 # -- kinds and layouts ------------------------------------------------------------------------------------------------
@@ -283,6 +333,9 @@ def _make_layout(cls: type) -> ClassLayout | None:
     derived, excluded, mapped = cached_properties(cls), excluded_fields(cls, was), is_mapped(cls)
     slots = slots_of(cls) if was in (OBJECT, SUBCLASS) else {}
     private, has_dict = frozenset(private_attributes(cls)), has_space(cls)
+    texts = None if name in SHORT_NAMES or hooked else annotation_texts(cls, was, trusted, closely=True)
+    compared = None if texts is None else {field: text for field, text in texts.items() if field not in excluded}
+    suffix = suffix_of(was, compared, version_of(cls))
     return ClassLayout(
         kind=HOOKED if hooked else was,
         name=name,
@@ -292,8 +345,9 @@ def _make_layout(cls: type) -> ClassLayout | None:
         readers={name: slot.__get__ for name, slot in slots.items()},
         has_dict=has_dict,
         is_open=was == OBJECT and has_dict and not is_dataclass(cls),
-        allows_extra=_allows_extra(cls, was),
+        allows_extra=allows_extra(cls, was),
         private=private,
+        required=frozenset() if name in SHORT_NAMES else required_attributes(cls),
         is_root_model=bool(attribute(cls, "__pydantic_root_model__", False)),
         holds_unstored=bool(derived or excluded or mapped),
         derived=derived | _UNSTORED,
@@ -304,7 +358,10 @@ def _make_layout(cls: type) -> ClassLayout | None:
         mapped=mapped,
         was=was,
         mark="" if name in SHORT_NAMES or trusted else shape_mark(was, _shape(cls, was)),
-        home=_home(cls),
+        suffix=suffix,
+        stored=name + suffix,
+        codes=codes_of(compared or {}),
+        home=TAKEN if not trusted and other_of_name(cls, name) is not None else home_of(cls),
     )
 
 
@@ -330,32 +387,13 @@ def is_value(cls: type) -> bool:
     return derives_from_path(cls, VALUE_BASES)
 
 
-def _allows_extra(cls: type, kind: int) -> bool:
-    if kind == MODEL:
-        return (attribute(cls, "model_config") or {}).get("extra") == "allow"
-    config = attribute(cls, "__config__") if kind == MODEL_V1 else None
-    return config is not None and str(getattr(config.extra, "value", config.extra)) == "allow"
-
-
-def _home(cls: type) -> Home | None:
-    """Return the one place where a module may hold a class, None if it takes a longer look."""
-    qualname: str = qualname_of(cls)
-    if "." not in qualname and "[" not in qualname:
-        return module_of(cls), qualname
-    return NOWHERE if "<locals>" in qualname and "[" not in qualname else None
-
-
 def _shape(cls: type, kind: int) -> Any:
     """Return what tells classes of one name and kind apart."""
     if kind == ENUM:
         return enum_shape(cls)
-    fields = declared_fields(cls, kind)
-    if kind == MODEL:
-        args = (attribute(cls, "__pydantic_generic_metadata__") or {}).get("args", ())
-        marks = [layout.mark for layout in map(layout_of, filter(is_class, args)) if layout is not None]
-        return [*field_shape({name: field.annotation for name, field in fields.items()}), *marks]
-    if kind == MODEL_V1:
-        return field_shape({name: field.outer_type_ for name, field in fields.items()})
-    if kind == OBJECT and is_dataclass(cls):
-        return field_shape({name: field.type for name, field in dataclass_fields(cls).items()})
-    return field_names(cls, kind)
+    texts = None if kind == NAMEDTUPLE else annotation_texts(cls, kind)
+    if texts is None:
+        return field_names(cls, kind)
+    args = (attribute(cls, "__pydantic_generic_metadata__") or {}).get("args", ()) if kind == MODEL else ()
+    marks = [layout.mark for layout in map(layout_of, filter(is_class, args)) if layout is not None]
+    return [*texts.items(), *marks]

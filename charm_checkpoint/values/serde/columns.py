@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from charm_checkpoint.errors import StoreCorrupt
+import ormsgpack
+
+from charm_checkpoint.errors import StoreCorrupt, TypeNotLoaded
 from charm_checkpoint.values.serde.class_fields import MODEL
-from charm_checkpoint.values.serde.classes import layout_of, stored_name
+from charm_checkpoint.values.serde.classes import KEPT, layout_of, stored_name
 from charm_checkpoint.values.serde.framing import array
+from charm_checkpoint.values.serde.kinds import KindChanged, read_as_another
 from charm_checkpoint.values.serde.models import (
     Finder,
     build_model,
@@ -19,9 +22,11 @@ from charm_checkpoint.values.serde.models import (
     set_fields,
     set_names,
     set_private,
+    unset_attributes,
 )
+from charm_checkpoint.values.serde.unknown import Unknown, column_body
 from charm_checkpoint.values.serde.values import Packer, storable
-from charm_checkpoint.values.serde.walk import ReadingWalk, parse
+from charm_checkpoint.values.serde.walk import ReadingWalk, parse, repacked
 
 
 class Columns(NamedTuple):
@@ -55,31 +60,74 @@ def columns_to_state(values: Sequence[Any], packer: Packer) -> Columns | None:
     stored: dict[type, str] = {}
     sizes: dict[type, int] = {}
     called = False
-    for cls in set(map(type, values)):
+    classes = set(map(type, values))
+    if Unknown in classes:
+        return _with_unknown(values, packer)
+    for cls in classes:
         layout = layout_of(cls)
         if layout is None or layout.kind != MODEL or layout.holds_unstored:
             return None
         if packer.may_store is not None:
             packer.may_store(layout.name)
         stored[cls], sizes[cls] = stored_name(cls, layout), len(layout.fields)
-        called = called or bool(layout.called)
+        called = called or bool(layout.called or layout.required)
     if not sizes:
         return None
-    classes = list(map(type, values))
+    types = list(map(type, values))
     states = [obj.__dict__ for obj in values]
-    if list(map(len, states)) != [sizes[cls] for cls in classes]:
+    if list(map(len, states)) != [sizes[cls] for cls in types]:
         return None
-    kinds = tuple([stored[cls] for cls in classes])
+    kinds = tuple([stored[cls] for cls in types])
     names = tuple([frozenset(obj.__pydantic_fields_set__) for obj in values])
     for obj in values if called else ():
         if (layout := layout_of(type(obj))) is not None:
             check_private(type(obj), layout, obj.__pydantic_private__)
+            if unset_attributes(layout, obj.__pydantic_private__):
+                return None
+    packed = packer.pack(states)
+    if _KEPT in packed:  # in the place of a field that is not there, it may be
+        return None
     if not any(obj.__pydantic_extra__ or obj.__pydantic_private__ for obj in values):
-        return Columns(kinds, names, packer.pack(states), ())
+        return Columns(kinds, names, packed, ())
     extras = [obj.__pydantic_extra__ or None for obj in values]
     privates = [private and storable(obj, private, packer) or None for obj, private in _privates(values)]
+    return _columns(packer, kinds, names, packed, extras, privates)
+
+
+def _columns(packer: Packer, kinds: Any, names: Any, packed: bytes, extras: Any, privates: Any) -> Columns:
     rest = (packer.pack(extras), packer.pack(privates)) if any(extras) or any(privates) else ()
-    return Columns(kinds, names, packer.pack(states), rest)
+    return Columns(tuple(kinds), tuple(names), packed, rest)
+
+
+_KEPT = KEPT.encode()
+
+
+def _with_unknown(values: Sequence[Any], packer: Packer) -> Columns | None:
+    """Take a run apart in which there are models that could not be restored, as it was before it was read."""
+    models = [value for value in values if type(value) is not Unknown]
+    known = columns_to_state(models, packer) if models else None
+    if models and known is None:
+        return None
+    rows = []
+    kinds, names = iter(known.kinds if known else ()), iter(known.names if known else ())
+    for value in values:
+        if type(value) is not Unknown:
+            extra, private = value.__pydantic_extra__ or None, value.__pydantic_private__ or None
+            private = private and storable(value, private, packer) or None
+            rows.append((next(kinds), next(names), value.__dict__, extra, private))
+            continue
+        body = column_body(value)
+        if body is None:
+            return None
+        name, state, fields, *rest = ormsgpack.unpackb(body, ext_hook=_part)
+        extra, private, _ = rest or (None, None, None)
+        rows.append((name, frozenset(fields), state, extra, private))
+    kind, name, states, extras, privates = map(list, zip(*rows, strict=True))
+    return _columns(packer, kind, name, packer.pack(states), extras, privates)
+
+
+def _part(code: int, data: bytes) -> Unknown:
+    return Unknown(code, data, "")
 
 
 def _privates(values: Sequence[Any]) -> list[tuple[Any, dict[str, Any] | None]]:
@@ -114,20 +162,21 @@ def run_from_state(
 class _Shape:
     """A class and the fields that were set; ``order`` are its fields where a state of just these is taken as it is."""
 
-    __slots__ = ("allows_extra", "cls", "layout", "names", "order")
+    __slots__ = ("allows_extra", "cls", "finder", "layout", "names", "order")
 
     def __init__(self, finder: Finder, name: str, names: Any, first: Any) -> None:
+        self.finder = finder
         self.cls, layout = finder.find(name, MODEL, first if type(first) is dict else ())
         self.layout = layout
         self.names = names_of(names)
         self.allows_extra = layout.allows_extra
         more = layout.is_root_model or layout.private or layout.mapped
-        is_whole = not more and type(first) is dict and first.keys() == layout.names
+        is_whole = not more and layout.changed is None and type(first) is dict and first.keys() == layout.names
         self.order = [*first] if is_whole else None
 
     def whole(self, state: Any, extra: Any = None, private: Any = None) -> tuple[Any, ...]:
         """Return what `build_model` makes one of the run of."""
-        return self.cls, self.layout, state, self.names.copy(), extra, private
+        return self.finder, self.cls, self.layout, state, self.names.copy(), extra, private
 
 
 def check_run(shapes: Any, index: Any, *columns: Any) -> None:
@@ -157,9 +206,18 @@ def walk_run(finder: Finder, data: bytes) -> list[Any]:
 def _walk_one(walk: ReadingWalk, position: int, shape: Any, *parts: Any) -> Any:
     walk.path = [position]
     walked = [walk.enter(part) for part in parts]
-    return walk.guard(_make_one, walk.finder, shape, *walked)
+    try:
+        return walk.guard(_make_one, walk.finder, shape, *walked)
+    except TypeNotLoaded as error:
+        # As it would be stored by itself.
+        (name, names), (state, *rest) = shape, parts
+        body = [name, state, names, *rest, None] if any(rest) else [name, state, names]
+        return walk.finder.keep(MODEL, repacked(body), error, True)
 
 
 def _make_one(finder: Finder, shape: Any, *parts: Any) -> Any:
     name, names = shape
-    return build_model(*_Shape(finder, name, names, parts[0]).whole(*parts))
+    try:
+        return build_model(*_Shape(finder, name, names, parts[0]).whole(*parts))
+    except KindChanged as error:
+        return read_as_another(finder, error, MODEL, [name, parts[0], names, *parts[1:]])

@@ -16,7 +16,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from charm_checkpoint.errors import TypeNotLoaded
-from charm_checkpoint.values.serde.class_reading import attribute, derives, module_of, owner, path_of, qualname_of
+from charm_checkpoint.values.serde.class_reading import (
+    attribute,
+    derives,
+    module_of,
+    name_in_code,
+    owner,
+    path_of,
+    qualname_of,
+)
 
 NOTHING: Any = object()
 """The default of what has none."""
@@ -98,9 +106,28 @@ def default_of(cls: type, name: str, declared: Any, trusted: bool, *before: Mapp
         raise TypeNotLoaded(f"{path_of(cls)}.{name} is not stored, and its default factory failed: {exc!r}") from exc
 
 
+def attrs_defaults(cls: type) -> dict[str, Any]:
+    """Return what attributes of a class that attrs made have by default, as far as that takes no call of code."""
+    found = {}
+    for each in attribute(cls, "__attrs_attrs__") or ():
+        if (module_of(type(each)), qualname_of(type(each))) != ("attr._make", "Attribute"):
+            continue
+        default = each.default
+        if qualname_of(type(default)) == "Factory":
+            make = None if default.takes_self else harmless(default.factory)
+            if make is not None:
+                found[each.name] = make()
+        elif qualname_of(type(default)) != "_Nothing":
+            found[each.name] = fresh(default)
+    return found
+
+
 def changed(cls: type, what: str) -> str:
     """Return what an error says of a class that no longer takes what was stored."""
-    return f"{path_of(cls)} has changed since this was stored ({what}). Bring the field back, or give it a default."
+    return (
+        f"{path_of(cls)} has changed since this was stored ({what}). Give it a default, or make it of what is stored: "
+        f"register_type({name_in_code(cls)}, upgrade=…)."
+    )
 
 
 def fresh(value: Any) -> Any:

@@ -17,14 +17,16 @@ from charm_checkpoint.values.serde.class_reading import (
     derives,
     module_of,
     mro_of,
+    name_in_code,
     path_of,
     space_of_class,
 )
 from charm_checkpoint.values.serde.classes import ClassLayout, is_held, is_registered
+from charm_checkpoint.values.serde.hooks import change_of
 from charm_checkpoint.values.serde.keys import is_made
-from charm_checkpoint.values.serde.models import Finder, logger
-
-_warned: set[str] = set()
+from charm_checkpoint.values.serde.models import Finder
+from charm_checkpoint.values.serde.telling import Finding
+from charm_checkpoint.values.serde.upgrades import upgraded
 
 
 def enum_to_state(obj: Any, layout: ClassLayout) -> list[Any]:
@@ -83,13 +85,29 @@ def enum_from_state(finder: Finder, name: str, value: Any, member: str | None = 
     """Return the member; the inverse of `enum_to_state`. Earlier versions stored a value, or a member's name."""
     if not _is_plain(value) or type(member) not in (str, type(None)):
         raise TypeError("an enum's member is stored by its name and a plain value")
-    classes = [cls for cls, _ in finder.find_all(name, ENUM)]
+    found_all = finder.find_all(name, ENUM)
+    if len(found_all) == 1 and (change := change_of(found_all[0][0])) is not None:
+        cls, layout = found_all[0]
+        if change.is_older(layout.changed):
+            return member_of(finder, cls, upgraded(cls, change, layout.changed, {"name": member, "value": value}))
+    classes = [cls for cls, _ in found_all]
     found = [each for cls in classes if (each := _exact(cls, value, member)) is not None]
     if found and (len(classes) == 1 or member is not None or len({each._name_ for each in found}) == 1):
         return found[0]
     if len(classes) > 1 and not is_held(classes[0]):
         refuse_to_guess(name)
-    return _nearest(classes[0], value, member)
+    return _nearest(finder, classes[0], value, member)
+
+
+def member_of(finder: Finder, cls: Any, fields: dict[str, Any]) -> Any:
+    """Return the member that an upgrade says, by its ``name``, its ``value`` or both; or raise TypeNotLoaded."""
+    if not fields or not fields.keys() <= {"name", "value"}:
+        raise TypeNotLoaded(f"the upgrade of {path_of(cls)} returned other fields than name and value.")
+    value, member = fields.get("value"), fields.get("name")
+    if not _is_plain(value) or type(member) not in (str, type(None)):
+        raise TypeNotLoaded(f"the upgrade of {path_of(cls)} returned a name or a value that no member has.")
+    found = _exact(cls, value, member)
+    return found if found is not None else _nearest(finder, cls, value, member)
 
 
 def _is_plain(value: Any) -> bool:
@@ -165,7 +183,7 @@ def _named(cls: Any, member: str) -> Sequence[int]:
     return [flag._value_ for flag in flags] if all(flag is not None and _is_single(flag) for flag in flags) else ()
 
 
-def _nearest(cls: Any, value: Any, member: str | None) -> Any:
+def _nearest(finder: Finder, cls: Any, value: Any, member: str | None) -> Any:
     """Return what a member of a class that changed since is now: the one of that name, or else of that value."""
     if member is not None:
         flags = _named(cls, member) if "|" in member else ()
@@ -173,7 +191,7 @@ def _nearest(cls: Any, value: Any, member: str | None) -> Any:
         if found is None and value is not None:
             found = _valued(cls, value)
         if found is not None:
-            return _told(cls, member, value, found)
+            return _told(finder, cls, member, value, found)
     found = _valued(cls, value)
     if found is None and type(value) is int:
         found = _combined(cls, value)
@@ -182,8 +200,9 @@ def _nearest(cls: Any, value: Any, member: str | None) -> Any:
     if found is None:
         what = member if value is None else value
         raise TypeNotLoaded(
-            f"{path_of(cls)} has no member {what!r} any more. Add it back; or, if a _missing_ of the class makes it of "
-            f"its value, vouch for the class: register_type({cls.__name__})."
+            f"{path_of(cls)} has no member {what!r} any more. Add it back; or say which one it is now: "
+            f"register_type({name_in_code(cls)}, version=…, upgrade={{…}}); or, if a _missing_ of the class makes it "
+            "of its value, vouch for the class by register_type alone."
         )
     return found
 
@@ -196,9 +215,8 @@ def _asked(cls: Any, value: Any) -> Any:
         raise TypeNotLoaded(f"{path_of(cls)} has no member {value!r} any more. Add it back. ({exc!r})") from exc
 
 
-def _told(cls: Any, member: str, value: Any, found: Any) -> Any:
-    what = f"{path_of(cls)}.{ascii(member)[1:-1]}"
-    if what not in _warned:
-        _warned.add(what)
-        logger.warning("%s was stored with the value %r; it is read as %s now.", what, value, found._name_)
+def _told(finder: Finder, cls: Any, member: str, value: Any, found: Any) -> Any:
+    name = ascii(member)[1:-1]
+    said = f"{path_of(cls)}.{name} was stored with the value {value!r}; it is read as {found._name_} now."
+    finder.tell(Finding("changed", path_of(cls), name, said))
     return found

@@ -5,10 +5,11 @@ A dump to plain data, and the load that is its way back; an upgrade of stored fi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from charm_checkpoint.errors import ConfigError
+from charm_checkpoint.values.serde.stored_names import Changed
 
 AS_THEY_ARE: set[type] = {type(None), bool, int, float, str, bytes, memoryview, list, dict, object, type}
 """Types that no hook is asked for: plain ones, and those that `values` encodes by its own table."""
@@ -29,6 +30,8 @@ def hook_of(cls: type) -> Hook | None:
     return _hooks.get(id(cls))
 
 
+FIRST = 1
+"""The version of what is stored of a class that was given none."""
 Upgrade: TypeAlias = "Callable[[dict[str, Any]], dict[str, Any]]"
 
 
@@ -37,6 +40,13 @@ class Change(NamedTuple):
 
     validate: bool
     upgrade: Upgrade | None
+    version: int | None = None
+    steps: Mapping[int, Upgrade] = {}
+    """Upgrades by the version that each is for, whose fields it takes to the next."""
+
+    def is_older(self, changed: Changed | None) -> bool:
+        """Say whether an object was stored by an older version of the class than the program's."""
+        return changed is not None and (changed.version or FIRST) < (self.version or FIRST)
 
 
 _changes: dict[int, Change] = {}
@@ -47,19 +57,38 @@ def change_of(cls: type) -> Change | None:
     return _changes.get(id(cls))
 
 
-def check_change(cls: type, validate: Any, upgrade: Any, kind: str, can_validate: bool) -> Change | None:
-    """Return what the two options say, None for neither; raises ConfigError for what is not possible with a class.
+def version_of(cls: type) -> int | None:
+    """Return the version that the program gave exactly this class, None if it gave none."""
+    change = _changes.get(id(cls))
+    return None if change is None else change.version
 
-    ``kind`` is what stands in the way of both, empty if nothing does.
+
+AN_ENUM = "an enum"
+
+
+def check_change(cls: type, validate: Any, upgrade: Any, version: Any, kind: str, can_validate: bool) -> Change | None:
+    """Return what the three options say, None for none; raises ConfigError for what is not possible with a class.
+
+    ``kind`` is what stands in the way of them, empty if nothing does; an enum has upgrades from version to version.
     """
-    if validate is False and upgrade is None:
+    if validate is False and upgrade is None and version is None:
         return None
     if type(validate) is not bool:
         raise ConfigError(f"register_type({cls.__name__}, validate=…) takes True or False; given was {validate!r}.")
+    _check_version(cls, version)
+    steps = _steps(cls, upgrade, version) if isinstance(upgrade, Mapping) else {}
+    upgrade = upgrade if not isinstance(upgrade, Mapping) else None
     if upgrade is not None and not callable(upgrade):
         raise ConfigError(
             f"register_type({cls.__name__}, upgrade=…) takes a function, from stored fields to those that the class "
-            f"has now, dict to dict; given was {upgrade!r}."
+            f"has now, dict to dict, or a dict of such by the versions that each starts from; given was {upgrade!r}."
+        )
+    if kind == AN_ENUM and version is not None and not validate:
+        return Change(validate, upgrade, version, steps)
+    if kind == AN_ENUM and not validate:
+        raise ConfigError(
+            f"{cls.__name__} is {kind}, of which members are upgraded from version to version alone: "
+            f"register_type({cls.__name__}, version=2, upgrade={{1: …}}), from and to a dict of name and value."
         )
     if kind:
         raise ConfigError(f"{cls.__name__} is {kind}: it has no stored fields to be upgraded or validated.")
@@ -68,7 +97,32 @@ def check_change(cls: type, validate: Any, upgrade: Any, kind: str, can_validate
             f"{cls.__name__} declares no fields that could be validated. Make it a dataclass or a pydantic model, or "
             f"bring up to date what is stored: register_type({cls.__name__}, upgrade=…)."
         )
-    return Change(validate, upgrade)
+    return Change(validate, upgrade, version, steps)
+
+
+def _check_version(cls: type, version: Any) -> None:
+    if version is not None and (type(version) is not int or not FIRST <= version <= MOST_VERSIONS):
+        raise ConfigError(
+            f"register_type({cls.__name__}, version=…) takes a whole number from {FIRST} on; given was {version!r}."
+        )
+
+
+MOST_VERSIONS = 999_999_999
+
+
+def _steps(cls: type, upgrade: Mapping[Any, Any], version: Any) -> dict[int, Upgrade]:
+    if version is None:
+        raise ConfigError(
+            f"register_type({cls.__name__}, upgrade={{…}}) takes each version to the next; say which one the class has "
+            "now: version=…"
+        )
+    for start, step in upgrade.items():
+        if type(start) is not int or not FIRST <= start < version or not callable(step):
+            raise ConfigError(
+                f"register_type({cls.__name__}, version={version}, upgrade={{…}}) takes a function for each version "
+                f"before this one; given was {step!r} for {start!r}."
+            )
+    return dict(upgrade)
 
 
 def set_change(cls: type, change: Change) -> None:

@@ -12,14 +12,17 @@ import sys
 import types
 import weakref
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sized
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from charm_checkpoint.errors import TypeNotLoaded
 from charm_checkpoint.values.serde.class_fields import OBJECT, dataclass_fields, declared_fields, is_dataclass, slots_of
 from charm_checkpoint.values.serde.class_reading import ATOMS, attribute, derives, owner, path_of, space_of_class
 from charm_checkpoint.values.serde.classes import is_registered, layout_of
+from charm_checkpoint.values.serde.unknown import Unknown
+
+T = TypeVar("T", bound=Sized)
 
 _ASKED = ("__hash__", "__eq__", "__getattribute__", "__getattr__")
 """What runs when an object is hashed or compared: generated methods look at the fields as attributes."""
@@ -53,8 +56,62 @@ def members(body: Any) -> list[Any]:
     if not ATOMS.issuperset(map(type, body)) and (found := own_code(body, _READ)) is not None:
         raise TypeNotLoaded(refusal(*found))
     if len(body) > ALIKE and share_hashes(body):
+        if (cls := _class_among(body)) is not None and cls is not Unknown:
+            raise TypeNotLoaded(
+                f"more than {ALIKE:,} keys of a dict, or members of a set, have hashes of others. If a field told them "
+                f"apart that {path_of(cls)} does not have any more, bring it back."
+            )
         raise ValueError(f"more than {ALIKE:,} of its keys or members have hashes of others: they are built to collide")
     return body
+
+
+def dict_of(keys: Any, values: Any) -> dict[Any, Any]:
+    """Return the dict of stored keys and values.
+
+    Raises TypeNotLoaded where that is not what was stored any more, as classes of keys are others now.
+    """
+    return _whole(_hashed(dict, lambda: zip(members(keys), values, strict=True), keys), keys)
+
+
+def set_of(kind: Callable[[Any], T], body: Any) -> T:
+    """Return the set of stored members; raises TypeNotLoaded as `dict_of` does."""
+    return _whole(_hashed(kind, lambda: members(body), body), body)
+
+
+def _hashed(kind: Callable[[Any], T], held: Callable[[], Any], asked: Any) -> T:
+    try:
+        return kind(held())
+    except TypeError as error:
+        if (cls := _class_among(asked)) is None:
+            raise
+        raise TypeNotLoaded(
+            f"{path_of(cls)} is a key of a dict or a member of a set here, and one as it is now cannot be ({error}). "
+            "Make it so again, such as by frozen=True and fields that can be hashed."
+        ) from error
+
+
+def _whole(made: T, stored: Any) -> T:
+    """Return a dict or set if it holds all that was stored, none of which is lost as two are equal now."""
+    if len(made) != len(stored) and (cls := _class_among(stored)) is not None:
+        named = "their class is gone" if cls is Unknown else f"{path_of(cls)} has changed"
+        raise TypeNotLoaded(
+            f"two keys of a dict, or members of a set, are equal since {named}: one would be lost. Bring back what "
+            "told them apart."
+        )
+    return made
+
+
+def _class_among(stored: Any) -> type | None:
+    """Return the first class that may be another now, of keys or members."""
+    todo = [stored] if type(stored) is list else []
+    while todo:
+        for value in todo.pop():
+            kind = type(value)
+            if kind is tuple:
+                todo.append(value)
+            elif kind not in ATOMS and (kind is Unknown or layout_of(kind) is not None):
+                return kind
+    return None
 
 
 def share_hashes(members: Collection[Any]) -> bool:

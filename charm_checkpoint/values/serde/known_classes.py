@@ -55,6 +55,19 @@ SHORT_NAMES = {
     "RGBA": "pydantic_extra_types.color:RGBA",
 }
 
+SINCE = {"Overwrite": "langgraph 1.0.2", "TimeoutPolicy": "langgraph 1.2.0"}
+"""With which version classes came that older ones, which this package runs with, do not have."""
+
+LATER_FIELDS: dict[str, dict[str, tuple[str, str | None]]] = {
+    "Interrupt": {"response_schema": ("langgraph 1.2.12", None)},
+    "Overwrite": {"type": ("langgraph 1.2.7", "__overwrite__")},
+    "Send": {"timeout": ("langgraph 1.2.0", None)},
+}
+"""Fields that came later than their classes: with which version, and what is stored where they say nothing."""
+
+STEERING = frozenset({"Command", "DeltaSnapshot", "Interrupt", "Overwrite", "Send"})
+"""Classes whose objects say how a run goes on: LangGraph passes over what stands in their place, and so it must not."""
+
 VALUE_BASES = frozenset(
     {
         "pydantic.networks:_BaseUrl",

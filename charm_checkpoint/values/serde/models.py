@@ -9,20 +9,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from types import NoneType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
-from charm_checkpoint.errors import NotSerializable
+from charm_checkpoint.errors import NotSerializable, TypeNotLoaded
 from charm_checkpoint.values.serde.class_fields import MODEL, MODEL_V1, declared_fields, private_attributes
 from charm_checkpoint.values.serde.class_reading import path_of
-from charm_checkpoint.values.serde.classes import ClassLayout, layout_of
-from charm_checkpoint.values.serde.defaults import default_of, has_default, takes_a_call
-from charm_checkpoint.values.serde.fitting import NO_STATE, fit, is_fitting, is_state, tell_dropped
+from charm_checkpoint.values.serde.classes import KEPT, ClassLayout, layout_of
+from charm_checkpoint.values.serde.defaults import changed, default_of, has_default
+from charm_checkpoint.values.serde.fitting import differing, fit
 from charm_checkpoint.values.serde.hooks import change_of
+from charm_checkpoint.values.serde.kept import NO_STATE, Teller, is_state, kept_in, left_over, storable_kept
 from charm_checkpoint.values.serde.others import check_others, storable_others
 from charm_checkpoint.values.serde.rows import check_loaded, instrumented
-from charm_checkpoint.values.serde.upgrades import names_set, upgraded, validated
+from charm_checkpoint.values.serde.upgrades import is_due, names_set, upgraded, validated
 
 logger = logging.getLogger("charm_checkpoint")
 
@@ -41,7 +42,7 @@ get_private = _SPACE["__pydantic_private__"].__get__
 set_private = _SPACE["__pydantic_private__"].__set__
 
 
-class Finder(Protocol):
+class Finder(Teller, Protocol):
     """Finds the class of a stored name, if this reader may restore it."""
 
     def find(self, name: str, kind: int, fields: Collection[str] = ()) -> tuple[Any, ClassLayout]:
@@ -52,8 +53,9 @@ class Finder(Protocol):
         """Return all classes that may be meant by a name."""
         ...
 
-
-# -- version 2 ---------------------------------------------------------------------------------------------------------
+    def keep(self, code: int, data: bytes, error: TypeNotLoaded, in_columns: bool = False) -> Any:
+        """Return what stands for an object that cannot be restored, or raise the error that says why."""
+        ...
 
 
 def model_to_state(obj: Any, layout: ClassLayout) -> list[Any]:
@@ -63,15 +65,17 @@ def model_to_state(obj: Any, layout: ClassLayout) -> list[Any]:
     absent, others = None, None
     if layout.called:
         check_private(type(obj), layout, private)
-    if layout.holds_unstored or len(state) != len(layout.fields):
+    if layout.holds_unstored or len(state) != len(layout.fields) or KEPT in state:
         state = state.copy()  # another thread may change it
         stored = layout.names - layout.excluded
         body[1] = {k: v for k, v in state.items() if k in stored}
         body[2] = [name for name in body[2] if name not in layout.excluded]
         absent = [name for name in layout.fields if name not in state]
         others = {k: v for k, v in state.items() if k not in layout.names and k not in layout.derived}
-        others = others and storable_others(type(obj), others, ())
+        others = {**(others and storable_others(type(obj), others, ())), **storable_kept(state)}
         check_left_out(obj, layout, state)
+    if layout.required and (unset := unset_attributes(layout, private)):
+        absent = [*(absent or ()), *unset]
     if extra or private or absent or others:
         body += (extra or None, private or None, absent or None)
     return [*body, others] if others else body
@@ -104,14 +108,20 @@ def check_private(cls: type, layout: ClassLayout, private: Mapping[str, Any] | N
         )
 
 
+def unset_attributes(layout: ClassLayout, private: Mapping[str, Any] | None) -> list[str]:
+    """Return the private attributes without a default that an instance lacks, which its class may have meant."""
+    return sorted(layout.required - (private or {}).keys())
+
+
 def model_from_state(finder: Finder, name: str, state: dict[str, Any], fields_set: list[str], *rest: Any) -> Any:
     """Put a pydantic model together; the inverse of `model_to_state`."""
     cls, layout = finder.find(name, MODEL, state)
     extra, private, absent, *others = rest or (None, None, None)
     if type(absent) not in (list, NoneType):
         raise TypeError("names of fields are a list of text")
-    obj = build_model(cls, layout, state, names_of(fields_set), extra, private, absent or ())
-    if others:
+    kept = kept_in(others[0]) if others else None
+    obj = build_model(finder, cls, layout, state, names_of(fields_set), extra, private, absent or (), kept)
+    if others and others[0]:
         add_others(obj, *others)
     return obj
 
@@ -133,6 +143,7 @@ def names_of(stored: Any) -> set[str]:
 
 
 def build_model(
+    finder: Finder,
     cls: Any,
     layout: ClassLayout,
     state: dict[str, Any],
@@ -140,138 +151,148 @@ def build_model(
     extra: dict[str, Any] | None,
     private: dict[str, Any] | None,
     absent: Any = (),
+    kept: dict[str, Any] | None = None,
 ) -> Any:
-    """Put a pydantic model together from what was stored: a bare instance, whose attributes are set."""
+    """Put a pydantic model together from what was stored: a bare instance, whose attributes are set.
+
+    Raises TypeError for what is no state of a model, and TypeNotLoaded for one that the class does not take any more.
+    """
     if type(state) is not dict or not (extra is None or is_state(extra)) or not (private is None or is_state(private)):
         raise TypeError(NO_STATE)
-    if state.keys() != layout.names or (extra and not layout.allows_extra):
-        absent = names_of(absent) if absent else ()
-        if not absent or state.keys() | absent != layout.names or extra:
-            change = change_of(cls)
-            if change is not None and (not is_fitting(layout, state, absent) or (extra and not layout.allows_extra)):
-                stored, extra = {**(extra or {}), **state}, None
-                state = upgraded(cls, change, stored)
-                if change.validate:
-                    return _validated(cls, layout, state, stored.keys() - fields_set, private)
-                fields_set = names_set(stored, state, fields_set)
-            state, fields_set, extra = _fitted(cls, layout, state, fields_set, extra, absent)
+    missing, unset = _parted(absent) if absent else _NOTHING
+    if state.keys() != layout.names or layout.changed is not None or kept or (extra and not layout.allows_extra):
+        stored = _Stored(state, fields_set, extra or {}, private or {}, missing, kept or {}, unset)
+        if not stored.is_whole(layout):
+            return _rebuilt(finder, cls, layout, stored)
+    if layout.private:
+        private = private or {}
+        if private.keys() != layout.private:
+            private, gone = private_state(finder, cls, layout, private, state, unset)
+            if gone:
+                state[KEPT] = gone
+    elif private:
+        if gone := left_over(finder, cls, layout, private):
+            state[KEPT] = gone
+        private = None
+    return _bare(cls, layout, state, fields_set, extra, private)
+
+
+def _bare(
+    cls: Any,
+    layout: ClassLayout,
+    state: dict[str, Any],
+    fields_set: set[str],
+    extra: dict[str, Any] | None,
+    private: dict[str, Any] | None,
+) -> Any:
     obj = new_object(cls)
     set_fields(obj, state)
     set_names(obj, fields_set)
     if layout.is_root_model:  # its extra and private state are constants of the class, not slots
         return obj
     set_extra(obj, (extra or {}) if layout.allows_extra else None)
-    set_private(obj, private_state(cls, layout, private, state) if layout.private else None)
+    set_private(obj, private if layout.private else None)
     return instrumented(obj) if layout.mapped else obj
 
 
-def _fitted(
-    cls: Any, layout: ClassLayout, state: Any, fields_set: set[str], extra: dict[str, Any] | None, absent: Any
-) -> tuple[dict[str, Any], set[str], dict[str, Any] | None]:
-    """Return the fields, those that were set, and the extra ones of a model whose class has other fields now."""
-    whole, rest, found = fit(cls, layout, state, absent)
-    if layout.allows_extra:
-        extra = {**rest, **(extra or {})}
+def _parted(absent: Any) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the fields that an instance lacked, and the private attributes."""
+    names = names_of(absent)
+    unset = frozenset(name for name in names if name[:1] == "_")
+    return frozenset(names - unset), unset
+
+
+_NOTHING: tuple[frozenset[str], frozenset[str]] = frozenset(), frozenset()
+
+
+class _Stored(NamedTuple):
+    """What is stored of a model whose class is another now, or that is not whole."""
+
+    fields: dict[str, Any]
+    names: set[str]
+    extra: dict[str, Any]
+    private: dict[str, Any]
+    absent: frozenset[str]
+    kept: dict[str, Any]
+    unset: frozenset[str]
+    """Private attributes that were not there."""
+
+    def is_whole(self, layout: ClassLayout) -> bool:
+        """Say whether all is as the class has it, but for fields that were not there when it was stored."""
+        if layout.changed is not None or self.kept or self.extra or not self.absent:
+            return False
+        return self.fields.keys() | self.absent == layout.names
+
+
+def _rebuilt(finder: Finder, cls: Any, layout: ClassLayout, stored: _Stored) -> Any:
+    """Put a model together of which another was stored than its class has now."""
+    state, names, extra, private, absent, kept, unset = stored
+    differ = differing(layout, state.keys() | absent)
+    change = change_of(cls)
+    more = {} if layout.allows_extra else extra
+    if change is not None and is_due(change, cls, layout, differ, {**more, **state}, absent):
+        before = {**kept, **extra, **state}
+        state, extra, kept = upgraded(cls, change, layout.changed, before), {}, {}
+        if change.validate:
+            return _validated(finder, cls, layout, state, before.keys() - names, private)
+        names = names_set(before, state, names)
+    whole, rest, renamed = fit(finder, cls, layout, {**kept, **extra, **state}, absent, differ)
+    if layout.allows_extra:  # but no private attribute that was kept
+        extra = {name: value for name, value in rest.items() if name in extra or name[:1] != "_"}
+        rest = {name: value for name, value in rest.items() if name not in extra}
     else:
-        tell_dropped(cls, {**rest, **(extra or {})})
-        extra = None
-    kept = {found.get(name, name) for name in fields_set}
-    return whole, kept & (layout.names | (extra or {}).keys()), extra
+        extra = {}
+    names = {renamed.get(name, name) for name in names} & (layout.names | extra.keys())
+    attributes, gone = private_state(finder, cls, layout, {**rest, **private}, whole, unset)
+    if gone:
+        whole[KEPT] = gone
+    return _bare(cls, layout, whole, names, extra, attributes)
 
 
 def _validated(
-    cls: Any, layout: ClassLayout, fields: dict[str, Any], unset: Collection[str], private: dict[str, Any] | None
+    finder: Finder,
+    cls: Any,
+    layout: ClassLayout,
+    fields: dict[str, Any],
+    unset: Collection[str],
+    private: dict[str, Any],
 ) -> Any:
     """Return the model that its class makes of fields, with the private attributes that were stored."""
-    obj, found = validated(cls, layout, fields)
+    obj, rest, renamed = validated(finder, cls, layout, fields)
     names = get_names(obj)
-    set_names(obj, names - {found.get(name, name) for name in unset})
-    if private and layout.private and not layout.is_root_model:
-        made = get_private(obj) or {}
-        set_private(obj, {**made, **{name: private[name] for name in layout.private & private.keys()}})
+    set_names(obj, names - {renamed.get(name, name) for name in unset})
+    if layout.is_root_model:
+        left_over(finder, cls, layout, {**rest, **private})
+        return obj
+    if found := {name: private[name] for name in layout.private & private.keys()}:
+        set_private(obj, {**(get_private(obj) or {}), **found})
+    gone = {name: value for name, value in private.items() if name not in layout.private}
+    if gone := left_over(finder, cls, layout, {**rest, **gone}):
+        _get_fields(obj)[KEPT] = gone
     return obj
 
 
 def private_state(
-    cls: Any, layout: ClassLayout, private: dict[str, Any] | None, fields: dict[str, Any]
-) -> dict[str, Any]:
-    """Return stored private attributes, with the defaults of those that are not stored."""
-    state = private or {}
-    if len(state) < len(layout.private):
-        for name, attribute in private_attributes(cls).items():
-            if name not in state and has_default(attribute):
-                state[name] = default_of(cls, name, attribute, layout.trusted, state, fields)
-    return state
+    finder: Finder,
+    cls: Any,
+    layout: ClassLayout,
+    stored: dict[str, Any],
+    fields: dict[str, Any],
+    unset: Collection[str],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the private attributes, those that are not stored with their defaults; and what is kept of all others.
 
-
-# -- version 1 --------------------------------------------------------------------------------------------------------
-
-
-def model_v1_to_state(obj: Any, layout: ClassLayout) -> list[Any]:
-    """Return what makes a model of pydantic 1 again: name, fields, those set, private attributes."""
-    state, fields_set = obj.__dict__, sorted(obj.__fields_set__)
-    missing = [n for n in layout.fields if n not in state and not _comes_back(type(obj), layout, n)]
-    if missing:
-        raise NotSerializable(f"{', '.join(missing)} of this {path_of(type(obj))} are not set. Set them.")
-    if len(state) > len(layout.names):
-        others = storable_others(type(obj), {n: v for n, v in state.items() if n not in layout.names}, ())
-        state = {n: v for n, v in state.items() if n in layout.names or n in others}
-    if layout.excluded:
-        state = state.copy()
-        check_left_out(obj, layout, state)
-        state = {name: value for name, value in state.items() if name not in layout.excluded}
-        fields_set = [name for name in fields_set if name not in layout.excluded]
-    private = {n: getattr(obj, n) for n in type(obj).__private_attributes__ if hasattr(obj, n)}
-    if layout.called:
-        check_private(type(obj), layout, private)
-    return [layout.name, state, fields_set, private]
-
-
-def _comes_back(cls: type, layout: ClassLayout, name: str) -> bool:
-    """Say whether a field that is not stored has a default when it is read."""
-    declared = declared_fields(cls, MODEL_V1)[name]
-    return has_default(declared) and (layout.trusted or not takes_a_call(declared))
-
-
-def model_v1_from_state(finder: Finder, name: str, state: dict[str, Any], fields_set: Any, private: Any) -> Any:
-    """Return a model of pydantic 1 as it was stored; none of its code runs."""
-    cls, layout = finder.find(name, MODEL_V1, state)
-    if not is_state(state) or not is_state(private):
-        raise TypeError(NO_STATE)
-    names = names_of(fields_set)
-    gone = not layout.allows_extra and len(state) > len(layout.names)
-    if gone or not layout.names <= state.keys():
-        change = change_of(cls)
-        if change is not None and (gone or not layout.names - layout.excluded <= state.keys()):
-            stored, state = state, upgraded(cls, change, state)
-            if change.validate:
-                return _validated_v1(cls, layout, state, stored.keys() - names, private)
-            names = names_set(stored, state, names)
-    if not layout.names <= state.keys():
-        whole, rest, found = fit(cls, layout, state, ())
-        if not layout.allows_extra:
-            tell_dropped(cls, rest)
-            rest = {}
-        state, names = {**whole, **rest}, {found.get(each, each) for each in names}
-    if len(state) > len(layout.names):
-        check_others(cls, {n: state[n] for n in state.keys() - layout.names}, ())
-    obj = new_object(cls)
-    set_attribute(obj, "__dict__", state)
-    set_attribute(obj, "__fields_set__", names)
-    private = private_state(cls, layout, private, state)
-    for key in private_attributes(cls).keys() & private.keys():
-        set_attribute(obj, key, private[key])
-    return obj
-
-
-def _validated_v1(
-    cls: Any, layout: ClassLayout, fields: dict[str, Any], unset: Collection[str], private: dict[str, Any]
-) -> Any:
-    obj, found = validated(cls, layout, fields)
-    set_attribute(obj, "__fields_set__", obj.__fields_set__ - {found.get(name, name) for name in unset})
-    for key in private_attributes(cls).keys() & private.keys():
-        set_attribute(obj, key, private[key])
-    return obj
+    One without a default may be missing only if it was ``unset`` when the model was stored: raises TypeNotLoaded, which
+    names it, for any other.
+    """
+    if missing := sorted(layout.required - stored.keys() - set(unset)):
+        raise TypeNotLoaded(changed(cls, f"nothing is stored for its private attribute {missing[0]!r}"))
+    state = {name: value for name, value in stored.items() if name in layout.private}
+    for name, attribute in private_attributes(cls).items() if len(state) < len(layout.private) else ():
+        if name not in state and has_default(attribute):
+            state[name] = default_of(cls, name, attribute, layout.trusted, state, fields)
+    gone = {name: value for name, value in stored.items() if name not in layout.private}
+    return state, left_over(finder, cls, layout, gone)
 
 
 # -- what may stay behind ---------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ types.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import NoneType
 from typing import Any
 
@@ -23,25 +23,26 @@ from charm_checkpoint.values.serde.class_fields import (
     SUBCLASS,
     is_dataclass,
 )
-from charm_checkpoint.values.serde.class_reading import attribute, mro_of, path_of
-from charm_checkpoint.values.serde.classes import KINDS, SUBCLASSABLE, ClassLayout
-from charm_checkpoint.values.serde.defaults import changed, fresh
+from charm_checkpoint.values.serde.class_reading import mro_of, path_of
+from charm_checkpoint.values.serde.classes import KEPT, KINDS, SUBCLASSABLE, ClassLayout
+from charm_checkpoint.values.serde.defaults import changed
 from charm_checkpoint.values.serde.enums import enum_from_state, enum_to_state
-from charm_checkpoint.values.serde.fitting import NO_STATE, fit, is_fitting, is_state, tell_dropped
-from charm_checkpoint.values.serde.hooks import Change, change_of, hook_of
+from charm_checkpoint.values.serde.fitting import differing, fit, gained
+from charm_checkpoint.values.serde.hooks import change_of, hook_of
+from charm_checkpoint.values.serde.kept import NO_STATE, is_state, kept_in, left_over, storable_kept
+from charm_checkpoint.values.serde.later_fields import without_later_fields
 from charm_checkpoint.values.serde.models import (
     Finder,
     check_left_out,
     model_from_state,
     model_to_state,
-    model_v1_from_state,
-    model_v1_to_state,
     names_of,
     new_object,
 )
+from charm_checkpoint.values.serde.models_v1 import model_v1_from_state, model_v1_to_state
 from charm_checkpoint.values.serde.others import check_others, storable_others
 from charm_checkpoint.values.serde.rows import STATE, instrumented
-from charm_checkpoint.values.serde.upgrades import call, upgraded, validated
+from charm_checkpoint.values.serde.upgrades import call, is_due, upgraded, validated
 
 # -- dataclasses and registered plain classes -------------------------------------------------------------------------
 
@@ -51,11 +52,12 @@ def object_to_state(obj: Any, layout: ClassLayout) -> list[Any]:
     state = state_of(obj, layout)
     if layout.excluded or layout.mapped:
         check_left_out(obj, layout, state)
-    if state.keys() == layout.names and not layout.excluded:
+    kept = storable_kept(getattr(obj, "__dict__", _NO_KEPT))
+    if state.keys() == layout.names and not layout.excluded and not kept:
         return [layout.name, state]
     fields = {name: state[name] for name in layout.fields if name in state and name not in layout.excluded}
     others = {name: value for name, value in state.items() if name not in layout.names}
-    others = others and storable_others(type(obj), others, layout.slots)
+    others = {**(others and storable_others(type(obj), others, layout.slots)), **kept}
     absent = [name for name in layout.fields if name not in state]
     return [layout.name, fields, others, absent] if others or absent else [layout.name, fields]
 
@@ -79,27 +81,36 @@ def _held(obj: Any, read: Any) -> Any:
 
 
 _EMPTY = object()
-_UNUSUAL = frozenset({"__orig_class__", STATE})
+_UNUSUAL = frozenset({"__orig_class__", STATE, KEPT})
+_NO_KEPT: dict[str, Any] = {}
 
 
 def object_from_state(finder: Finder, name: str, state: dict[str, Any], *rest: Any) -> Any:
     """Put a dataclass or registered plain class together; the inverse of `object_to_state`."""
     cls, layout = finder.find(name, OBJECT, state)
-    others, absent = rest or ({}, ())
+    return build_object(finder, cls, layout, state, *rest)
+
+
+def build_object(
+    finder: Finder, cls: Any, layout: ClassLayout, state: dict[str, Any], others: Any = None, absent: Any = ()
+) -> Any:
+    """Put a dataclass or registered plain class together from what was stored; raises what `build_model` does."""
     if type(others) not in (dict, NoneType) or type(absent) not in (list, tuple, NoneType):
         raise TypeError(NO_STATE)
     if type(state) is not dict:
         raise TypeError(NO_STATE)
-    if state.keys() != layout.names or layout.is_open:
+    if layout.has_short_name and state.keys() != layout.names:
+        state = without_later_fields(cls, layout, state)
+    kept = kept_in(others) if others else None
+    if state.keys() != layout.names or layout.is_open or kept or layout.changed is not None:
         absent = names_of(absent) if absent else ()
-        fits = state.keys() == layout.names if not absent else state.keys() | absent == layout.names
-        change = change_of(cls) if layout.is_open or not fits else None
-        if change is not None:
-            state, others, made = _changed(cls, layout, change, state, others or {}, absent)
-            if made is not None:
-                return made
-        elif not fits:
-            state = _fitted(cls, layout, state, absent)
+        if layout.is_open or kept or layout.changed is not None or state.keys() | absent != layout.names:
+            rebuilt = _rebuilt_data if is_dataclass(cls) else _rebuilt_plain
+            return rebuilt(finder, cls, layout, state, others or {}, absent, kept or {})
+    return _made(cls, layout, state, others)
+
+
+def _made(cls: Any, layout: ClassLayout, state: dict[str, Any], others: dict[str, Any] | None) -> Any:
     obj = new_object(cls)
     _fill(obj, layout, state)
     if others:
@@ -107,25 +118,70 @@ def object_from_state(finder: Finder, name: str, state: dict[str, Any], *rest: A
     return instrumented(obj) if layout.mapped else obj
 
 
-def _changed(
-    cls: Any, layout: ClassLayout, change: Change, state: dict[str, Any], others: dict[str, Any], absent: Any
-) -> tuple[dict[str, Any], dict[str, Any], Any]:
-    """Return the upgraded fields and other attributes, or as the third the object that was made of them."""
+def _rebuilt_data(
+    finder: Finder,
+    cls: Any,
+    layout: ClassLayout,
+    state: dict[str, Any],
+    others: dict[str, Any],
+    absent: Collection[str],
+    kept: dict[str, Any],
+) -> Any:
+    """Put a dataclass together of which another was stored than it is now."""
     if not is_state(state) or not is_state(others):
         raise TypeError(NO_STATE)
-    if not layout.is_open and is_fitting(layout, state, absent):
-        return _fitted(cls, layout, state, absent), others, None
-    if not is_dataclass(cls):
-        fields = upgraded(cls, change, {**state, **others})
-        rest = {name: value for name, value in fields.items() if name not in layout.names}
-        return {name: value for name, value in fields.items() if name in layout.names}, rest, None
-    fields = upgraded(cls, change, state)
-    if not change.validate:
-        return _fitted(cls, layout, fields, absent), others, None
-    made, _ = validated(cls, layout, fields)
-    if others:
-        _add_others(made, layout, others)
-    return fields, others, made
+    differ = differing(layout, state.keys() | absent)
+    change = change_of(cls)
+    if change is not None and is_due(change, cls, layout, differ, state, absent):
+        state, kept = upgraded(cls, change, layout.changed, {**kept, **state}), {}
+        if change.validate:
+            obj, rest, _ = validated(finder, cls, layout, state, differ)
+            _keep(obj, left_over(finder, cls, layout, rest))
+            if others:
+                _add_others(obj, layout, others)
+            return obj
+    whole, rest, _ = fit(finder, cls, layout, {**kept, **state}, absent, differ)
+    obj = _made(cls, layout, whole, others)
+    _keep(obj, left_over(finder, cls, layout, rest))
+    return obj
+
+
+def _rebuilt_plain(
+    finder: Finder,
+    cls: Any,
+    layout: ClassLayout,
+    state: dict[str, Any],
+    others: dict[str, Any],
+    absent: Collection[str],
+    kept: dict[str, Any],
+) -> Any:
+    """Put an object of a plain class together, all of which an upgrade goes over."""
+    if not is_state(state) or not is_state(others):
+        raise TypeError(NO_STATE)
+    change = change_of(cls)
+    if change is not None:
+        state, others, kept = upgraded(cls, change, layout.changed, {**kept, **state, **others}), {}, {}
+    state = {**{name: value for name, value in kept.items() if name in layout.names}, **state}
+    rest = {name: value for name, value in state.items() if name not in layout.names}
+    kept = {name: value for name, value in kept.items() if name not in layout.names}
+    if layout.has_short_name:
+        state = {name: state.get(name) for name in layout.fields if name in state or name not in absent}
+        kept.update(left_over(finder, cls, layout, rest))
+    elif layout.has_dict:  # any attribute may be there
+        others = {**rest, **others}
+    else:
+        left_over(finder, cls, layout, {**kept, **rest, **others})
+        others = {}
+    more = gained(cls, layout, state.keys() | others.keys() | set(absent))
+    others = {**others, **{name: value for name, value in more.items() if name not in layout.names}}
+    obj = _made(cls, layout, {name: value for name, value in {**state, **more}.items() if name in layout.names}, others)
+    _keep(obj, kept)
+    return obj
+
+
+def _keep(obj: Any, kept: dict[str, Any]) -> None:
+    if kept:
+        get_attribute(obj, "__dict__")[KEPT] = kept
 
 
 def _add_others(obj: Any, layout: ClassLayout, state: dict[str, Any]) -> None:
@@ -155,20 +211,6 @@ def _fill(obj: Any, layout: ClassLayout, state: dict[str, Any]) -> None:
 get_attribute = object.__getattribute__
 
 
-def _fitted(cls: Any, layout: ClassLayout, state: dict[str, Any], absent: Any) -> dict[str, Any]:
-    if is_dataclass(cls):
-        whole, rest, _ = fit(cls, layout, state, absent)
-        tell_dropped(cls, rest)
-        return whole
-    if not is_state(state):
-        raise TypeError(NO_STATE)
-    if layout.has_short_name:
-        tell_dropped(cls, state.keys() - layout.names)
-        return {name: state.get(name) for name in layout.fields if name in state or name not in absent}
-    check_others(cls, {name: state[name] for name in state.keys() - layout.names}, layout.slots)
-    return state
-
-
 # -- named tuples, registered subclasses of built-in types ------------------------------------------------------
 
 
@@ -182,20 +224,24 @@ def namedtuple_to_state(obj: Any, layout: ClassLayout) -> list[Any]:
 def namedtuple_from_state(finder: Finder, name: str, state: dict[str, Any]) -> Any:
     """Return a named tuple as it was stored; a field that is new has its default."""
     cls, layout = finder.find(name, NAMEDTUPLE, state)
+    return build_namedtuple(finder, cls, layout, state)
+
+
+def build_namedtuple(finder: Finder, cls: Any, layout: ClassLayout, state: dict[str, Any]) -> Any:
+    """Make a named tuple of stored fields; raises what `build_model` does."""
     if not is_state(state):
         raise TypeError("what a named tuple holds is a dict of values by their names")
-    if state.keys() != layout.names:
+    if state.keys() != layout.names or layout.changed is not None:
+        differ = differing(layout, state)
         change = change_of(cls)
-        if change is not None:
-            state = upgraded(cls, change, state)
+        if change is not None and is_due(change, cls, layout, differ, state, ()):
+            state = upgraded(cls, change, layout.changed, state)
             if change.validate:
-                return validated(cls, layout, state)[0]
-        defaults = attribute(cls, "_field_defaults") or {}
-        missing = [n for n in layout.fields if n not in state and n not in defaults]
-        if missing:
-            raise TypeNotLoaded(changed(cls, f"nothing is stored for its fields {', '.join(missing)}"))
-        tell_dropped(cls, state.keys() - layout.names)
-        state = {**fresh(defaults), **state}
+                obj, rest, _ = validated(finder, cls, layout, state, differ)
+                left_over(finder, cls, layout, rest)
+                return obj
+        state, rest, _ = fit(finder, cls, layout, state, (), differ)
+        left_over(finder, cls, layout, rest)
     return tuple.__new__(cls, [state[n] for n in layout.fields])
 
 

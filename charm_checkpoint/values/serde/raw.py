@@ -5,7 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from charm_checkpoint.values.serde.serializer import COLUMNS, Serializer
+from charm_checkpoint.errors import TypeNotLoaded
+from charm_checkpoint.values.serde.classes import ClassLayout
+from charm_checkpoint.values.serde.forms import COLUMNS
+from charm_checkpoint.values.serde.known_classes import SHORT_NAMES
+from charm_checkpoint.values.serde.plain_walk import PlainWalk
+from charm_checkpoint.values.serde.reader import Reader
+from charm_checkpoint.values.serde.serializer import Serializer
+
+
+class _OfTheTable(Reader):
+    """Finds the classes of the fixed table, such as messages, and none of the program's, registered or not."""
+
+    def find_all(self, name: str, kind: int) -> list[tuple[Any, ClassLayout]]:
+        if name not in SHORT_NAMES:
+            raise TypeNotLoaded("a plain value stands for it")
+        return super().find_all(name, kind)
+
+
+def plain_value(code: int, data: bytes) -> Any:
+    """Return what a stored object holds, as plain values; only messages and the like inside it are revived."""
+    return PlainWalk(_OfTheTable(frozenset())).held(code, data)
 
 
 class PlainSerializer(Serializer):

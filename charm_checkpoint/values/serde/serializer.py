@@ -2,7 +2,7 @@
 
 Data is not code. Nothing that is read gets imported, called or unpickled because the data names it: values revive as
 the safe types of `values`, or as data classes this process has loaded or registered (`classes`). Everything else is
-an error that names the type and the path to it.
+kept as it is, as an `Unknown`, or is an error that names the type and the path to it.
 
 Exceptions are the one type that does not come back as itself: they are stored as their ``repr()``, as LangGraph's own
 serializer stores them.
@@ -11,21 +11,30 @@ serializer stores them.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
-from charm_checkpoint.errors import HOSTS, ConfigError, NewerFormat, NotSerializable, StoreCorrupt, corrupt
+from charm_checkpoint.errors import (
+    HOSTS,
+    ConfigError,
+    NotSerializable,
+    StoreCorrupt,
+    corrupt,
+)
 from charm_checkpoint.values.serde.changes import says_nothing_of_it, settled
 from charm_checkpoint.values.serde.class_reading import path_of
-from charm_checkpoint.values.serde.class_shapes import split_mark
 from charm_checkpoint.values.serde.classes import is_safe
-from charm_checkpoint.values.serde.columns import columns_to_state, run_from_state, walk_run
+from charm_checkpoint.values.serde.columns import columns_to_state
+from charm_checkpoint.values.serde.forms import COLUMNS, LIST, PLAIN_VALUES, RUNS, VALUE, VALUES, reader_of
 from charm_checkpoint.values.serde.framing import array, unframed
 from charm_checkpoint.values.serde.fresh_stack import on_a_fresh_stack
+from charm_checkpoint.values.serde.program_names import MAINS, own_path, program
 from charm_checkpoint.values.serde.reader import Reader, spellings
 from charm_checkpoint.values.serde.registration import register_type
+from charm_checkpoint.values.serde.stored_names import split_mark
+from charm_checkpoint.values.serde.telling import Tell, log_once
 from charm_checkpoint.values.serde.values import MayStore
-from charm_checkpoint.values.serde.walk import BROKEN, TOO_DEEP, PlainWalk, ReadingWalk, WritingWalk
+from charm_checkpoint.values.serde.walk import TOO_DEEP, WritingWalk
 from charm_checkpoint.values.serde.writer import Writer, may_hold_bytes, quickly
 
 __all__ = ["Serializer", "register_type"]
@@ -33,11 +42,11 @@ __all__ = ["Serializer", "register_type"]
 T = TypeVar("T")
 
 Classes: TypeAlias = Literal["loaded", "registered"]
+OnUnknown: TypeAlias = Literal["keep", "raise"]
+ON_UNKNOWN: tuple[OnUnknown, ...] = ("keep", "raise")
+"""What becomes of objects that cannot be restored."""
 CLASSES: tuple[Classes, ...] = ("loaded", "registered")
 """Which classes may be stored and restored: those this process has loaded, or those it registered."""
-
-# The first byte of what is stored says its form: never change or reuse one.
-VALUE, LIST, COLUMNS = b"\x01", b"\x02", b"\x03"
 
 TYPE = "charm1"
 """The type tag of `Serializer.dumps_typed`."""
@@ -129,17 +138,32 @@ class Serializer:
     ``allowed`` restricts the data classes that `loads` restores, besides safe and registered ones, to the classes and
     ``(module, name)`` pairs it holds; by default every data class this process has loaded is restored. What `dumps`
     accepts does not depend on it. With ``classes="registered"`` safe and registered classes alone are restored and, so
-    that what is stored can be read, stored; of others, those that are allowed. Objects are immutable and may be shared
-    between threads.
+    that what is stored can be read, stored; of others, those that are allowed.
+
+    An object that cannot be restored is kept: an `Unknown` stands for it, which is written back byte for byte. With
+    ``on_unknown="raise"`` reading raises TypeNotLoaded instead. With ``strict=True`` that is also so of an object of
+    which a field is stored that its class does not have. Serializers are immutable and may be shared between threads.
     """
 
     def __init__(
-        self, *, allowed: Collection[type | tuple[str, ...]] | None = None, classes: Classes = "loaded"
+        self,
+        *,
+        allowed: Collection[type | tuple[str, ...]] | None = None,
+        classes: Classes = "loaded",
+        on_unknown: OnUnknown = "keep",
+        strict: bool = False,
     ) -> None:
-        if classes not in CLASSES:
-            raise ConfigError(f"classes is one of {', '.join(CLASSES)}; given was {classes!r}.")
+        _check_choice("classes", classes, CLASSES)
+        _check_choice("on_unknown", on_unknown, ON_UNKNOWN)
+        _check_choice("strict", strict, (False, True))
         self.classes: Classes = classes
         """Whether classes need only be loaded, or be registered, to be stored and restored."""
+        self.on_unknown: OnUnknown = on_unknown
+        """What becomes of objects that cannot be restored: they are kept as they are, or reading raises."""
+        self.strict = strict
+        """Whether an object cannot be restored of which a field is stored that its class does not have."""
+        self._tell: Tell = log_once
+        self._shared: Reader | None = None
         self._allowed = None if allowed is None else frozenset().union(*map(_names, allowed))
         if classes == "registered":
             self._allowed = self._allowed or frozenset()
@@ -147,17 +171,51 @@ class Serializer:
 
     def with_allowlist(self, extra: Collection[tuple[str, ...] | type]) -> Serializer:
         """Return a serializer that restores only safe and registered classes, those allowed so far, and ``extra``."""
-        clone = Serializer(allowed=extra, classes=self.classes)
-        clone._allowed = (clone._allowed or frozenset()) | (self._allowed or frozenset())
+        clone = self._with()
+        clone._allowed = frozenset().union(self._allowed or (), *map(_names, extra))
         return clone
 
-    def strictly(self, classes: Classes) -> Serializer:
-        """Return a serializer with this value of ``classes``, if this one is not that strict already."""
-        if classes == self.classes or self.classes == "registered":
+    def strictly(self, classes: Classes, on_unknown: OnUnknown = "keep", strict: bool = False) -> Serializer:
+        """Return a serializer that is as strict as these options say, where this one is not that strict already."""
+        classes = "registered" if self.classes == "registered" else classes
+        on_unknown, strict = "raise" if self.on_unknown == "raise" else on_unknown, self.strict or strict
+        if (classes, on_unknown, strict) == (self.classes, self.on_unknown, self.strict):
             return self
-        clone = Serializer(classes=classes)
-        clone._allowed = self._allowed or clone._allowed
+        return self._with(classes, on_unknown, strict)
+
+    @cached_property
+    def raising(self) -> Serializer:
+        """The serializer that is this one, but for what cannot be restored: reading that raises."""
+        return self if self.on_unknown == "raise" else self._with(on_unknown="raise")
+
+    @cached_property
+    def keeping(self) -> Serializer:
+        """The serializer that is this one, but for what cannot be restored: that is kept."""
+        return self if self.on_unknown == "keep" else self._with(on_unknown="keep")
+
+    def telling(self, tell: Tell) -> Serializer:
+        """Return a serializer that hands what it finds of classes that changed to a function, and logs none of it."""
+        clone = self._with()
+        clone._tell = tell
         return clone
+
+    def _with(
+        self, classes: Classes | None = None, on_unknown: OnUnknown | None = None, strict: bool | None = None
+    ) -> Serializer:
+        strict = self.strict if strict is None else strict
+        clone = Serializer(classes=classes or self.classes, on_unknown=on_unknown or self.on_unknown, strict=strict)
+        clone._allowed = clone._allowed if self._allowed is None else self._allowed
+        clone._tell = self._tell
+        return clone
+
+    def reading(self) -> Serializer:
+        """Return a serializer for the parts of one value: it looks for each class once, and is for one thread alone."""
+        clone = object.__new__(type(self))
+        clone.__dict__.update(self.__dict__, _shared=self._reader())
+        return clone
+
+    def _reader(self) -> Reader:
+        return self._shared or Reader(self._allowed, self.on_unknown == "keep", self.strict, self._tell)
 
     def _check(self, name: str) -> None:
         if not is_safe(name) and (self._allowed or frozenset()).isdisjoint(spellings(name)):
@@ -192,7 +250,8 @@ class Serializer:
     def loads(self, data: bytes) -> Any:
         """Return the value of `dumps`.
 
-        Raises TypeNotLoaded with the path to what this process cannot restore, and StoreCorrupt for other bytes.
+        What this process cannot restore is an `Unknown`, or with ``on_unknown="raise"`` a TypeNotLoaded with the path
+        to it. Raises StoreCorrupt for other bytes.
         """
         return self._read(VALUES, data)
 
@@ -252,7 +311,7 @@ class Serializer:
 
     def _read(self, forms: Mapping[bytes, Callable[[Reader, bytes], T]], data: bytes) -> T:
         try:
-            return _form(forms, data)(Reader(self._allowed), data[1:])
+            return reader_of(forms, data)(self._reader(), data[1:])
         except HOSTS:
             raise
         except Exception as error:
@@ -269,54 +328,9 @@ class Serializer:
         return self.loads(data[1])
 
 
-# -- decoding: the quick way, and the walk where that gives up --------------------------------------------------------
-
-
-def _load(reader: Reader, data: bytes) -> Any:
-    try:
-        return reader.unpack(data)
-    except BROKEN:
-        pass  # with the error go the copies of the data that its frames hold
-    return ReadingWalk(reader).read(data)
-
-
-def _load_plain(reader: Reader, data: bytes) -> Any:
-    return PlainWalk(reader).read(data)
-
-
-def _load_list(reader: Reader, data: bytes) -> list[Any]:
-    try:
-        return _listed(reader.unpack(data))
-    except BROKEN:
-        pass
-    return _listed(ReadingWalk(reader).read(data))
-
-
-def _listed(values: Any) -> list[Any]:
-    if type(values) is not list:
-        raise TypeError(f"a run of values is a list, not a {type(values).__name__}")
-    return values
-
-
-def _load_columns(reader: Reader, data: bytes) -> list[Any]:
-    try:
-        return run_from_state(reader, *_listed(reader.unpack(data)))
-    except BROKEN:
-        pass
-    return walk_run(reader, data)
-
-
-VALUES = {VALUE: _load}
-PLAIN_VALUES = {VALUE: _load_plain}
-RUNS = {LIST: _load_list, COLUMNS: _load_columns}
-"""How to read what stands behind each first byte: a value, one with plain values for its classes, a run."""
-
-
-def _form(known: Mapping[bytes, Callable[[Reader, bytes], T]], data: bytes) -> Callable[[Reader, bytes], T]:
-    try:
-        return known[data[:1]]
-    except KeyError:
-        raise NewerFormat.of("A stored value, or a run of them, begins with", data[:1]) from None
+def _check_choice(name: str, given: Any, choices: tuple[Any, ...]) -> None:
+    if not any(given is each or (type(given) is str and given == each) for each in choices):
+        raise ConfigError(f"{name} is one of {', '.join(map(str, choices))}; given was {given!r}.")
 
 
 def checked(serde: Any) -> Serializer:
@@ -334,5 +348,9 @@ def checked(serde: Any) -> Serializer:
 
 def _names(entry: type | tuple[str, ...]) -> set[str]:
     """Return the stored names an entry of an allowlist stands for; a generic model is allowed with any arguments."""
-    name = path_of(entry) if isinstance(entry, type) else f"{'.'.join(entry[:-1])}:{entry[-1]}"
-    return {name, name.partition("[")[0]}
+    if isinstance(entry, type):
+        names = [path_of(entry), own_path(entry)]
+    else:
+        module, name = ".".join(entry[:-1]), entry[-1]
+        names = [f"{module}:{name}", *([f"{program()}:{name}"] if module in MAINS and program() else [])]
+    return {each for name in names for each in (name, name.partition("[")[0])}

@@ -6,17 +6,26 @@ upgrade, or to be validated, and the fields that are stored are not those that i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
 from charm_checkpoint.errors import TypeNotLoaded
-from charm_checkpoint.values.serde.class_fields import MODEL, MODEL_V1, NAMEDTUPLE, declared_fields
+from charm_checkpoint.values.serde.class_fields import MODEL, MODEL_V1, declared_fields
 from charm_checkpoint.values.serde.class_reading import attribute, derives, path_of
 from charm_checkpoint.values.serde.classes import ClassLayout
-from charm_checkpoint.values.serde.fitting import aliases_of, fit, is_state, tell_dropped
-from charm_checkpoint.values.serde.hooks import Change
+from charm_checkpoint.values.serde.conversion import misfits
+from charm_checkpoint.values.serde.fitting import (
+    NONE_DIFFERS,
+    Differing,
+    aliases_of,
+    fit,
+    is_fitting,
+)
+from charm_checkpoint.values.serde.hooks import FIRST, Change, Upgrade
+from charm_checkpoint.values.serde.kept import Teller, is_state
+from charm_checkpoint.values.serde.stored_names import Changed
 
 T = TypeVar("T")
 
@@ -33,14 +42,41 @@ def call(cls: type, what: str, function: Callable[..., T], *args: Any, **kwargs:
         raise TypeNotLoaded(f"the {what} of {path_of(cls)} failed: {exc!r}.") from exc
 
 
-def upgraded(cls: type, change: Change, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a class's upgrade makes of stored fields; a copy of them, if it has none."""
-    if change.upgrade is None:
-        return dict(stored)
-    fields = call(cls, "upgrade", change.upgrade, dict(stored))
+def is_due(
+    change: Change, cls: type, layout: ClassLayout, differ: Differing, stored: Mapping[str, Any], absent: Iterable[str]
+) -> bool:
+    """Say whether an object is one of those that an upgrade or a validation is for.
+
+    Its fields are not those that the class has, or it was stored by an older version of the class, or a field holds
+    what its type does not take any more.
+    """
+    if change.is_older(layout.changed) or not is_fitting(layout, stored, absent):
+        return True
+    return (differ is None or bool(differ)) and misfits(cls, layout, differ, stored) != ""
+
+
+def upgraded(cls: type, change: Change, changed: Changed | None, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a class's upgrades make of stored fields; a copy of them, if it has none.
+
+    Those for versions run one after the other, from the one that the fields were stored by. Raises TypeNotLoaded where
+    one fails, or returns no dict of fields.
+    """
+    fields = dict(stored)
+    if change.upgrade is not None:
+        return _upgraded(cls, change.upgrade, "upgrade", fields)
+    # Of an object that is not older, none is due.
+    first = (changed.version or FIRST) if changed is not None else change.version or FIRST
+    for version in sorted(change.steps):
+        if version >= first:
+            fields = _upgraded(cls, change.steps[version], f"upgrade from version {version}", fields)
+    return fields
+
+
+def _upgraded(cls: type, upgrade: Upgrade, what: str, stored: dict[str, Any]) -> dict[str, Any]:
+    fields = call(cls, what, upgrade, stored)
     if not is_state(fields):
         held = f"a {type(fields).__qualname__}" if type(fields) is not dict else "a dict with keys that are no text"
-        raise TypeNotLoaded(f"the upgrade of {path_of(cls)} returned {held}; it returns a dict of fields.")
+        raise TypeNotLoaded(f"the {what} of {path_of(cls)} returned {held}; it returns a dict of fields.")
     return dict(fields)
 
 
@@ -49,26 +85,34 @@ def names_set(stored: Mapping[str, Any], fields: Mapping[str, Any], were_set: se
     return (were_set - stored.keys()) | {name for name in fields if name in were_set or name not in stored}
 
 
-def validated(cls: Any, layout: ClassLayout, fields: dict[str, Any]) -> tuple[Any, dict[str, str]]:
-    """Return the object that a class itself makes of fields, and which names stood for others.
+class Validated(NamedTuple):
+    """An object that its class made of stored fields."""
 
-    Models go through ``model_validate`` or ``parse_obj``, other classes through their constructor.
+    made: Any
+    rest: dict[str, Any]
+    """What is stored and no field of it."""
+    renamed: dict[str, str]
+    """The fields that were found under other names, by these."""
+
+
+def validated(
+    teller: Teller, cls: Any, layout: ClassLayout, fields: dict[str, Any], differ: Differing = NONE_DIFFERS
+) -> Validated:
+    """Return the object that a class itself makes of fields, and what it did not take.
+
+    Models go through ``model_validate`` or ``parse_obj``, other classes through their constructor. Most constructors
+    take anything, so what these make of the fields that ``differ`` is held against their types. Raises TypeNotLoaded
+    where the class refuses them.
     """
-    found: dict[str, str] = {}
-    if layout.was == NAMEDTUPLE:
-        known = {name: fields[name] for name in layout.fields if name in fields}
-        rest = {name: value for name, value in fields.items() if name not in known}
-    else:
-        known, rest, found = fit(cls, layout, fields, absent=layout.names)
+    known, rest, renamed = fit(teller, cls, layout, fields, layout.names, NONE_DIFFERS)
     if layout.was in (MODEL, MODEL_V1):
         made = _model(cls, layout, known, rest)
     else:
         made = _constructed(cls, layout, known)
+        _check_types(cls, layout, made, differ)
     if not derives(type(made), cls):
         raise TypeNotLoaded(f"the validation of {path_of(cls)} returned a {type(made).__qualname__}.")
-    if not layout.allows_extra:
-        tell_dropped(cls, rest)
-    return made, found
+    return Validated(made, {} if layout.allows_extra else rest, renamed)
 
 
 def _model(cls: Any, layout: ClassLayout, known: dict[str, Any], rest: dict[str, Any]) -> Any:
@@ -78,7 +122,7 @@ def _model(cls: Any, layout: ClassLayout, known: dict[str, Any], rest: dict[str,
     if layout.was == MODEL and attribute(cls, "model_validate") is _model_validate:
         data = {**rest, **known}
         # An alias would win over the name of its field.
-        unclear = any(alias in data for field in declared.values() for alias in aliases_of(field))
+        unclear = any(each in data and each != name for name, field in declared.items() for each in aliases_of(field))
         return call(cls, "validation", cls.model_validate, data, by_alias=not unclear, by_name=True)
     config = attribute(cls, "model_config" if layout.was == MODEL else "__config__")
     validate = cls.model_validate if layout.was == MODEL else cls.parse_obj
@@ -101,6 +145,14 @@ def _constructed(cls: Any, layout: ClassLayout, known: dict[str, Any]) -> Any:
     for name, value in later.items():
         object.__setattr__(made, name, value)
     return made
+
+
+def _check_types(cls: Any, layout: ClassLayout, made: Any, differ: Differing) -> None:
+    if (differ is not None and not differ) or attribute(cls, "__pydantic_validator__") is not None:
+        return
+    held = {name: call(cls, "validation", getattr, made, name) for name in layout.fields if hasattr(made, name)}
+    if found := misfits(cls, layout, differ, held):
+        raise TypeNotLoaded(f"the constructor of {path_of(cls)} did not convert what is stored: {found}")
 
 
 def _spelled(known: Mapping[str, Any], declared: Mapping[str, Any], config: Any) -> dict[str, Any]:

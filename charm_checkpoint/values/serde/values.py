@@ -33,17 +33,26 @@ from charm_checkpoint.values.serde.arrays import (
 from charm_checkpoint.values.serde.bases import as_base, base_of, check_distinct
 from charm_checkpoint.values.serde.class_lookup import find_class
 from charm_checkpoint.values.serde.class_reading import ATOMS, path_of
-from charm_checkpoint.values.serde.classes import BUILTINS, kind_of, layout_of, name_of, needs_vouching, stored_name
+from charm_checkpoint.values.serde.classes import (
+    BUILTINS,
+    bare_name,
+    kind_of,
+    layout_of,
+    name_of,
+    needs_vouching,
+    stored_name,
+)
 from charm_checkpoint.values.serde.costly import compiled, fraction, too_slow
 from charm_checkpoint.values.serde.dates import REAL, datetime_from_state, is_key, moment_to_state, time_from_state
 from charm_checkpoint.values.serde.dates import plain as plain_moment
 from charm_checkpoint.values.serde.framing import array
 from charm_checkpoint.values.serde.hooks import AS_THEY_ARE
-from charm_checkpoint.values.serde.keys import members
+from charm_checkpoint.values.serde.keys import dict_of, set_of
 from charm_checkpoint.values.serde.models import PRIVATE, Finder, logger, may_drop
 from charm_checkpoint.values.serde.objects import TO_STATE
 from charm_checkpoint.values.serde.origins import is_foreign
 from charm_checkpoint.values.serde.rows import as_dict
+from charm_checkpoint.values.serde.unknown import Unknown, as_stored
 
 AS_IS, TUPLE, SET, FROZENSET, DEQUE, MAP, BIG_INT, TEXT, BYTEARRAY, COMPLEX = range(10)
 DATETIME, DATE, TIME, TIMEDELTA, TIMEZONE, ZONE, UUID_, DECIMAL, FRACTION, RANGE = range(10, 20)
@@ -144,7 +153,7 @@ _CONTAINERS = frozenset({list, dict, tuple, set, frozenset, deque})
 
 def _name_of_class(cls: type) -> str:
     layout = layout_of(cls)
-    return name_of(cls) if layout is None else stored_name(cls, layout)
+    return name_of(cls) if layout is None else bare_name(cls, layout)
 
 
 def _is_builtin(cls: type) -> bool:
@@ -279,6 +288,7 @@ ENCODERS: dict[type, Callable[[Any, Packer], Body]] = {
     MultiHostUrl: lambda value, packer: (URL, ["MultiHostUrl", str(value)]),
     SecretStr: lambda value, packer: (SECRET, value.get_secret_value()),
     SecretBytes: lambda value, packer: (SECRET, value.get_secret_value()),
+    Unknown: lambda value, packer: (AS_IS, as_stored(value)),
 }
 _ADDRESSES: dict[str, Any] = {
     cls.__name__: cls for cls in (IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network)
@@ -294,10 +304,6 @@ AS_THEY_ARE.update(ENCODERS)
 
 
 # -- decoders ---------------------------------------------------------------------------------------------------------
-
-
-def _decode_map(body: list[Any], finder: Finder) -> dict[Any, Any]:
-    return dict(zip(members(body[::2]), body[1::2], strict=True))
 
 
 def _decode_zone(body: str, finder: Finder) -> ZoneInfo:
@@ -354,10 +360,10 @@ def _decode_class(body: bytes, finder: Finder) -> type:
 
 DECODERS: dict[int, Callable[[Any, Finder], Any]] = {
     TUPLE: lambda body, finder: tuple(body),
-    SET: lambda body, finder: set(members(body)),
-    FROZENSET: lambda body, finder: frozenset(members(body)),
+    SET: lambda body, finder: set_of(set, body),
+    FROZENSET: lambda body, finder: set_of(frozenset, body),
     DEQUE: lambda body, finder: deque(body[1], body[0]),
-    MAP: _decode_map,
+    MAP: lambda body, finder: dict_of(body[::2], body[1::2]),
     BIG_INT: lambda body, finder: int.from_bytes(body, "big", signed=True),
     TEXT: lambda body, finder: body.decode("utf-8", "surrogatepass"),
     BYTEARRAY: lambda body, finder: bytearray(body),

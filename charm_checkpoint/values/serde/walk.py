@@ -7,7 +7,8 @@ Each level of nesting costs a few Python frames, and no C stack. A caller that h
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,9 +18,9 @@ from charm_checkpoint.errors import DataError, NotSerializable, PathPart, StoreC
 from charm_checkpoint.values.serde.bases import as_step, check_distinct, plain
 from charm_checkpoint.values.serde.body_shapes import decode
 from charm_checkpoint.values.serde.changes import refusal
-from charm_checkpoint.values.serde.class_fields import ENUM, NAMEDTUPLE
 from charm_checkpoint.values.serde.classes import KINDS
 from charm_checkpoint.values.serde.fresh_stack import is_fresh, on_a_fresh_stack
+from charm_checkpoint.values.serde.kinds import KindChanged
 from charm_checkpoint.values.serde.models import PRIVATE, Finder, may_drop, private_advice
 from charm_checkpoint.values.serde.values import AS_IS, ITEMS, MAP, PACKED, RAW, TEXT, MayStore, encode
 from charm_checkpoint.values.serde.writer import OPTIONS
@@ -139,7 +140,7 @@ class WritingWalk:
     def _extension(self, value: Any) -> Any:
         code, body = self._encode(value)
         if code == AS_IS:
-            return self._inside(body)
+            return body if type(body) is ormsgpack.Ext else self._inside(body)
         if code in PACKED:
             return ormsgpack.Ext(code, body)
         # A body's own first level is no step of the path: [name, {"field": value}] reads as .field.
@@ -191,6 +192,15 @@ def _text(value: str) -> Any:
     return value
 
 
+def repacked(tree: Any) -> bytes:
+    """Return the bytes of a tree that `parse` made."""
+    return ormsgpack.packb(tree, _unparsed, OPTIONS)
+
+
+def _unparsed(raw: Any) -> Any:
+    return ormsgpack.Ext(raw.code, raw.data)
+
+
 class Raw:
     """An extension value as it stands in the data, not decoded yet."""
 
@@ -226,7 +236,8 @@ class ReadingWalk:
     """Decodes like the quick reader, and knows where it is when something fails.
 
     Each object inside others has a copy of its bytes, and so would 200 of them around something large. Where they come
-    to much, the walk begins again, and lets go of an object's bytes as soon as it has gone inside.
+    to much, the walk begins again, and lets go of the bytes of large objects as soon as it has gone inside. Of these,
+    what is found out only then, such as that a field is missing, is an error: there is nothing left to keep of them.
     """
 
     def __init__(self, finder: Finder) -> None:
@@ -291,7 +302,10 @@ class ReadingWalk:
         return walked
 
     def _extension(self, raw: Raw) -> Any:
-        body = raw.data if raw.code in RAW else self._inside(raw)
+        try:
+            body = raw.data if raw.code in RAW else self._inside(raw)
+        except TypeNotLoaded as error:
+            return self.finder.keep(raw.code, raw.data, error)
         if type(body) is not list:
             body = self._walk(body)
         elif raw.code in ITEMS:
@@ -302,16 +316,29 @@ class ReadingWalk:
             body = list(map(self._walk, body))
         if raw.code not in RAW:
             self._held -= len(raw.data)
-        return self.guard(self._decode, raw.code, body, self.finder)
+        try:
+            return self.guard(self._decode, raw.code, body, self.finder)
+        except TypeNotLoaded as error:
+            if not raw.data:  # its bytes were let go
+                raise
+            return self.finder.keep(raw.code, raw.data, error)
 
     def _inside(self, raw: Raw) -> Any:
-        if self._lets_go:
-            data, raw.data = raw.data, b""
-            return parse(data)
-        self._held += len(raw.data)
-        if self._held > HELD:
+        if self._held + len(raw.data) <= HELD:
+            self._held += len(raw.data)
+            return parse(raw.data)
+        if not self._lets_go:
             raise RecursionError
-        return parse(raw.data)
+        body = parse(raw.data)
+        self._look_for_class(raw.code, body)
+        raw.data = b""
+        return body
+
+    def _look_for_class(self, code: int, body: Any) -> None:
+        """Raise TypeNotLoaded while there still are the bytes of an object whose class is not there."""
+        if code in KINDS and type(body) is list and body and type(body[0]) is str:
+            with suppress(KindChanged):
+                self.guard(self.finder.find_all, body[0], code)
 
     def _decode(self, code: int, body: Any, finder: Finder) -> Any:
         return decode(code, body, finder)
@@ -322,56 +349,3 @@ class ReadingWalk:
             raise StoreCorrupt("A stored dict has a key without a value.")
         pairs = zip(keys, self._steps(keys, body[1::2]), strict=True)
         return [part for pair in pairs for part in pair]
-
-
-class _Remembering:
-    """Finds classes, and looks once for those that are not there: each time all classes there are are gone over."""
-
-    def __init__(self, finder: Finder) -> None:
-        self._finder = finder
-        self._missing: dict[str, str] = {}
-
-    def find(self, name: str, kind: int, fields: Collection[str] = ()) -> tuple[Any, Any]:
-        return self._found(name, lambda: self._finder.find(name, kind, fields))
-
-    def find_all(self, name: str, kind: int) -> list[tuple[Any, Any]]:
-        return self._found(name, lambda: self._finder.find_all(name, kind))
-
-    def _found(self, name: str, find: Callable[[], T]) -> T:
-        if name in self._missing:
-            raise TypeNotLoaded(self._missing[name])
-        if len(self._missing) >= MOST_MISSING:
-            raise TypeNotLoaded(f"a class was not looked for, as {MOST_MISSING} others of this value are not loaded")
-        try:
-            return find()
-        except TypeNotLoaded as error:
-            self._missing[name] = error.reason
-            raise
-
-
-MOST_MISSING = 64
-"""Classes of one value that are looked for in vain where plain values do."""
-
-
-class PlainWalk(ReadingWalk):
-    """Decodes what it can, and gives plain values in place of what this process cannot restore."""
-
-    def __init__(self, finder: Finder) -> None:
-        super().__init__(_Remembering(finder))
-
-    def _decode(self, code: int, body: Any, finder: Finder) -> Any:
-        try:
-            return decode(code, body, finder)
-        except TypeNotLoaded:
-            return _without_class(code, body)
-
-
-def _without_class(code: int, body: Any) -> Any:
-    """Return what an instance holds: a member's value or name, an object's fields, a subclass's plain value."""
-    if code == ENUM:
-        return body[1] if body[1] is not None else body[2]
-    if code == NAMEDTUPLE:
-        return list(body[1].values())
-    if code in KINDS:
-        return body[1]
-    return body.decode() if type(body) is bytes else body

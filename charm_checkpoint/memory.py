@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from weakref import WeakSet
 
+from charm_checkpoint.checking.methods import Checks
 from charm_checkpoint.config.manager import known_providers, provider_class
 from charm_checkpoint.config.masking import Masked
 from charm_checkpoint.config.options import (
@@ -29,7 +30,7 @@ from charm_checkpoint.messages.chat_history import CharmChatHistory
 from charm_checkpoint.messages.langchain import Message
 from charm_checkpoint.messages.plans import MessageHistory, converting
 from charm_checkpoint.opening import OPTIONS as OPTIONS
-from charm_checkpoint.opening import opened
+from charm_checkpoint.opening import as_strict, opened
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.runtime import forks
 from charm_checkpoint.runtime.handle import Handle
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("charm_checkpoint")
 
 
-class Memory(Handle, BaseMemoryStore):
+class Memory(Checks, Handle, BaseMemoryStore):
     """A store's message history, checkpointer and long-term memory, for any thread and event loop.
 
     ``config`` holds ``url`` and options, as ``runtime.memory.config`` of Charm does; ``${NAME}``
@@ -79,9 +80,7 @@ class Memory(Handle, BaseMemoryStore):
         self._items: HandedOut | None = None
         # Weakly: a server may make one for each of its users.
         self._memories: WeakSet[LongTermMemory] = WeakSet()
-        self._saver = CharmSaver(
-            self.store, serde=serde.strictly(settings["classes"]), on_conflict=settings["on_conflict"]
-        )
+        self._saver = CharmSaver(self.store, serde=as_strict(serde, settings), on_conflict=settings["on_conflict"])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.location)!r})"

@@ -14,6 +14,7 @@ from charm_checkpoint.long_term.memories import LongTermMemory
 from charm_checkpoint.long_term.prompt_block import DEFAULT_BUDGET, Budget, prompt_block
 from charm_checkpoint.long_term.recalling import Names
 from charm_checkpoint.long_term.records import MemoryEntry, checked_score
+from charm_checkpoint.messages.langchain import to_langchain
 
 log = logging.getLogger("charm_checkpoint")
 
@@ -46,9 +47,18 @@ def memory_message(block: str) -> HumanMessage:
 
 
 def as_messages(messages: Iterable[Any]) -> list[AnyMessage | BaseMessage]:
-    """Return messages as LangChain's, in a new list; those of other forms are converted."""
+    """Return messages as LangChain's, in a new list; those of other forms are converted.
+
+    Dicts are, too, that `Memory.load_messages` returns: one that LangChain knows no message for hides no other.
+    """
     given = list(messages)
-    return given if all(isinstance(each, BaseMessage) for each in given) else list(convert_to_messages(given))
+    if all(isinstance(each, BaseMessage) for each in given):
+        return given
+    return [each if isinstance(each, BaseMessage) else _converted(each) for each in given]
+
+
+def _converted(message: Any) -> AnyMessage | BaseMessage:
+    return (to_langchain([dict(message)]) if isinstance(message, Mapping) else convert_to_messages([message]))[0]
 
 
 def last_of_user(messages: Messages) -> int | None:

@@ -33,6 +33,10 @@ class Brief(reprlib.Repr):
             return f"{kind}: {self.repr1(content, level - 1)}"
         return super().repr_instance(x, level)
 
+    def repr_Unknown(self, x: Any, level: int) -> str:  # noqa: N802 (reprlib finds it by the name of the class)
+        """Write an object that could not be restored as the name of its class and what is stored of it."""
+        return f"Unknown {x.class_name} {self.repr1(x.fields, level - 1)}"
+
 
 def brief(value: Any) -> str:
     """Write a value in a line of a few hundred characters at most."""

@@ -84,7 +84,7 @@ def messages(args: Namespace) -> int:
     import json
 
     with open_store(args) as memory:
-        if not _is_there(memory, args.thread):
+        if not is_there(memory, args.thread):
             return 1
         for message in memory.load_messages(args.thread):
             echo(json.dumps(message, ensure_ascii=True))
@@ -94,7 +94,7 @@ def messages(args: Namespace) -> int:
 def usage(args: Namespace) -> int:
     """Say how much is stored."""
     with open_store(args) as memory:
-        if args.thread is not None and not _is_there(memory, args.thread):
+        if args.thread is not None and not is_there(memory, args.thread):
             return 1
         found = memory.usage(args.thread)
     names = (
@@ -115,7 +115,7 @@ def usage(args: Namespace) -> int:
 def delete(args: Namespace) -> int:
     """Delete a thread, after asking."""
     with open_store(args) as memory:
-        if not _is_there(memory, args.thread):
+        if not is_there(memory, args.thread):
             return 1
         _ask(args, f"Delete the thread {args.thread!r} from {mask(args.url)}?")
         memory.delete_thread(args.thread)
@@ -126,7 +126,7 @@ def delete(args: Namespace) -> int:
 def prune(args: Namespace) -> int:
     """Remove old checkpoints, or all, after asking; 1 if a thread is not there or damaged, others are pruned."""
     with open_store(args) as memory:
-        threads = [thread for thread in args.threads if _is_there(memory, thread)]
+        threads = [thread for thread in args.threads if is_there(memory, thread)]
         if args.strategy == "delete" and threads:
             named = ", ".join(map(repr, threads))
             _ask(args, f"Delete all checkpoints of {named} from {mask(args.url)}?")
@@ -143,7 +143,7 @@ def prune(args: Namespace) -> int:
 def copy(args: Namespace) -> int:
     """Copy a thread's checkpoints."""
     with open_store(args) as memory:
-        if not _is_there(memory, args.source):
+        if not is_there(memory, args.source):
             return 1
         memory.get_langgraph_checkpointer().copy_thread(args.source, args.target)
         count = memory.usage(args.target).checkpoints
@@ -157,7 +157,7 @@ def repair(args: Namespace) -> int:
         cut = getattr(memory.store.backend, "repair", None)
         if cut is None:
             raise ConfigError("logs, whose end may be damaged, are kept by stores of local files only: file://")
-        if not _is_there(memory, args.thread):
+        if not is_there(memory, args.thread):
             return 1
         question = f"Cut off what is behind the last sound record of the thread {args.thread!r} in {mask(args.url)}?"
         if not (args.yes or agreed(question)):
@@ -204,7 +204,7 @@ def init_charm(args: Namespace) -> int:
 
 
 def import_official(args: Namespace) -> int:
-    """Take over threads of LangGraph's own savers; 1 if any was left alone for a reason not asked for."""
+    """Take over threads of LangGraph's own savers; 1 if one was left alone unasked, or if something was lost."""
     from charm_checkpoint import open_memory
     from charm_checkpoint.importers import import_official
 
@@ -221,12 +221,12 @@ def import_official(args: Namespace) -> int:
             dry_run=args.dry_run,
             on_progress=_progress(),
         )
-    for thread, error in report.failed:
-        echo_error(mask(f"the thread {thread!r} was left alone: {error}"))
+    for said in report.complaints():
+        echo_error(mask(said))
     if any(isinstance(error, TypeNotLoaded) for _, error in report.failed):
         echo_error("to load the module of a class that the state holds, add --import MODULE")
     _say_import(report, "would be taken over" if args.dry_run else "taken over")
-    return 1 if report.failed else 0
+    return 1 if report.failed or report.losses else 0
 
 
 # ---------------------------------------------------------------------------------- helpers
@@ -328,15 +328,15 @@ def _import_modules(names: str | None) -> None:
     for name in filter(None, map(str.strip, names.split(","))):
         try:
             importlib.import_module(name)
-        except Exception as error:  # a module may raise anything
+        except (Exception, SystemExit) as error:  # a module may raise anything, or be a program that ends
             raise ConfigError(f"{source} {name}: {_what(error)}") from error
 
 
-def _what(error: Exception) -> str:
+def _what(error: BaseException) -> str:
     return str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
 
 
-def _is_there(memory: Memory, thread: str) -> bool:
+def is_there(memory: Memory, thread: str) -> bool:
     """Tell whether a store holds anything of a thread, damaged or not, and say so if it does not."""
     try:
         found = memory.usage(thread)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from charm_checkpoint import __version__
-from charm_checkpoint.cli import commands
+from charm_checkpoint.cli import commands, deploying
 from charm_checkpoint.cli.terminal import OutputLost, echo_error, finish, prepare_streams, put, swallow_output, typed
 from charm_checkpoint.config.masking import mask
 from charm_checkpoint.errors import CharmError, ConfigError
@@ -118,6 +118,8 @@ def build_parser() -> argparse.ArgumentParser:
     configure_prune(subparsers)
     configure_copy(subparsers)
     configure_repair(subparsers)
+    configure_check(subparsers)
+    configure_migrate(subparsers)
     configure_schema(subparsers)
     configure_import_official(subparsers)
     configure_init_charm(subparsers)
@@ -214,6 +216,30 @@ def configure_repair(subparsers: Subparsers) -> None:
     )
     parser.add_argument("thread", metavar="THREAD")
     add_flag(parser, "--yes", help="do not ask")
+
+
+def configure_check(subparsers: Subparsers) -> None:
+    """Add ``check``."""
+    parser = add_store_command(
+        subparsers, "check", deploying.check, "tell what new code would make of the threads, before it is deployed"
+    )
+    add_option(parser, "--graph", metavar="MODULE:NAME", help="compare with this graph, too, as in app:graph")
+    add_option(parser, "--sample", type=_count, metavar="N", help="look at N threads, the same ones each time")
+    add_option(parser, "--thread", action=_Each, metavar="THREAD", help="look at this thread alone; may be repeated")
+    add_flag(parser, "--history", help="read older checkpoints, too")
+    accept = "let this pass, as in lost:app:Order.note or node:ask*; may be repeated"
+    add_option(parser, "--accept", action=_Each, metavar="KIND:WHAT", help=accept)
+    add_flag(parser, "--json", help="print the report as JSON")
+
+
+def configure_migrate(subparsers: Subparsers) -> None:
+    """Add ``migrate``."""
+    parser = add_store_command(
+        subparsers, "migrate", deploying.migrate, "store the heads of threads anew, as the classes are now"
+    )
+    add_flag(parser, "--dry-run", help="say what would be stored anew, but write nothing")
+    add_option(parser, "--thread", action=_Each, metavar="THREAD", help="take this thread alone; may be repeated")
+    add_flag(parser, "--json", help="print the report as JSON")
 
 
 def configure_schema(subparsers: Subparsers) -> None:

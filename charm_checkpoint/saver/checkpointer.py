@@ -44,6 +44,7 @@ from charm_checkpoint.saver.records import (
     merged_metadata,
     names,
 )
+from charm_checkpoint.saver.waiting import tell_of_gone
 from charm_checkpoint.store import Store, need_asyncio
 from charm_checkpoint.values.chunk_reader import ChunkReader
 from charm_checkpoint.values.serde import Serializer, checked
@@ -109,6 +110,8 @@ class CharmSaver(OfficialNames, Handle, BaseCheckpointSaver[Any]):
             ns=ref.ns, asked=ref.id, found=id, head=found.head,
         )  # fmt: skip
         self._hold(config, ref.thread)
+        if revived is not None and run_context.is_run(config):
+            tell_of_gone(ref, revived.checkpoint)
         return revived
 
     def _hold(self, config: RunnableConfig, thread: str) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote, urlencode
 from charm_checkpoint.config.options import suggest
 from charm_checkpoint.config.registry import resolve
 from charm_checkpoint.errors import ConfigError
-from charm_checkpoint.opening import opened
+from charm_checkpoint.opening import as_strict, opened
 from charm_checkpoint.runtime.handle import Handle
 from charm_checkpoint.store import Store
 from charm_checkpoint.values.serde import Serializer, checked
@@ -104,7 +104,7 @@ class OfficialNames:
         serde = checked(serde)  # before anything is opened
         store, _, settings = opened({}, {"url": url, **_lifetime(ttl), **options})
         make: Any = cls
-        saver = make(store, serde=serde.strictly(settings["classes"]), on_conflict=settings["on_conflict"])
+        saver = make(store, serde=as_strict(serde, settings), on_conflict=settings["on_conflict"])
         return OpenSaver(saver if store.keeps_checkpoints else None, store)  # type: ignore[arg-type]
 
     def setup(self) -> Awaitable[None]:

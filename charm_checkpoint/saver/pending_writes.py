@@ -14,7 +14,7 @@ from charm_checkpoint.values.limits import DEFAULTS, Limits
 from charm_checkpoint.values.offload import THING, TooMuch
 from charm_checkpoint.values.packing import check_all, pack_value, unpack_value
 from charm_checkpoint.values.serde import Serializer
-from charm_checkpoint.values.serde.serializer import VALUE
+from charm_checkpoint.values.serde.forms import VALUE
 from charm_checkpoint.values.serde.writer import weigh
 
 

@@ -12,6 +12,8 @@ from charm_checkpoint.contract import Backend, NewCheckpoint, NewWrites, WriteRe
 from charm_checkpoint.errors import DataError, NotSerializable
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.runtime.cache import Budget
+from charm_checkpoint.saver.carrying import NOTHING, Carried, Encoded, carried, may_lack, put_parent
+from charm_checkpoint.saver.history import COUNTERS
 from charm_checkpoint.saver.pending_writes import encode_writes
 from charm_checkpoint.saver.reads import Reads
 from charm_checkpoint.saver.records import NOT_TAGGED, CheckpointRef, encode_record, run_of
@@ -20,7 +22,7 @@ from charm_checkpoint.saver.tags import tags
 from charm_checkpoint.saver.threads import note_of_writes, noted
 from charm_checkpoint.values.chunk_reader import ChunkReader
 from charm_checkpoint.values.encoder import EncodedValue, Encoder, is_small
-from charm_checkpoint.values.known_chunks import Channels, Held, KnownChunks, ThreadChunks
+from charm_checkpoint.values.known_chunks import Channels, Held, KnownChunks, Parent, ThreadChunks
 from charm_checkpoint.values.limits import DEFAULTS, Limits
 from charm_checkpoint.values.offload import encoding
 from charm_checkpoint.values.sealing import Identities, Identity, seal
@@ -40,10 +42,19 @@ class Put(NamedTuple):
     remember: Callable[[], None]
 
 
+class _Base(NamedTuple):
+    """What a put begins with: what is known of the thread, as of a sweep counter, and what it takes over."""
+
+    known: ThreadChunks | None
+    sweeps: int | None
+    carried: Carried
+
+
 class _Packed(NamedTuple):
-    """A checkpoint encoded: the encoder with its chunks, where values went that are not inline, body and roots."""
+    """A checkpoint encoded: the encoder with its chunks, its values, where those not inline went, body and roots."""
 
     encoder: Encoder
+    encoded: Mapping[str, Encoded]
     channels: Channels
     body: bytes
     roots: bytes
@@ -83,42 +94,82 @@ class SaverPlans:
         known = self.known.thread(ref.thread)
         titled = ref.id is not None and seen_deletes is not None and self.known.is_titled(ref.thread, seen_deletes)
         notes = noted(ref.ns, checkpoint, metadata, titled)
+        base = yield from self._base(known, ref, checkpoint, metadata, new_versions)
+        if base.carried.counters:
+            metadata = {**metadata, COUNTERS: {**(metadata.get(COUNTERS) or {}), **base.carried.counters}}
         while True:
-            packed = yield from encoding(partial(self._packed, known, ref, checkpoint, metadata, new_versions))
-            base = None if known is None or packed.encoder.complete else known.sweeps
+            packed = yield from encoding(partial(self._packed, base, ref, checkpoint, metadata, new_versions))
             chunks, run = packed.encoder.chunks, run_of(metadata)
             reply = yield from self._backend.put(
                 NewCheckpoint(
-                    ref.thread, ref.ns, checkpoint["id"], ref.id, packed.body, packed.roots,
-                    tags(metadata, NOT_TAGGED), run, list(chunks.values()), base, seen_deletes, on_conflict, *notes,
+                    ref.thread, ref.ns, checkpoint["id"], ref.id, packed.body, packed.roots, tags(metadata, NOT_TAGGED),
+                    run, list(chunks.values()), None if packed.encoder.complete else base.sweeps, seen_deletes,
+                    on_conflict, *notes,
                 )
             )  # fmt: skip
             if reply.outcome != "stale":
                 break
-            known = None
-        new = ref._replace(id=checkpoint["id"])
-        return Put(reply, partial(self._remember, new, reply, chunks, packed.channels, known, notes.title))
+            base = yield from self._swept(base, ref, checkpoint, metadata, new_versions)
+        parent = put_parent(checkpoint, metadata, packed.encoded, packed.channels)
+        return Put(reply, partial(self._remember, ref, reply, chunks, parent, base.known, notes.title))
 
-    def _packed(
+    def _base(
         self,
         known: ThreadChunks | None,
         ref: CheckpointRef,
         checkpoint: Checkpoint,
         metadata: dict[str, Any],
         new_versions: ChannelVersions,
+    ) -> Plan[_Base]:
+        """Return what a put begins with; the store is asked only for a parent that is not remembered."""
+        sweeps = None if known is None else known.sweeps
+        if ref.id is None:
+            return _Base(known, sweeps, NOTHING)
+        parent = None if known is None else known.parent(ref.ns, ref.id)
+        if parent is None:
+            names = may_lack(checkpoint, metadata, new_versions)
+            stored = (yield from self.reads.parent(ref, names)) if names else None
+            if stored is None:
+                return _Base(known, sweeps, NOTHING)
+            state, parent = stored
+            if state.sweeps != sweeps:
+                known, sweeps = None, state.sweeps
+        return _Base(known, sweeps, carried(parent, checkpoint, metadata, new_versions))
+
+    def _swept(
+        self,
+        base: _Base,
+        ref: CheckpointRef,
+        checkpoint: Checkpoint,
+        metadata: dict[str, Any],
+        new_versions: ChannelVersions,
+    ) -> Plan[_Base]:
+        """Return what a put begins with again, once chunks of the thread were swept that it took for stored."""
+        if base.carried.in_chunks:
+            return (yield from self._base(None, ref, checkpoint, metadata, new_versions))
+        return _Base(None, None, base.carried)
+
+    def _packed(
+        self,
+        base: _Base,
+        ref: CheckpointRef,
+        checkpoint: Checkpoint,
+        metadata: dict[str, Any],
+        new_versions: ChannelVersions,
         allowance: int | None,
     ) -> _Packed:
+        known = base.known
         addresses: frozenset[bytes] | set[bytes] = known.addresses if known else frozenset()
         before = known.channels(ref.ns, ref.id) if known else {}
         encoder = Encoder(self._serde, self.known.leaves, addresses, allowance, self._limits)
-        encoded, channels = self._encoded(encoder, known, before, ref, checkpoint, new_versions)
+        encoded, channels = self._encoded(encoder, base, before, ref, checkpoint, new_versions)
         if before and self._excess(channels):  # what was read is only known to weigh so much at most
             encoder = Encoder(self._serde, self.known.leaves, addresses, allowance, self._limits)
-            encoded, channels = self._encoded(encoder, known, {}, ref, checkpoint, new_versions)
+            encoded, channels = self._encoded(encoder, base, {}, ref, checkpoint, new_versions)
         self._check(encoder, checkpoint["channel_values"], channels)
         packed, roots = encode_record(self._serde, ref.thread, checkpoint, metadata, encoded, self._limits)
         body = seal(self._identities.checkpoint(ref.thread, ref.ns, checkpoint["id"], ref.id, roots), packed)
-        return _Packed(encoder, channels, body, roots)
+        return _Packed(encoder, encoded, channels, body, roots)
 
     def _excess(self, channels: Channels) -> str | None:
         return self._limits.excess(sum([held.weight for held in channels.values()]))
@@ -130,7 +181,8 @@ class SaverPlans:
             return
         stored = sum([held.stored for held in channels.values()])
         try:
-            encoder.check([values[name] for name in channels], weight, stored, "the values of this checkpoint come")
+            own = [values[name] for name in channels if name in values]
+            encoder.check(own, weight, stored, "the values of this checkpoint come")
         except NotSerializable as error:
             heaviest = max(channels, key=lambda name: channels[name].weight)
             error.path = ("channel_values", heaviest)
@@ -138,35 +190,34 @@ class SaverPlans:
 
     def _remember(
         self,
-        new: CheckpointRef,
+        ref: CheckpointRef,
         reply: WriteResult,
         chunks: Collection[bytes],
-        channels: Channels,
+        parent: Parent,
         known: ThreadChunks | None,
         title: bytes | None,
     ) -> None:
-        if title is not None or (reply.head is None and not new.ns):
+        if title is not None or (reply.head is None and not ref.ns):
             # The first one, perhaps again after others were removed meanwhile: a title there was went with the last.
-            self.known.note_title(new.thread, None if title is None else reply.state.deletes)
-        if chunks or channels:
-            self.known.keep(new.thread, reply.state, (new.ns, new.id or ""), chunks, channels, known)
+            self.known.note_title(ref.thread, None if title is None else reply.state.deletes)
+        self.known.keep(ref.thread, reply.state, ref.ns, chunks, parent, known, was_put=True)
 
     def _encoded(
         self,
         encoder: Encoder,
-        known: ThreadChunks | None,
+        base: _Base,
         before: Channels,
         ref: CheckpointRef,
         checkpoint: Checkpoint,
         new_versions: ChannelVersions,
-    ) -> tuple[dict[str, EncodedValue | None], dict[str, Held]]:
+    ) -> tuple[dict[str, Encoded], dict[str, Held]]:
         """Encode the values that are not small; those that did not change are where the parent has them."""
-        versions = checkpoint["channel_versions"]
-        encoded: dict[str, EncodedValue | None] = {}
+        versions, known = checkpoint["channel_versions"], base.known
+        encoded: dict[str, Encoded] = {}
         channels: dict[str, Held] = {}
         for name, value in checkpoint["channel_values"].items():
             if is_small(value):
-                encoded[name] = None
+                encoded[name] = [value]
                 continue
             version = versions.get(name)
             held = before.get(name)
@@ -179,6 +230,10 @@ class SaverPlans:
             encoded[name] = made
             if made.ref is not None:
                 channels[name] = Held(version, made.ref, *encoder.weight(made.ref))
+        if base.carried.values:
+            encoded.update(base.carried.values)
+            channels.update(base.carried.held)
+            encoder.complete = encoder.complete and not base.carried.in_chunks
         return encoded, channels
 
     def put_writes(

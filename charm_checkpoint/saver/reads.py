@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import partial
 from typing import Any
 
 from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory, PendingWrite
 
-from charm_checkpoint.contract import Backend, CheckpointRow, Query, StoredCheckpoint
+from charm_checkpoint.contract import Backend, CheckpointRow, Query, StoredCheckpoint, ThreadState
 from charm_checkpoint.errors import DataError, StoreCorrupt, TypeNotLoaded, name_place, placing
 from charm_checkpoint.plan import Plan
+from charm_checkpoint.saver.carrying import parent_of
 from charm_checkpoint.saver.filters import Filter
 from charm_checkpoint.saver.history import walk
 from charm_checkpoint.saver.pending_writes import decode_writes
@@ -25,7 +26,7 @@ from charm_checkpoint.saver.records import (
 from charm_checkpoint.values.chunk_reader import ChunkReader, retry_if_swept
 from charm_checkpoint.values.decoder import DecodedChunk, Decoder, split
 from charm_checkpoint.values.encoder import EncodedValue
-from charm_checkpoint.values.known_chunks import Held, KnownChunks
+from charm_checkpoint.values.known_chunks import Held, KnownChunks, Parent
 from charm_checkpoint.values.limits import DEFAULTS, Limits
 from charm_checkpoint.values.offload import decoding
 from charm_checkpoint.values.sealing import Identities, opened, unpacked_size
@@ -79,13 +80,17 @@ class Reads:
     ) -> Plan[CheckpointTuple]:
         """Build the tuple of a checkpoint, and remember where its values are."""
         inline = inline_values(self._serde, record)
+        chunks: dict[bytes, DecodedChunk] = {}
+        channels: dict[str, Held] = {}
         if not row.roots:
             record.checkpoint["channel_values"] = inline
         else:
             chunks = yield from self._reader.gather(row.thread, split(row.roots), found.chunks)
-            fill = partial(self._fill, found, row, record, inline, chunks, remember)
-            yield from decoding(fill, sum([len(chunk.body) for chunk in chunks.values()]))
-            if remember:
+            fill = partial(self._fill, record, inline, chunks)
+            channels = yield from decoding(fill, sum([len(chunk.body) for chunk in chunks.values()]))
+        if remember and (row.roots or not self._known.has_parent(row.thread, found.state, row.ns, row.id)):
+            self._known.keep(row.thread, found.state, row.ns, chunks, parent_of(record, channels))
+            if row.roots:
                 self._reader.note(row.thread, row.ns, split(row.roots), chunks)
         read = partial(self._writes, row, found.writes)
         writes = yield from decoding(read, sum(map(unpacked_size, found.writes)))
@@ -97,16 +102,8 @@ class Reads:
         whose = self._identities.writes(row.thread, row.ns, row.id)
         return decode_writes(self._serde.loads, [opened(whose, body) for body in bodies], self._limits)
 
-    def _fill(
-        self,
-        found: StoredCheckpoint,
-        row: CheckpointRow,
-        record: Record,
-        inline: dict[str, Any],
-        chunks: dict[bytes, DecodedChunk],
-        remember: bool,
-    ) -> None:
-        """Set a checkpoint's values, in the order they were put in."""
+    def _fill(self, record: Record, inline: dict[str, Any], chunks: dict[bytes, DecodedChunk]) -> dict[str, Held]:
+        """Set a checkpoint's values, in the order they were put in; return what is known of those in chunks."""
         values, versions = record.checkpoint["channel_values"], record.checkpoint["channel_versions"]
         named = [location for location in record.locations.values() if type(location) is bytes]
         decoder = Decoder(self._serde, chunks, named, self._limits)
@@ -117,8 +114,35 @@ class Reads:
             else:
                 values[name] = _value(decoder, name, location)
                 channels[name] = Held(versions.get(name), location, *decoder.share(location))
-        if remember:
-            self._known.keep(row.thread, found.state, (row.ns, row.id), chunks, channels)
+        return channels
+
+    def parent(self, ref: CheckpointRef, names: Container[str]) -> Plan[tuple[ThreadState, Parent] | None]:
+        """Return where a checkpoint's values are, and how much of these is in chunks; no value is decoded.
+
+        ``names`` are the channels that somebody may ask for.
+        """
+        return retry_if_swept(partial(self._parent, ref, names))
+
+    def _parent(self, ref: CheckpointRef, names: Container[str]) -> Plan[tuple[ThreadState, Parent] | None]:
+        page = yield from self._backend.page(Query(ref.thread, ref.ns, ref.id), None, 1, writes=False)
+        if not page.items:
+            return None
+        found = page.items[0]
+        assert found.row is not None
+        with placing(*_at(found.row)):
+            record = decode_row(self._serde, self._identities, found.row, outline=True, limits=self._limits)
+            wanted = {
+                name: location
+                for name, location in record.locations.items()
+                if type(location) is bytes and name in names
+            }
+            chunks: dict[bytes, DecodedChunk] = {}
+            if wanted:
+                chunks = yield from self._reader.gather(ref.thread, wanted.values(), found.chunks)
+            decoder = Decoder(self._serde, chunks, list(wanted.values()), self._limits)
+        versions = record.checkpoint["channel_versions"]
+        channels = {name: Held(versions.get(name), at, *decoder.share(at)) for name, at in wanted.items()}
+        return found.state, parent_of(record, channels)
 
     def page(self, query: Query, filter: Filter, after: Any, size: int) -> Plan[tuple[list[CheckpointTuple], Any]]:
         """Return the matches in one page of a listing, and where to go on."""

@@ -195,15 +195,15 @@ def encode_record(
     thread: str,
     checkpoint: Mapping[str, Any],
     metadata: Mapping[str, Any],
-    encoded: Mapping[str, EncodedValue | None],
+    encoded: Mapping[str, EncodedValue | list[Any] | None],
     limits: Limits = DEFAULTS,
 ) -> tuple[bytes, bytes]:
-    """Return a checkpoint's body and roots; ``encoded`` says where each value went, None for a small plain one.
+    """Return a checkpoint's body and roots; ``encoded`` says where each value went.
 
-    Values other than plain ones stand apart from the rest, so that this can be read where the
-    classes of the state are not loaded. A thread's own name in its metadata is not written down,
-    so that in a copy it is the copy's. Raises `NotSerializable` with a path that starts at the checkpoint or
-    the metadata.
+    A small plain one is the only member of a list, or None if it is among the checkpoint's own. Values other than
+    plain ones stand apart from the rest, so that this can be read where the classes of the state are not loaded. A
+    thread's own name in its metadata is not written down, so that in a copy it is the copy's. Raises `NotSerializable`
+    with a path that starts at the checkpoint or the metadata.
     """
     values = checkpoint["channel_values"]
     locations: dict[str, Any] = {}
@@ -213,6 +213,8 @@ def encode_record(
         text = plain_name(name)
         if value is None:
             locations[text] = [values[name]]
+        elif isinstance(value, list):
+            locations[text] = value
         elif value.ref is not None:
             locations[text] = len(roots)
             roots.append(value.ref)
@@ -272,18 +274,22 @@ def decode_record(
     except HOSTS:
         raise
     except Exception as error:
-        raise corrupt(_OTHER_SHAPE, error) from error
+        raise corrupt(OTHER_SHAPE, error) from error
 
 
 def _first_form(serde: Serializer, names: tuple[str, str], payload: bytes, roots: bytes, outline: bool) -> Record:
     end = 4 + int.from_bytes(payload[:4], "big")
     header = payload[4:end]
     try:
-        parts = serde.loads(header)
+        parts = serde.raising.loads(header)
     except TypeNotLoaded as error:
-        if error.path[:1] == (_PARTS.index("checkpoint"),) and not outline:
+        number = _PARTS.index("checkpoint")
+        unreadable = error.path[:1] == (number,) and not outline
+        if unreadable and serde.on_unknown == "raise":
             raise _named(error) from error.__cause__
         parts = serde.loads_plain(header)
+        if unreadable:
+            parts[number] = serde.loads(header)[number]
     return _record(*names, roots, parts, payload[end:])
 
 
@@ -344,7 +350,7 @@ def _record(thread: str, id: str, roots: bytes, parts: Any, inline: bytes) -> Re
     return Record(checkpoint, metadata, locations, inline)
 
 
-_OTHER_SHAPE = "The body or the roots of a checkpoint have another shape than they should"
+OTHER_SHAPE = "The body or the roots of a checkpoint have another shape than they should"
 _WITHOUT_CHUNK = frozenset((type(None), list))
 """Types of locations in a record that names no chunk."""
 _LOCATIONS = frozenset((type(None), list, int))
@@ -357,7 +363,7 @@ def inline_values(serde: Serializer, record: Record) -> dict[str, Any]:
     except HOSTS:
         raise
     except Exception as error:
-        raise corrupt(_OTHER_SHAPE, error) from error
+        raise corrupt(OTHER_SHAPE, error) from error
 
 
 def _inline_values(serde: Serializer, record: Record) -> dict[str, Any]:

@@ -95,6 +95,11 @@ def forget(store: int, thread: str) -> None:
         _context.set({key: seen for key, seen in _context.get().items() if key != (store, thread)})
 
 
+def is_run(config: Mapping[str, Any]) -> bool:
+    """Tell whether a config is that of a run, which goes on from what it reads."""
+    return _run(config) is not None
+
+
 def _run(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what a run's own config is configured with, None for any other config."""
     configurable = config.get("configurable")

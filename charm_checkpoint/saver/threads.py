@@ -36,7 +36,7 @@ _DONE, _UNFINISHED, _WAITS, _FAILED = range(4)
 _SOURCES = ("loop", "input", "update", "fork")
 _NEVER = 253402300800
 """The second at which the year 9999 is over: the time of no change."""
-_START, _MESSAGES, _BRANCH, _JOIN = "__start__", "messages", "branch:to:", "join:"
+_START, _MESSAGES, _BRANCH, JOIN = "__start__", "messages", "branch:to:", "join:"
 _STEPS = 1 << 31
 _LOOKED_AT = 8
 """Messages, and channels, among which the first human one is looked for."""
@@ -117,16 +117,18 @@ def _goes_on(values: Mapping[str, Any]) -> bool:
         if name == _START or name.startswith(_BRANCH):
             return True
         value = values[name]
-        if (name == TASKS and type(value) is list and value) or (name.startswith(_JOIN) and _is_full(name, value)):
+        if (name == TASKS and type(value) is list and value) or (name.startswith(JOIN) and is_full(name, value)):
             return True
     return False
 
 
-def _is_full(name: str, value: Any) -> bool:
+def is_full(name: str, value: Any) -> bool:
     """Tell whether all have come that ``join:a+b:c`` waits for."""
-    waits_for = name[len(_JOIN) :].rpartition(":")[0]
+    waits_for = name[len(JOIN) :].rpartition(":")[0]
     come = value[0] if type(value) is tuple and value else value  # a deferred one is a pair
-    return type(come) in (set, frozenset, list) and sum(map(len, come)) + len(come) - 1 == len(waits_for)
+    if type(come) not in (set, frozenset, list) or not all(type(node) is str for node in come):
+        return False
+    return sum(map(len, come)) + len(come) - 1 == len(waits_for)
 
 
 _TOLD_APART = frozenset((type(None), bool, int, float, str, bytes, dict, tuple))

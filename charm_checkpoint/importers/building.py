@@ -7,7 +7,6 @@ runs, since the serializer kept arguments and not state.
 
 from __future__ import annotations
 
-import dataclasses
 import decimal
 import ipaddress
 import pathlib
@@ -16,23 +15,21 @@ import sys
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import pydantic
 
 from charm_checkpoint.errors import DataError, TypeNotLoaded
-from charm_checkpoint.values.serde.class_fields import MODEL, MODEL_V1
+from charm_checkpoint.importers.fields import made_of_fields
+from charm_checkpoint.values.serde.class_fields import MODEL, MODEL_V1, NAMEDTUPLE, OBJECT, is_dataclass
 from charm_checkpoint.values.serde.class_lookup import find_class
-from charm_checkpoint.values.serde.classes import layout_of
+from charm_checkpoint.values.serde.classes import ClassLayout, layout_of
 from charm_checkpoint.values.serde.dates import REAL
 from charm_checkpoint.values.serde.known_classes import SHORT_NAMES
 from charm_checkpoint.values.serde.values import DECODERS, ZONE
 
 _SHORT = {long: short for short, long in SHORT_NAMES.items()}
-
-# From pydantic 2.11 on, validation can be told that keys are field names, not aliases.
-_version = tuple(int(number) for number in pydantic.VERSION.split(".")[:2])
-_BY_NAME: dict[str, Any] = {"by_alias": False, "by_name": True} if _version >= (2, 11) else {}
 
 
 def build(module: Any, name: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
@@ -73,36 +70,16 @@ def _maker(module: Any, name: Any) -> Callable[..., Any]:
             f"{spelled} is not a data class (pydantic model, dataclass, enum, named tuple) and not registered, so it "
             "is not called with stored data. If it is a class of yours, call register_type(cls)."
         )
-    if plan.was == MODEL:
-        return lambda **fields: _model(cls, fields)
-    if plan.was == MODEL_V1:
-        return lambda **fields: _model_v1(cls, fields)
-    return (lambda *args, **fields: _dataclass(cls, args, fields)) if dataclasses.is_dataclass(cls) else cls
+    return partial(_made, cls, plan)
 
 
-def _model(cls: Any, fields: dict[str, Any]) -> Any:
-    """Validate stored fields, which restores nested models; keep them as they are where they do not pass."""
-    try:
-        if any(field.alias or field.validation_alias for field in cls.model_fields.values()):
-            return cls.model_validate(fields, **_BY_NAME)
-        return cls(**fields)
-    except (ValueError, TypeError):
-        return cls.model_construct(**fields)
+def _made(cls: Any, layout: ClassLayout, *args: Any, **fields: Any) -> Any:
+    if args or layout.was not in _OF_FIELDS or (layout.was == OBJECT and not is_dataclass(cls)):
+        return cls(*args, **fields)
+    return made_of_fields(cls, layout, fields)
 
 
-def _model_v1(cls: Any, fields: dict[str, Any]) -> Any:
-    try:
-        return cls(**fields)
-    except (ValueError, TypeError):
-        return cls.construct(**fields)
-
-
-def _dataclass(cls: Any, args: Sequence[Any], fields: dict[str, Any]) -> Any:
-    later = {field.name for field in dataclasses.fields(cls) if not field.init} & fields.keys()
-    made = cls(*args, **{name: value for name, value in fields.items() if name not in later})
-    for name in later:
-        object.__setattr__(made, name, fields[name])
-    return made
+_OF_FIELDS = (MODEL, MODEL_V1, OBJECT, NAMEDTUPLE)
 
 
 def _send(node: str, arg: Any, timeout: Any = None) -> Any:

@@ -20,6 +20,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from charm_checkpoint.errors import DataError, TypeNotLoaded
 from charm_checkpoint.importers.building import build, call_method
+from charm_checkpoint.importers.fields import Listener, telling
 from charm_checkpoint.values.serde.arrays import array_from_state
 
 # The extension codes of langgraph.checkpoint.serde.jsonplus.
@@ -29,10 +30,14 @@ _KEYS = ormsgpack.OPT_NON_STR_KEYS
 
 
 class OfficialDecoder:
-    """Decodes the typed values of LangGraph's savers; ``cipher`` is for those that were encrypted."""
+    """Decodes the typed values of LangGraph's savers; ``cipher`` is for those that were encrypted.
 
-    def __init__(self, cipher: CipherProtocol | None = None) -> None:
+    What is found of objects whose classes take not just what is stored is told the ``listener``.
+    """
+
+    def __init__(self, cipher: CipherProtocol | None = None, listener: Listener | None = None) -> None:
         self._cipher = cipher
+        self._listener = listener or Listener()
 
     def loads(self, kind: str | None, data: bytes | str | None) -> Any:
         """Return a value; raises `DataError`, with the path to what cannot be restored."""
@@ -42,7 +47,8 @@ class OfficialDecoder:
             raw = self._decrypted(cipher, raw)
         if kind not in _READERS:
             raise DataError(_refusal(kind))
-        return _READERS[kind](raw)
+        with telling(self._listener):
+            return _READERS[kind](raw)
 
     def _decrypted(self, name: str, data: bytes) -> bytes:
         if self._cipher is None:

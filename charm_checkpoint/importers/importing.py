@@ -21,6 +21,7 @@ from charm_checkpoint.config.url import os_path, parse_url
 from charm_checkpoint.contract import Query, WriteResult
 from charm_checkpoint.errors import CharmError, ConfigError, DataError, StoreError, StoreUnavailable, ThreadExists
 from charm_checkpoint.importers.decoding import OfficialDecoder
+from charm_checkpoint.importers.fields import Listener
 from charm_checkpoint.importers.rows import Key, OldCheckpoint, Source
 from charm_checkpoint.memory import Memory, open_memory
 from charm_checkpoint.plan import Plan
@@ -31,6 +32,7 @@ from charm_checkpoint.saver.threads import note_of_writes
 from charm_checkpoint.values.chunk_reader import ChunkReader
 from charm_checkpoint.values.sealing import opened
 from charm_checkpoint.values.serde import Serializer
+from charm_checkpoint.values.serde.telling import Finding
 
 STAGING = "charm_checkpoint:import:"
 """How the names begin under which threads are put together. One left by a killed import goes when that is repeated."""
@@ -60,6 +62,8 @@ class ImportReport:
 
     ``unchanged`` counts threads that were there already, ``skipped`` and ``failed`` name those
     left alone. ``source_bytes`` is what was read, ``stored_bytes`` what the threads take now.
+    ``findings`` say what their classes do not have of it, or took otherwise than it is stored, each class and field
+    once: ``kept`` is stored beside the object, ``lost`` is not.
     """
 
     threads: int = 0
@@ -70,6 +74,17 @@ class ImportReport:
     unchanged: int = 0
     skipped: list[str] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def losses(self) -> list[Finding]:
+        """What is not as it was: fields that are lost or missing, and objects whose classes do not take them."""
+        return [finding for finding in self.findings if finding.what in ("lost", "changed", "missing")]
+
+    def complaints(self) -> list[str]:
+        """Return a sentence for each thread that was left alone, and for each loss."""
+        left = [f"the thread {thread!r} was left alone: {error}" for thread, error in self.failed]
+        return [*left, *(finding.message for finding in self.losses)]
 
 
 def import_official(
@@ -102,11 +117,13 @@ def import_official(
     place = Secret(os.fspath(source))
     del source  # it may hold a password, and a traceback shows what a function was given
     with contextlib.ExitStack() as stack:
-        old = _open_source(place, schema, OfficialDecoder(cipher))
+        serde, findings = memory.get_langgraph_checkpointer().serde, _Findings()
+        old = _open_source(place, schema, OfficialDecoder(cipher, Listener(serde.strict, findings.add)))
         stack.callback(old.close)
         target = stack.enter_context(open_memory("memory://")) if dry_run else memory
         mark = blake2b(repr((place.plain(), schema, wanted)).encode(), digest_size=8).hexdigest()
-        run = _Import(old, target, memory.get_langgraph_checkpointer().serde, STAGING + mark)
+        run = _Import(old, target, serde, STAGING + mark)
+        run.findings = findings
         run.dry_run, run.skip_existing, run.on_progress = dry_run, skip_existing, on_progress
         for thread in old.threads() if wanted is None else wanted:
             run.take_over(thread)
@@ -130,6 +147,22 @@ def _open_source(place: Secret, schema: str | None, decoder: OfficialDecoder) ->
     return SqliteSource(location.path if location else os_path(place.plain()), decoder)
 
 
+class _Findings:
+    """What is found while a thread is read, and told once it is taken over."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, ...], Finding] = {}
+
+    def add(self, finding: Finding) -> None:
+        """Take a finding, the first one of its kind, class and field."""
+        self._found.setdefault(finding[:3], finding)
+
+    def taken(self) -> dict[tuple[str, ...], Finding]:
+        """Return what was found since, and forget it."""
+        found, self._found = self._found, {}
+        return found
+
+
 class _Import:
     """An import under way."""
 
@@ -146,13 +179,17 @@ class _Import:
         self.report = ImportReport()
         self.dry_run = False
         self.skip_existing = False
+        self.findings = _Findings()
         self.on_progress: Callable[[Progress], None] | None = None
 
     def take_over(self, thread: str) -> None:
         """Bring one thread up to what the source has of it, or say in the report why not."""
+        self.findings.taken()
         try:
             with self._source.snapshot():
                 self._take_over(thread, self._source.keys(thread))
+            known = {finding[:3] for finding in self.report.findings}
+            self.report.findings += [each for key, each in self.findings.taken().items() if key not in known]
         except ThreadExists as error:
             if self.skip_existing:
                 self.report.skipped.append(thread)

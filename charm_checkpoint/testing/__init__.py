@@ -25,6 +25,7 @@ _MODULES = (
     "backend_threads",
     "base",
     "caches",
+    "carrying",
     "changing",
     "conflicts",
     "contexts",
@@ -55,6 +56,7 @@ _MODULES = (
     "thread_lists",
     "thread_names",
     "thread_turns",
+    "unknown_values",
     "write_cases",
     "write_rule",
 )
@@ -64,6 +66,7 @@ from charm_checkpoint.testing.accidents import Closing, Forks, Interrupts  # noq
 from charm_checkpoint.testing.backend_checkpoints import BackendCheckpoints, BackendPages  # noqa: E402
 from charm_checkpoint.testing.backend_threads import BackendMessages, BackendThreads  # noqa: E402
 from charm_checkpoint.testing.caches import Caches  # noqa: E402
+from charm_checkpoint.testing.carrying import Carrying, Rolling  # noqa: E402
 from charm_checkpoint.testing.changing import Changing  # noqa: E402
 from charm_checkpoint.testing.conflicts import Conflicts, Deletion, NoConflicts  # noqa: E402
 from charm_checkpoint.testing.contexts import Streams  # noqa: E402
@@ -89,6 +92,7 @@ from charm_checkpoint.testing.sharing import NoCaps, Processes, Sharing  # noqa:
 from charm_checkpoint.testing.texts import AnyText, DataIsNotCode, Paths  # noqa: E402
 from charm_checkpoint.testing.thread_lists import BackendThreadLists, ThreadLists  # noqa: E402
 from charm_checkpoint.testing.thread_names import ThreadNames  # noqa: E402
+from charm_checkpoint.testing.unknown_values import UnknownValues  # noqa: E402
 from charm_checkpoint.testing.write_rule import WriteRule  # noqa: E402
 
 
@@ -100,7 +104,7 @@ class ItemSuite(ItemChanges, ItemEntries, ItemListings, ItemModel, ItemSharing):
     """What a store's items do, its long-term memory; skipped where a store has none."""
 
 
-class SaverSuite(SaverMethods, PendingWrites, SaverLists, SaverFilters, DeltaHistory):
+class SaverSuite(SaverMethods, PendingWrites, SaverLists, SaverFilters, DeltaHistory, Carrying):
     """What the checkpointer does on top of it."""
 
 
@@ -123,6 +127,7 @@ class DurableSuite(DurableMemories, DurableForgetting, DurableShowing, DurableTr
 
 class GuaranteeSuite(
     Runs,
+    Rolling,
     ThreadLists,
     ThreadNames,
     Changing,
@@ -136,6 +141,7 @@ class GuaranteeSuite(
     AnyText,
     DataIsNotCode,
     Paths,
+    UnknownValues,
     PlainTypes,
     ForeignValues,
     Depth,

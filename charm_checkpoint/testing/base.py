@@ -11,7 +11,9 @@ import pytest
 
 from charm_checkpoint.contract import capabilities
 from charm_checkpoint.memory import Memory
+from charm_checkpoint.saver.checkpointer import CharmSaver
 from charm_checkpoint.testing.call_modes import CALL_MODES, CallMode, InMode, ItemsInMode, PlansInMode
+from charm_checkpoint.values.serde import Serializer
 
 Open: TypeAlias = Callable[..., Memory]
 
@@ -62,6 +64,11 @@ class Suite:
     def strict(self, opened: Open, mode: CallMode) -> InMode:
         """Return a checkpointer that refuses conflicts, called in this mode."""
         return InMode(opened(on_conflict="raise").get_langgraph_checkpointer(), mode)
+
+    @pytest.fixture
+    def raising(self, memory: Memory, mode: CallMode) -> InMode:
+        """Return a checkpointer of the same store that raises for what it cannot restore, called in this mode."""
+        return InMode(CharmSaver(memory.store, serde=Serializer(on_unknown="raise")), mode)
 
     @pytest.fixture
     def backend(self, memory: Memory, mode: CallMode) -> PlansInMode:

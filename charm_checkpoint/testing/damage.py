@@ -133,8 +133,10 @@ class Damage(Suite):
         store.delete_thread("bad")
         assert store.load_messages("bad") == [] == store.threads()
 
-    def test_a_class_that_is_not_loaded_is_told_with_its_place(self, saver: InMode, store: InMode) -> None:
-        bare = InMode(saver.raw.with_allowlist(()), saver.mode)
+    def test_a_class_that_is_not_loaded_is_told_with_its_place(
+        self, saver: InMode, raising: InMode, store: InMode
+    ) -> None:
+        bare = InMode(raising.raw.with_allowlist(()), saver.mode)
         put(saver, config("t", "ns"), checkpoint({"small": Point(1), "large": [Point("x" * 90)] * 90}, id="c"))
         put(saver, config("u"), checkpoint({"log": [Point(1)] * 90}, id="a"))
         saver.put_writes(put(saver, config("u", id="a"), checkpoint({}, id="b")), [("log", Point(2))], "task")

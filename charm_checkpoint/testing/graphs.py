@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 from langchain_core.messages import AIMessage
@@ -12,7 +12,9 @@ from langgraph.graph import END, START, StateGraph, add_messages
 from langgraph.types import Command, Send, interrupt
 from typing_extensions import TypedDict
 
-__all__ = ["Command", "between", "branching", "chat", "counting", "delta", "meddling", "nested", "paused"]
+__all__ = [
+    "Command", "between", "branching", "chat", "counting", "delta", "joined", "meddling", "nested", "paused", "rolled",
+]  # fmt: skip
 
 
 class Chat(TypedDict):
@@ -63,9 +65,15 @@ def _logging(name: str, interfere: Callable[[str], None], key: str = "log") -> A
     return log
 
 
-def counting(saver: Any, interfere: Callable[[str], None] = lambda node: None, key: str = "log") -> Any:
-    """Return a graph of three nodes in a row that log their names, under ``key``, calling ``interfere`` in each."""
-    graph = StateGraph(Log)
+def counting(
+    saver: Any, interfere: Callable[[str], None] = lambda node: None, key: str = "log", keys: Iterable[str] = ()
+) -> Any:
+    """Return a graph of three nodes in a row that log their names, under ``key``, calling ``interfere`` in each.
+
+    Its state has ``keys``, too.
+    """
+    fields: Any = {"log": Annotated[list[Any], operator.add], **dict.fromkeys(keys, Any)}
+    graph = StateGraph(TypedDict("Keyed", fields))  # type: ignore[operator]
     for name in ("one", "two", "three"):
         graph.add_node(name, _logging(name, interfere, key))
     graph.add_edge(START, "one").add_edge("one", "two").add_edge("two", "three").add_edge("three", END)
@@ -96,6 +104,14 @@ def paused(saver: Any) -> Any:
 
     graph = StateGraph(Log).add_node(ask).add_node(end)
     return graph.add_edge(START, "ask").add_edge("ask", "end").compile(checkpointer=saver)
+
+
+def joined(saver: Any, last: str, deferred: bool = False) -> Any:
+    """Return a graph of two nodes side by side, and one that asks once both are done."""
+    graph = StateGraph(Log).add_node(last, lambda state: {"log": [interrupt("go on?")]}, defer=deferred)
+    for name in ("left", "right"):
+        graph.add_node(name, _logging(name, lambda node: None)).add_edge(START, name)
+    return graph.add_edge(["left", "right"], last).compile(checkpointer=saver)
 
 
 def nested(saver: Any, *, stable: bool = False, pause: bool = False) -> Any:
@@ -145,3 +161,34 @@ def delta(saver: Any) -> Any:
 
     graph = StateGraph(Delta).add_node(first).add_node(second)
     return graph.add_edge(START, "first").add_edge("first", "second").compile(checkpointer=saver)
+
+
+class Old(TypedDict, total=False):
+    """The state of a program's first version."""
+
+    turns: Annotated[int, operator.add]
+    log: Annotated[list[Any], operator.add]
+
+
+class New(Old, total=False):
+    """The state of its second version: it has channels that the first does not know."""
+
+    tally: Annotated[int, operator.add]
+    notes: Annotated[list[Any], operator.add]
+    trail: Annotated[list[Any], DeltaChannel(_concat, snapshot_frequency=5)]
+
+
+def rolled(saver: Any, new: bool) -> Any:
+    """Return one of two versions of a graph: the second one has a node and channels more."""
+
+    def work(state: Old) -> Any:
+        return {"log": []}
+
+    def more(state: New) -> Any:
+        turn = state["log"][-1]
+        return {"tally": 1, "notes": [{"turn": turn}], "trail": [f"turn {turn}"]}
+
+    graph = StateGraph(New if new else Old).add_node(work).add_edge(START, "work")
+    if new:
+        graph.add_node(more).add_edge("work", "more")
+    return graph.compile(checkpointer=saver)

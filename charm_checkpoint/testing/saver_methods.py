@@ -272,10 +272,10 @@ class SaverMethods(Suite):
             saver.prune(["t"], strategy="everything")
         assert len(saver.list(config())) == 2
 
-    def test_an_allowlist_says_what_is_revived(self, saver: InMode) -> None:
+    def test_an_allowlist_says_what_is_revived(self, saver: InMode, raising: InMode) -> None:
         put(saver, config(), checkpoint({"p": Point(1)}))
         assert saver.get(config())["channel_values"] == {"p": Point(1)}
-        bare = InMode(saver.raw.with_allowlist(()), saver.mode)
+        bare = InMode(raising.raw.with_allowlist(()), saver.mode)
         with pytest.raises(TypeNotLoaded, match="Point"):
             bare.get_tuple(config())
         for allowed in ([Point], [(Point.__module__, "Point")]):

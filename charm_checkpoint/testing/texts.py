@@ -159,14 +159,17 @@ class DataIsNotCode(Suite):
         return calls
 
     @pytest.mark.parametrize("kind", KINDS)
-    def test_data_that_names_a_function_is_an_error(self, saver: InMode, calls: list[Any], kind: str) -> None:
+    def test_data_that_names_a_function_is_an_error(
+        self, saver: InMode, raising: InMode, calls: list[Any], kind: str
+    ) -> None:
         # Each kind of class claims each name once, and is in each place once.
         for place, name in enumerate(NAMES, list(KINDS).index(kind)):
             value = forged(name, kind)
             where, path = self.stored(saver, value, place % PLACES)
             disown(value)
             with pytest.raises(TypeNotLoaded, match=rf"^{path}.*{name}"):
-                saver.elsewhere().get_tuple(where)
+                raising.elsewhere().get_tuple(where)
+            assert f"Unknown('{name}" in repr(saver.elsewhere().get_tuple(where))
         assert calls == []
         assert not {"antigravity", "this"} & set(sys.modules)
 
@@ -226,8 +229,8 @@ class Paths(Suite):
         assert saver.get_tuple(where).pending_writes == []
 
     @pytest.mark.parametrize("extra", [0, 300], ids=["small", "large"])
-    def test_what_cannot_be_revived_is_named_with_its_path(self, saver: InMode, extra: int) -> None:
-        bare = InMode(saver.raw.with_allowlist(()), saver.mode)
+    def test_what_cannot_be_revived_is_named_with_its_path(self, saver: InMode, raising: InMode, extra: int) -> None:
+        bare = InMode(raising.raw.with_allowlist(()), saver.mode)
         padding = [{"n": n} for n in range(extra)]
         for held, path in (
             ({"messages": [*self.messages(Point(1)), *padding]}, r"channel_values\.messages\[3\]\.artifact"),
@@ -244,10 +247,10 @@ class Paths(Suite):
         with pytest.raises(TypeNotLoaded, match=r"Point"):
             bare.get_tuple(where)
 
-    def test_a_class_that_is_not_loaded_is_named(self, saver: InMode) -> None:
+    def test_a_class_that_is_not_loaded_is_named(self, saver: InMode, raising: InMode) -> None:
         value = forged("gone.module:Thing", "dataclass")
         where = put(saver, config(), checkpoint({"x": [0, value]}))
         disown(value)
         with pytest.raises(TypeNotLoaded, match=r"^channel_values\.x\[1\]: .*gone\.module:Thing"):
-            saver.get_tuple(where)
+            raising.get_tuple(where)
         assert "gone.module" not in sys.modules

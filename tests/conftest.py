@@ -24,6 +24,7 @@ from stores import (
 from workers import WorkerPool, worker_pool
 
 from charm_checkpoint.servers import PostgresServer
+from charm_checkpoint.values.serde import classes, hooks, telling
 
 T = TypeVar("T")
 
@@ -106,6 +107,17 @@ def make_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str
 def url(make_url: Callable[[], str]) -> str:
     """Return the URL of a new, empty store, of each kind."""
     return make_url()
+
+
+@pytest.fixture
+def own_classes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let nothing that a test registers, or that is told of its classes, live on into the next."""
+    for module, name in ((hooks, "_hooks"), (hooks, "_changes"), (classes, "_registered"), (classes, "_names")):
+        monkeypatch.setattr(module, name, dict(getattr(module, name)))
+    monkeypatch.setattr(telling, "_told", set())
+    classes._layouts.clear()
+    yield
+    classes._layouts.clear()
 
 
 @pytest.fixture

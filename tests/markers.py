@@ -36,13 +36,14 @@ TWINS = ("sqlite-memory", "pgbouncer-schema", "valkey-cluster", "redis")
 runs in one of its modes."""
 
 SLOW_MODULES = frozenset({
-    "accidents", "agent_stories", "agents", "benchmark_pairs", "benchmarks", "budget", "changing", "charm_examples",
+    "accidents", "agent_stories", "agents", "alternating", "benchmark_pairs", "benchmarks", "budget", "changing",
+    "charm_examples",
     "charm_project", "charm_sdk", "conformance", "crash", "demo", "docs", "format_constants", "golden",
     "hosts_notebooks", "hosts_servers", "hosts_workers", "langgraph_server", "local_crash", "local_servers",
     "markdown_random", "network_accidents", "notebooks", "official", "oracle", "packed", "postgres_connecting",
     "postgres_faults", "postgres_pools", "processes", "redis_connecting", "redis_faults", "redis_silence", "redis_tls",
     "servers", "servers_supabase", "sqlite_moved", "store_agents", "supabase", "supabase_attacks", "supabase_faults",
-    "supabase_rights", "terminal", "what_is_noticed",
+    "supabase_rights", "table", "terminal", "what_is_noticed",
 })  # fmt: skip
 """Modules of tests that start servers and programs, wait for what does not answer, or try much at random."""
 

@@ -19,7 +19,7 @@ from charm_checkpoint.values.encoder import EncodedValue, Encoder
 from charm_checkpoint.values.known_chunks import KnownLeaves
 from charm_checkpoint.values.serde import Serializer
 
-SERDE = Serializer()
+SERDE = Serializer(on_unknown="raise")
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 SIZE = 500
 TOUCHED = 8

@@ -55,7 +55,7 @@ from charm_checkpoint.values.decoder import Decoder, decode_chunk
 from charm_checkpoint.values.encoder import Encoder, is_small
 from charm_checkpoint.values.known_chunks import KnownLeaves
 from charm_checkpoint.values.packing import pack, unpack
-from charm_checkpoint.values.serde import Serializer, classes, known_classes, serializer, values
+from charm_checkpoint.values.serde import Serializer, classes, forms, known_classes, values
 
 SERDE = Serializer()
 
@@ -82,7 +82,7 @@ def test_first_bytes_and_kinds() -> None:
     packed = {name: bytes((code,)) for name, code in numbered(table("Packed bytes", "Byte")).items()}
     assert packed == {"RAW": packing.RAW, "ZSTD": packing.ZSTD}
     runs = {name: bytes((code,)) for name, code in numbered(table("Runs", "Byte")).items()}
-    assert runs == {"LIST": serializer.LIST, "COLUMNS": serializer.COLUMNS}
+    assert runs == {"LIST": forms.LIST, "COLUMNS": forms.COLUMNS}
     containers = {bare(name): int(code) for code, name, _ in table("Chunks", "Container")}
     assert containers == {text: eval(text, vars(encoder)) for text in containers}
 
@@ -198,8 +198,8 @@ def test_the_versions_that_are_known() -> None:
     assert first_bytes([sealing.SEALED]) == listed(told["sealed bytes"])
     kinds = {*decoder.WHOLE, *decoder.LEAVES, *decoder.PIECE, encoder.GROUP}
     assert first_bytes(kinds) == listed(told["chunk"])
-    assert first_bytes(serializer.VALUES) == first_bytes(serializer.PLAIN_VALUES) == listed(told["value"])
-    assert first_bytes(serializer.RUNS) == listed(told["run of values"])
+    assert first_bytes(forms.VALUES) == first_bytes(forms.PLAIN_VALUES) == listed(told["value"])
+    assert first_bytes(forms.RUNS) == listed(told["run of values"])
     assert sorted([*values.DECODERS, *classes.KINDS]) == listed(told["object inside a value"])
     assert sorted(encoder.CONTAINERS) == listed(told["manifest"])
     assert list(records.FORMS) == [records.FIRST] == [0x7F] and told["record of a checkpoint"] == "0"
@@ -454,7 +454,8 @@ def test_a_golden_store_is_read_by_the_page_alone_and_holds_every_form(tmp_path:
     assert found["tags"] == found["list"] == {False, True}
     assert found["batch"] == {0, 1}
     assert found["code"] == {int(code) for code, *_ in table("Values", "Code")}
-    assert {mark for name in found["class"] for mark in re.findall("#[0-9a-f]{8}$", name)}
+    assert {mark for name in found["class"] for mark in re.findall("#[0-9a-f]{8}@", name)}
+    assert {shape for name in found["class"] for shape in re.findall("@[A-Za-z0-9_-]{6,}$", name)}
     own = {short for short, name in known_classes.SHORT_NAMES.items() if name.startswith(("langchain", "langgraph"))}
     assert own - found["class"] == {"b", "B"}, "bases of messages, of which nobody has instances"
 

@@ -41,10 +41,17 @@ MODULES: dict[str, tuple[str, dict[str, str]]] = {
         "sqlite",
         dict.fromkeys(("INLINE", "WHOLE", "TINY", "NESTED", "PIECE", "SMALL_TEXT", "MANIFOLD"), WRITERS),
     ),
-    "values.serde.serializer": ("sqlite", {"TYPE": "is LangGraph's to store"}),
+    "values.serde.forms": ("sqlite", {}),
+    "values.serde.stored_names": (
+        "sqlite",
+        dict.fromkeys(("_WHOLE", "_FIELD", "MOST_FIELDS"), "where a reader has others, it compares the types"),
+    ),
     "values.serde.values": ("sqlite", {"AS_IS": ELSEWHERE, "ITEMS": "tells the paths of errors"}),
-    "values.serde.classes": ("sqlite", {"NOWHERE": ELSEWHERE, "_UNSTORED": WRITERS}),
-    "values.serde.class_shapes": ("sqlite", {"_LEVELS": "no type in the golden stores is so deep"}),
+    "values.serde.classes": ("sqlite", {"KEPT": "is tried in tests/changes", "_UNSTORED": WRITERS}),
+    "values.serde.class_shapes": (
+        "sqlite",
+        {"_LEVELS": "no type in the golden stores is so deep", "NOWHERE": ELSEWHERE, "TAKEN": ELSEWHERE},
+    ),
     "saver.records": (
         "sqlite",
         {
@@ -52,7 +59,7 @@ MODULES: dict[str, tuple[str, dict[str, str]]] = {
             "_PARTS": "names parts in errors",
             "_FIELDS": "is LangGraph's",
             "_SET_APART": "is LangGraph's",
-            "_OTHER_SHAPE": ELSEWHERE,
+            "OTHER_SHAPE": ELSEWHERE,
             "_HEADER": "says from where on elements are counted",
             "NOT_TAGGED": WRITERS,
             "REQUEST_KEYS": WRITERS,
@@ -64,7 +71,7 @@ MODULES: dict[str, tuple[str, dict[str, str]]] = {
         {
             **dict.fromkeys(("TITLE", "_STEPS", "_LOOKED_AT", "_HUMAN"), WRITERS),
             **dict.fromkeys(("PAGE", "FURTHER", "_NEVER"), ELSEWHERE),
-            **dict.fromkeys(("_MESSAGES", "_BRANCH", "_JOIN"), "is LangGraph's"),
+            **dict.fromkeys(("_MESSAGES", "_BRANCH", "JOIN"), "is LangGraph's"),
         },
     ),
     "saver.tags": ("sqlite", {"NESTED_ENTRIES": WRITERS, "_LONG": WRITERS}),
@@ -145,6 +152,7 @@ TEXTS = {
         Alteration("values.encoder", "", "blake2b(kind, ", "blake2b(kind + kind, "),
         Alteration("values.serde.values", "", r'SafeUUID.safe: b"\x01"', r'SafeUUID.safe: b"\x03"'),
         Alteration("values.serde.class_shapes", "", "digest_size=4", "digest_size=5"),
+        Alteration("values.serde.stored_names", "", '"@(?=.)', '"%(?=.)'),
         Alteration("values.serde.enums", "", '"|"', '"/"'),
         Alteration("values.serde.classes", "", 'f"{cls.__module__}:{', 'f"{cls.__module__}/{'),
         Alteration("values.serde.classes", "", "[{','.join(", "[{';'.join("),
@@ -268,6 +276,7 @@ def test_what_is_no_part_of_the_format_is_there() -> None:
 
 
 OTHERS = {
+    "values.serde.columns": "has the entry for kept fields that classes names",
     "values.decoder": "is of values.encoder",
     "values.limits": "says what is refused, and is tried in tests/attacks",
     "values.pieces": "cuts pieces",

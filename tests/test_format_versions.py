@@ -26,7 +26,7 @@ from charm_checkpoint.testing.samples import checkpoint, config
 from charm_checkpoint.values import decoder, packing
 from charm_checkpoint.values.encoder import LEAF, MANIFEST, EncodedValue, address
 from charm_checkpoint.values.packing import pack
-from charm_checkpoint.values.serde import Serializer, serializer
+from charm_checkpoint.values.serde import Serializer, forms
 from charm_checkpoint.values.serde import values as serde_values
 
 SERDE = Serializer()
@@ -75,11 +75,11 @@ def shouted(read: Callable[..., Any]) -> Callable[..., Any]:
 CASES: dict[str, tuple[Any, Any, Any, Callable[[Any], Any], Any, Any, Any]] = {
     # table, key, its reader; how to read; what the first version wrote, what another one did, what that is
     "packed": (packing.UNPACK, b"\x07", bytes.upper, packing.unpack, b"\0a", b"\x07a", b"A"),
-    "value": (serializer.VALUES, b"\x07", shouted(serializer._load), SERDE.loads, b"\1\xa1a", b"\7\xa1a", "A"),
+    "value": (forms.VALUES, b"\x07", shouted(forms.read), SERDE.loads, b"\1\xa1a", b"\7\xa1a", "A"),
     "plain value": (
-        serializer.PLAIN_VALUES, b"\x07", shouted(serializer._load), SERDE.loads_plain, b"\1\xa1a", b"\7\xa1a", "A",
+        forms.PLAIN_VALUES, b"\x07", shouted(forms.read), SERDE.loads_plain, b"\1\xa1a", b"\7\xa1a", "A",
     ),
-    "run": (serializer.RUNS, b"\x07", lambda reader, data: ["A"], SERDE.loads_many, b"\2\x91\xa1a", b"\7", ["A"]),
+    "run": (forms.RUNS, b"\x07", lambda reader, data: ["A"], SERDE.loads_many, b"\2\x91\xa1a", b"\7", ["A"]),
     "code": (
         serde_values.DECODERS, 99, lambda body, finder: body.upper(), SERDE.loads, b"\1\xa1a", b"\1\xd5\x63\xa1a", "A",
     ),

@@ -33,7 +33,7 @@ LAYERS = (
     "opening",
     "messages saver stores",
     "items",
-    "long_term",
+    "checking long_term",
     "memory",
     "providers",
     "agents hosts importers servers",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import pytest
 from fake_models import FakeModel
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, SystemMessage
 from langgraph.channels import UntrackedValue
 from langgraph.graph import START, MessagesState, StateGraph
 
@@ -135,3 +135,23 @@ def test_a_message_need_not_say_all_that_a_question_does(store: Memory, memories
     assert wanting(1.3).context(message) == ""
     by_vectors = wanting(1.1, embed=lambda texts: [[1.0, 0.0] for _ in texts], dims=2)
     assert by_vectors._least(None) > entry.score > wanting(1.1)._least(None)
+
+
+def test_a_message_without_a_role_hides_no_other(store: Memory) -> None:
+    given = [
+        {"role": "user", "content": QUESTION},
+        {"content": "of nobody"},
+        HumanMessage("by the user"),
+        ("human", "a pair"),
+        {"role": "narrator", "content": "once"},
+    ]
+    shown = with_memories(given, "BLOCK")
+    assert [message.content for message in shown] == [
+        QUESTION, "of nobody", "by the user", "BLOCK", "a pair", "once"
+    ]  # fmt: skip
+    assert isinstance(shown[1], ChatMessage)
+    assert shown[1].role == "unknown"
+    store.append_messages("1", [message for message in given if not isinstance(message, tuple)])
+    assert [message.content for message in with_memories(store.load_messages("1"), "")] == [
+        QUESTION, "of nobody", "by the user", "once"
+    ]  # fmt: skip

@@ -31,7 +31,7 @@ from charm_checkpoint.values.serde import Serializer
 from charm_checkpoint.values.serde.known_classes import SHORT_NAMES
 from charm_checkpoint.values.serde.values import DECODERS
 
-SERDE = Serializer()
+SERDE = Serializer(on_unknown="raise")
 
 
 def nest(levels: int, wrap: Any, value: Any = None) -> Any:
@@ -367,7 +367,7 @@ def test_numpy_is_imported_where_it_is_needed() -> None:
     code = (
         "import sys; from charm_checkpoint.values.serde import Serializer\n"
         "sys.modules['numpy'] = None\n"
-        "try: Serializer().loads(bytes.fromhex(sys.argv[1]))\n"
+        "try: Serializer(on_unknown='raise').loads(bytes.fromhex(sys.argv[1]))\n"
         "except Exception as exc: print(type(exc).__name__, exc)\n"
         "del sys.modules['numpy']\n"
         "loaded = Serializer().loads(bytes.fromhex(sys.argv[1]))\n"

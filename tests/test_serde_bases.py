@@ -25,7 +25,7 @@ from charm_checkpoint.values.encoder import Encoder
 from charm_checkpoint.values.known_chunks import KnownLeaves
 from charm_checkpoint.values.serde import Serializer, bases, classes, register_type
 
-SERDE = Serializer()
+SERDE = Serializer(on_unknown="raise")
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ from strict import same
 
 from charm_checkpoint.errors import NotSerializable
 from charm_checkpoint.values.serde import Serializer
-from charm_checkpoint.values.serde.serializer import COLUMNS
+from charm_checkpoint.values.serde.forms import COLUMNS
 
-SERDE = Serializer()
+SERDE = Serializer(on_unknown="raise")
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)

@@ -17,7 +17,7 @@ from strict import same
 from charm_checkpoint.errors import NotSerializable
 from charm_checkpoint.values.serde import Serializer
 
-SERDE = Serializer()
+SERDE = Serializer(on_unknown="raise")
 PARIS = ZoneInfo("Europe/Paris")
 
 

@@ -21,7 +21,7 @@ from charm_checkpoint.values.known_chunks import KnownLeaves
 from charm_checkpoint.values.serde import Serializer, register_type
 from charm_checkpoint.values.serde.fresh_stack import is_fresh
 
-SERDE = Serializer()
+SERDE = Serializer(on_unknown="raise")
 
 
 @dataclass

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, TypedDict
 
@@ -23,17 +23,10 @@ from charm_checkpoint.errors import ConfigError, NotSerializable, TypeNotLoaded
 from charm_checkpoint.values.json_values import simplified
 from charm_checkpoint.values.serde import Serializer, classes, hooks
 
-SERDE = Serializer()
+SERDE = Serializer(on_unknown="raise")
 
 
-@pytest.fixture(autouse=True)
-def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Forget what a test registers."""
-    for module, name in ((hooks, "_hooks"), (classes, "_registered"), (classes, "_names")):
-        monkeypatch.setattr(module, name, dict(getattr(module, name)))
-    classes._layouts.clear()
-    yield
-    classes._layouts.clear()
+pytestmark = pytest.mark.usefixtures("own_classes")
 
 
 class Frame:
@@ -194,7 +187,7 @@ def test_names_aliases_and_the_decorator() -> None:
 
 def test_a_reader_that_allows_nothing_reads_what_is_registered() -> None:
     register_frame()
-    assert Serializer(allowed=()).loads(SERDE.dumps(Frame([]))) == Frame([])
+    assert Serializer(allowed=(), on_unknown="raise").loads(SERDE.dumps(Frame([]))) == Frame([])
 
 
 def test_a_zone_by_a_dump() -> None:
@@ -278,7 +271,10 @@ def test_a_reader_without_the_registration_is_told() -> None:
     register_frame(name="shop.Frame")
     data = SERDE.dumps({"a": Frame([])})
     told = r"^a: shop\.Frame was stored by a dump.*register_type\(cls, name='shop\.Frame', dump=…, load=…\)"
-    code = "import sys; from charm_checkpoint import Serializer; Serializer().loads(bytes.fromhex(sys.argv[1]))"
+    code = (
+        "import sys; from charm_checkpoint import Serializer\n"
+        "Serializer(on_unknown='raise').loads(bytes.fromhex(sys.argv[1]))"
+    )
     ran = subprocess.run([sys.executable, "-c", code, data.hex()], env={"PYTHONPATH": ":".join(sys.path)},
                          capture_output=True, text=True)  # fmt: skip
     assert re.search(told.lstrip("^"), ran.stderr)

@@ -45,7 +45,7 @@ from charm_checkpoint.errors import NotSerializable, TypeNotLoaded
 from charm_checkpoint.values.json_values import simplified
 from charm_checkpoint.values.serde import Serializer, register_type
 
-SERDE = Serializer()
+SERDE = Serializer(on_unknown="raise")
 T = TypeVar("T")
 
 
@@ -413,7 +413,7 @@ def test_a_url_without_a_path_stays_so() -> None:
 
 
 def test_pydantics_values_are_safe_but_not_what_derives_from_them() -> None:
-    strict = Serializer(allowed=())
+    strict = Serializer(allowed=(), on_unknown="raise")
     values = [HttpUrl("http://x"), ByteSize(1), Secret(1), Url("http://x")]
     assert strict.loads(SERDE.dumps(values)) == values
     with pytest.raises(TypeNotLoaded, match=r"OwnUrl is not on the allowlist"):

@@ -30,7 +30,7 @@ from strict import same
 from charm_checkpoint.errors import ConfigError, NotSerializable
 from charm_checkpoint.values.serde import Serializer, classes, register_type
 
-SERDE = Serializer()
+SERDE = Serializer(on_unknown="raise")
 T = TypeVar("T")
 
 

@@ -25,10 +25,11 @@ from strict import same
 from charm_checkpoint import open_memory
 from charm_checkpoint.errors import TypeNotLoaded
 from charm_checkpoint.testing.samples import checkpoint, config, versions
-from charm_checkpoint.values.serde import Serializer, class_lookup, classes, enums, register_type
-from charm_checkpoint.values.serde.class_shapes import split_mark, type_text
+from charm_checkpoint.values.serde import Serializer, class_lookup, classes, register_type, telling
+from charm_checkpoint.values.serde.class_shapes import type_text
+from charm_checkpoint.values.serde.stored_names import split_mark
 
-SERDE = Serializer()
+SERDE = Serializer(on_unknown="raise")
 T = TypeVar("T")
 
 
@@ -36,7 +37,7 @@ T = TypeVar("T")
 def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let nothing of a test live on into the next, and every warning be new."""
     gc.collect()
-    monkeypatch.setattr(enums, "_warned", set())
+    monkeypatch.setattr(telling, "_told", type(telling._told)())
     names, registered = dict(classes._names), dict(classes._registered)
     yield
     for table, before in ((classes._names, names), (classes._registered, registered)):
@@ -295,7 +296,7 @@ def test_what_is_stored_of_a_shape_never_changes() -> None:
     for value, data in (
         (choice.RED, b"\x01\xc7\x1a+\x93\xb3app:Choice#a7dcbbf7\x01\xa3RED"),
         (flags(3), b"\x01\xc7\x18+\x93\xb1app:Perm#b2852943\x03\xa3R|W"),
-        (model(), b"\x01\xc7$(\x93\xb3app:Answer#5b55cc05\x84\xa1x\x01\xa1y\x80\xa1z\xa1a\xa1p\xc0\x90"),
+        (model(), b"\x01\xc72(\x93\xd9 app:Answer#5b55cc05@lmsx7NyeZUtQ\x84\xa1x\x01\xa1y\x80\xa1z\xa1a\xa1p\xc0\x90"),
     ):
         assert SERDE.dumps(value) == data and same(SERDE.loads(data), value)
 
@@ -310,9 +311,9 @@ def test_a_class_that_its_module_holds_has_no_mark() -> None:
 def test_an_allowlist_names_no_marks() -> None:
     value = answer(x=(int, 1))()
     for allowed in ([type(value)], [(__name__, "Answer")]):
-        assert same(Serializer(allowed=allowed).loads(SERDE.dumps(value)), value)
+        assert same(Serializer(allowed=allowed, on_unknown="raise").loads(SERDE.dumps(value)), value)
     with pytest.raises(TypeNotLoaded, match=r"test_serde_shapes:Answer is not on the allowlist"):
-        Serializer(allowed=()).loads(SERDE.dumps(value))
+        Serializer(allowed=(), on_unknown="raise").loads(SERDE.dumps(value))
 
 
 def test_all_classes_are_searched_once_for_a_shape_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ ROOM = 1 << 30
 SECONDS = 5
 """How long one bomb may take to be refused on a machine that has other things to do; most take no millisecond."""
 
-SERDE = Serializer()
+SERDE = Serializer(on_unknown="raise")
 
 
 class Bomb:

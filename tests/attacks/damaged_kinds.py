@@ -35,7 +35,7 @@ from charm_checkpoint.values.packing import RAW, pack, unpack
 from charm_checkpoint.values.sealing import Identities
 from charm_checkpoint.values.serde import Serializer
 
-SERDE = Serializer()
+SERDE = Serializer(on_unknown="raise")
 IDENTITIES = Identities()
 
 
@@ -248,7 +248,7 @@ def _read_note(data: bytes) -> object:
 
 def messages() -> Kind:
     """Return messages, unpacked: those of a list's body, or of a batch behind it."""
-    serde = Serializer(allowed=())
+    serde = Serializer(allowed=(), on_unknown="raise")
     things = [serde.dumps(some) for some in golden_contents.MESSAGES.values()]
     history = MessageHistory(RamBackend(), Budget())
 

@@ -9,7 +9,7 @@ import ormsgpack
 from charm_checkpoint.values.serde import Serializer
 from charm_checkpoint.values.serde.class_fields import ENUM, MODEL, MODEL_V1, NAMEDTUPLE, OBJECT
 
-SERDE = Serializer()
+SERDE = Serializer(on_unknown="raise")
 MAP, SET, FROZENSET, TUPLE, CLASS = 5, 2, 3, 1, 30
 
 __all__ = ["ENUM", "MODEL", "MODEL_V1", "NAMEDTUPLE", "OBJECT"]

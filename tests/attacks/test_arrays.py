@@ -24,7 +24,7 @@ from charm_checkpoint.errors import NotSerializable
 from charm_checkpoint.values.serde import Serializer
 from charm_checkpoint.values.serde.values import ARRAY, SCALAR
 
-SERDE = Serializer()
+SERDE = Serializer(on_unknown="raise")
 
 
 def nested(depth: int) -> Any:

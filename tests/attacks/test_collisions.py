@@ -24,7 +24,7 @@ from charm_checkpoint.errors import NotSerializable
 from charm_checkpoint.values.serde import Serializer
 from charm_checkpoint.values.serde import values as codes
 
-SERDE = Serializer()
+SERDE = Serializer(on_unknown="raise")
 MODULUS = 2**61 - 1
 COUNT = 30_000
 

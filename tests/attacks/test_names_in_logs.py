@@ -143,7 +143,7 @@ def test_a_class_that_is_not_loaded() -> None:
     made = dataclasses.make_dataclass("Made", [("x", int)], namespace={"__module__": __name__})
     made.__qualname__ = made.__name__ = name
     setattr(module, name, made)
-    with open_memory("memory://") as memory:
+    with open_memory("memory://", on_unknown="raise") as memory:
         saver = memory.get_langgraph_checkpointer()
         put(saver, config(HOSTILE), {"items": [made(1)]})
         delattr(module, name)

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from attacks.forging import MODEL, OBJECT, SERDE, ext, instance, named, read, read_run, reference
 from charm_checkpoint.errors import NotSerializable, TypeNotLoaded
 from charm_checkpoint.values.serde import classes, register_type
+from charm_checkpoint.values.serde.classes import KEPT
 
 
 @dataclasses.dataclass
@@ -83,9 +84,11 @@ def test_nor_for_a_model(name: str) -> None:
         with pytest.raises(TypeNotLoaded, match=rf"^\[0\]: the attribute '{name}'"):
             read([ext(MODEL, named(Guard), {"name": "x"}, [], None, None, None, {name: value})])
     found = read([ext(MODEL, named(Guard), {"name": "x", name: True}, []), instance(Guard, name="y")])
-    assert vars(found[0]) == {"name": "x"}
+    kept = {KEPT: {name: True}}  # beside the object, where nothing asks for it
+    assert vars(found[0]) == {"name": "x", **kept}
     found = read_run(Guard, {"name": "x"}, {name: True}, {"name": "x", name: True})
-    assert [vars(each) for each in found] == [{"name": "x"}, {"name": "n"}, {"name": "x"}]
+    assert [vars(each) for each in found] == [{"name": "x"}, {"name": "n", **kept}, {"name": "x", **kept}]
+    assert not any(each.allows("all") for each in found)
 
 
 @pytest.mark.parametrize("name", ["allows", "made", "Inner", "__deepcopy__"])

@@ -30,7 +30,7 @@ from charm_checkpoint.values.serde import Serializer
 from charm_checkpoint.values.serde import values as codes
 from charm_checkpoint.values.serde.class_fields import ENUM
 
-SERDE = Serializer()
+SERDE = Serializer(on_unknown="raise")
 
 
 def ext(code: int, body: Any) -> Any:

@@ -48,7 +48,7 @@ class Kind(enum.Enum):
     ONE = 1
 
 
-STRICT = Serializer(classes="registered")
+STRICT = Serializer(classes="registered", on_unknown="raise")
 
 
 @pytest.mark.parametrize("value", [Model(), Record(), Kind.ONE, Model, Kind], ids=repr)
@@ -77,7 +77,7 @@ def test_safe_types_and_those_allowed_go_on() -> None:
 @pytest.mark.parametrize("url", ["memory://?classes=registered", "memory://"])
 def test_a_store_is_opened_so(url: str) -> None:
     options: dict[str, Any] = {} if "?" in url else {"classes": "registered"}
-    with open_memory(url, **options) as memory:
+    with open_memory(url, on_unknown="raise", **options) as memory:
         saver = memory.get_langgraph_checkpointer()
         made = checkpoint({"rows": [Record()]}, version=1)
         with pytest.raises(NotSerializable, match=r"rows\[0\]: .*Record is not registered"):

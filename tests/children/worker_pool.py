@@ -7,6 +7,7 @@ module that has the jobs.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -38,6 +39,9 @@ def main() -> None:
     # Nothing is connected to: it is the drivers that take time to be imported.
     for url in ("postgresql://127.0.0.1/none", "sqlite:///none.db"):
         open_memory(url).close()
+    # A worker's own collections need not go over what was imported, and so copy its pages.
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         order = json.loads(line)
         if isinstance(order, int):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from charm_checkpoint.plan import MakePlan
+from charm_checkpoint.plan import MakePlan, arun, run
 from charm_checkpoint.store import Store
 
 T = TypeVar("T")
@@ -25,35 +25,9 @@ Session: TypeAlias = Generator[Step, Any, T]
 
 def drive(store: Store, session: Session[T]) -> T:
     """Run a session's steps, blocking; an error of a step is raised where it was yielded."""
-    try:
-        step = next(session)
-        while True:
-            try:
-                result = store.run(step.make, write=step.write, thread=step.thread)
-            except Exception as error:  # whatever it is, the session decides
-                step = session.throw(error)
-            else:
-                step = session.send(result)
-    except StopIteration as stop:
-        value: T = stop.value
-        return value
-    finally:
-        session.close()
+    return run(session, lambda step: store.run(step.make, write=step.write, thread=step.thread))
 
 
 async def adrive(store: Store, session: Session[T]) -> T:
     """Run a session as `drive` does, without blocking the event loop."""
-    try:
-        step = next(session)
-        while True:
-            try:
-                result = await store.arun(step.make, write=step.write, thread=step.thread)
-            except Exception as error:
-                step = session.throw(error)
-            else:
-                step = session.send(result)
-    except StopIteration as stop:
-        value: T = stop.value
-        return value
-    finally:
-        session.close()
+    return await arun(session, lambda step: store.arun(step.make, write=step.write, thread=step.thread))

@@ -216,8 +216,9 @@ class KnownChunks:
     def has_parent(self, thread: str, state: ThreadState, ns: str, id: str) -> bool:
         """Tell whether a checkpoint is remembered under these counters, as one that others may follow."""
         known = self.thread(thread)
-        is_valid = known is not None and (known.deletes, known.sweeps) == (state.deletes, state.sweeps)
-        return is_valid and known is not None and known.parent(ns, id) is not None
+        if known is None or (known.deletes, known.sweeps) != (state.deletes, state.sweeps):
+            return False
+        return known.parent(ns, id) is not None
 
     def is_titled(self, thread: str, deletes: int) -> bool:
         """Tell whether a thread of this delete counter is known to have its title."""

@@ -43,6 +43,7 @@ from charm_checkpoint.contract_records import NewWrites as NewWrites
 from charm_checkpoint.contract_records import Outcome as Outcome
 from charm_checkpoint.contract_records import Page as Page
 from charm_checkpoint.contract_records import Query as Query
+from charm_checkpoint.contract_records import Space as Space
 from charm_checkpoint.contract_records import StoredCheckpoint as StoredCheckpoint
 from charm_checkpoint.contract_records import ThreadPage as ThreadPage
 from charm_checkpoint.contract_records import ThreadRow as ThreadRow
@@ -162,6 +163,48 @@ class Backend(Protocol):
         """
         ...
 
+    def erase_thread(self, thread: str, until: int, idle_since: int | None = None) -> Plan[Usage]:
+        """Remove everything of a thread, its message list and its name too; return what there was.
+
+        What stays is a hash of its name that only this store can make, by a key of its own, and its counters, until
+        the second ``until`` since 1970; nothing if that is 0. As long as it stays, a writer is answered as after
+        `delete_thread`, and a thread begun anew goes on from those counters, so a late one does not bring it back.
+        A thread that is not there, or was deleted or erased before, is treated alike: whatever is left of it goes.
+        The counters of its message list stay and grow as well: a list put for a former one is ``changed`` or ``stale``.
+        Once nothing is kept of it, a thread begun anew still never takes a ``base_sweeps`` from before: that is
+        ``stale``, since the chunks it left out are gone.
+        One that is damaged is removed as well, and counted as far as that can be told.
+
+        With ``idle_since`` that is done only if nothing of it was changed after that second, as ``touched_at`` of its
+        `ThreadRow` tells, and it is not pinned; else nothing is done, and all that is returned is 0.
+        """
+        ...
+
+    def forget_erased(self, now: int) -> Plan[int]:
+        """Remove what is kept of erased threads whose ``until`` is not after the second ``now``; tell how many."""
+        ...
+
+    def pin(self, thread: str, pinned: bool) -> Plan[bool]:
+        """Note on a thread's record that it is to be kept, or no longer; tell whether the thread is there.
+
+        Nothing of a store's own, such as a time to live of Redis' keys, removes a pinned one. `delete_thread` and
+        `erase_thread` do, and the note goes with them; a copy is not pinned. It is no change of the thread: neither
+        its ``seq`` nor ``touched_at`` moves.
+        """
+        ...
+
+    def space(self) -> Plan[Space]:
+        """Tell how much room the whole store takes."""
+        ...
+
+    def compact(self, size: int | None) -> Plan[Space]:
+        """Give room that holds nothing back, ``size`` bytes or so, all if None; tell what is then taken.
+
+        With a size it is bounded work that hinders no writer for long, and may be repeated until nothing is ``free``.
+        A store that does this by itself, as Postgres and Redis do, only tells.
+        """
+        ...
+
     def copy_thread(self, source: str, target: str) -> Plan[WriteResult]:
         """Copy all checkpoints and writes, in commit order, to a thread that has none.
 
@@ -193,6 +236,15 @@ class Backend(Protocol):
 
     def usage(self, thread: str | None) -> Plan[Usage]:
         """Count what one thread, or the whole store, holds."""
+        ...
+
+
+@runtime_checkable
+class TellsThreads(Protocol):
+    """What a backend has besides, if it can tell of one thread without a listing; else a listing is gone through."""
+
+    def thread_row(self, thread: str) -> Plan[ThreadRow | None]:
+        """Return what `Backend.threads` says of a thread, None if it is not listed."""
         ...
 
 

@@ -206,6 +206,9 @@ class ThreadRow(NamedTuple):
     id of the root namespace's head. ``title`` is the first that a checkpoint brought, ``note`` the last
     that a checkpoint brought, ``writes_note`` the last that pending writes brought.
 
+    ``size`` is how many bytes of payload its checkpoints, writes and chunks hold, as `Backend.usage` counts them, but
+    kept up to date on the record, or None if nobody has counted them. ``pinned``: see `Backend.pin`.
+
     ``damage`` says what is wrong with a thread that cannot be read; the rest is then what can be told,
     ``thread`` is None where that is not even the name.
     """
@@ -219,14 +222,21 @@ class ThreadRow(NamedTuple):
     note: bytes | None = None
     writes_note: bytes | None = None
     damage: str | None = None
+    size: int | None = None
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ThreadPage:
-    """Part of a listing of threads. ``next`` goes on from there, None at the end."""
+    """Part of a listing of threads. ``next`` goes on from there, None at the end.
+
+    ``place`` does so, too, in another process and later: a number, text, bytes or a tuple of them. It is None where
+    ``next`` is such a value itself, or where there is none: then a sweep that another process takes over begins anew.
+    """
 
     items: Sequence[ThreadRow]
     next: Any = None
+    place: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +260,17 @@ class Usage:
     items: int = 0
 
 
+class Space(NamedTuple):
+    """How much room a store takes, in bytes, and how much of that holds nothing and could be given back.
+
+    ``None``: the store cannot tell. ``kind`` is where it takes it.
+    """
+
+    taken: int | None = None
+    free: int | None = None
+    kind: Literal["disk", "memory"] = "disk"
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a store promises beyond the contract; the suite tests what is declared.
@@ -257,9 +278,11 @@ class Capabilities:
     ``durable``: what was stored is there after SIGKILL. ``processes``: several processes may
     use it at once, each by opening the same URL. ``marks_copies``: `Backend.copy_thread` gives
     what it copies the mark of its new thread, as said there; without it checkpoints and writes
-    are stored without a mark, and a read does not tell whether they are another thread's.
+    are stored without a mark, and a read does not tell whether they are another thread's. ``latest_first``:
+    `Backend.threads` has those changed last first, so that a listing may end before it has seen them all.
     """
 
     durable: bool
     processes: bool
     marks_copies: bool = False
+    latest_first: bool = False

@@ -8,7 +8,6 @@ in place by assignments alone, which are one step. Long-term memory is beside it
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -28,9 +27,7 @@ from charm_checkpoint.contract import (
     Page,
     Query,
     StoredCheckpoint,
-    ThreadPage,
     ThreadState,
-    Usage,
     Waiting,
     WriteResult,
 )
@@ -39,14 +36,13 @@ from charm_checkpoint.plan import MakePlan, Plan, arun, run
 from charm_checkpoint.runtime.leases import Inside
 from charm_checkpoint.runtime.lifecycle import PerProcess
 from charm_checkpoint.store import Store
-from charm_checkpoint.stores.ram_contents import Messages, Namespace, Thread, latest_names, thread_row, usage_of
+from charm_checkpoint.stores.ram_contents import Messages, Namespace, Thread
 from charm_checkpoint.stores.ram_items import RamItems, call
+from charm_checkpoint.stores.ram_threads import RamThreads
 from charm_checkpoint.stores.shared.mark_and_sweep import unreached
-from charm_checkpoint.stores.shared.names import CHECKPOINTS, identity
 from charm_checkpoint.stores.shared.tags import has_tags
 from charm_checkpoint.stores.shared.thread_notes import Notes
-from charm_checkpoint.stores.shared.write_rule import decide, decide_messages, is_conflict
-from charm_checkpoint.values.sealing import marked
+from charm_checkpoint.stores.shared.write_rule import decide, decide_messages, is_conflict, lacks_chunks
 
 T = TypeVar("T")
 
@@ -58,15 +54,10 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Store:
     return Store(RamBackend(), RamDriver(), items=RamItems())
 
 
-class RamBackend:
+class RamBackend(RamThreads):
     """The backend. Each method is one plan of one call."""
 
-    capabilities = Capabilities(durable=False, processes=False, marks_copies=True)
-
-    def __init__(self) -> None:
-        self._threads: dict[str, Thread] = {}
-        self._messages: dict[str, Messages] = {}
-        self._commits = itertools.count(1)
+    capabilities = Capabilities(durable=False, processes=False, marks_copies=True, latest_first=True)
 
     def is_current(self) -> Plan[bool]:
         """Say yes: there is no schema."""
@@ -83,10 +74,11 @@ class RamBackend:
         return reply
 
     def _put(self, new: NewCheckpoint) -> WriteResult:
-        thread = self._threads.get(new.thread) or Thread()
+        thread = self._thread(new.thread)
         namespace = thread.namespaces.get(new.ns) or Namespace()
         head, earlier = namespace.head, namespace.rows.get(new.id)
-        outcome = decide(new, thread.state, head, namespace.rows)
+        lacking = lacks_chunks(new, thread.chunks)
+        outcome = decide(new, thread.state, head, namespace.rows, lacks_chunks=lacking)
         if outcome != "stored":
             return WriteResult(outcome, thread.state, head, conflict=outcome == "conflict")
         conflict = is_conflict(new, head, namespace.rows)
@@ -113,7 +105,7 @@ class RamBackend:
         return reply
 
     def _put_writes(self, new: NewWrites) -> WriteResult:
-        thread = self._threads.get(new.thread) or Thread()
+        thread = self._thread(new.thread)
         namespace = thread.namespaces.get(new.ns) or Namespace()
         outcome = decide(new, thread.state, namespace.head, namespace.rows)
         if outcome != "stored":
@@ -135,7 +127,7 @@ class RamBackend:
         return found
 
     def _find(self, name: str, ns: str, id: str | None) -> StoredCheckpoint:
-        thread = self._threads.get(name) or Thread()
+        thread = self._thread(name)
         namespace = thread.namespaces.get(ns) or Namespace()
         row = namespace.rows.get(namespace.head if id is None and namespace.head else id or "")
         writes = list(namespace.writes.get(row.id, ())) if row else []
@@ -189,16 +181,6 @@ class RamBackend:
         bound = max((other.seq for other in stored.rows() if other.id == before), default=None)
         return row.id < before if bound is None else row.seq < bound
 
-    def threads(self, after: Any, size: int) -> Plan[ThreadPage]:
-        """Return threads, those changed last first; see `Backend.threads`."""
-        page: ThreadPage = yield call(self._list_threads, after, size)
-        return page
-
-    def _list_threads(self, after: Any, size: int) -> ThreadPage:
-        names = latest_names(self._threads, self._messages) if after is None else after
-        rows = [thread_row(name, self._threads.get(name), self._messages.get(name)) for name in names[:size]]
-        return ThreadPage([row for row in rows if row is not None], names[size:] or None)
-
     def chunks(self, thread: str, addresses: Collection[bytes], messages: bool = False) -> Plan[Mapping[bytes, Chunk]]:
         """Return chunks; see `Backend.chunks`."""
         chunks: Mapping[bytes, Chunk] = yield call(self._chunks, thread, addresses, messages)
@@ -216,7 +198,7 @@ class RamBackend:
     def _remove(self, name: str, doomed: Collection[tuple[str, str]], expect: int | None) -> WriteResult:
         thread = self._threads.get(name)
         if thread is None:
-            return WriteResult("stored", ThreadState())
+            return WriteResult("stored", self._thread(name).state)
         if expect is not None and expect != thread.state.seq:
             return WriteResult("changed", thread.state)
         left = thread.copy()
@@ -251,49 +233,9 @@ class RamBackend:
             if run_id in run_ids
         ]
 
-    def delete_thread(self, thread: str) -> Plan[ThreadState]:
-        """Remove a thread's checkpoints; see `Backend.delete_thread`."""
-        state: ThreadState = yield call(self._delete_thread, thread)
-        return state
-
-    def _delete_thread(self, name: str) -> ThreadState:
-        thread = self._threads.get(name)
-        if thread is None:
-            return ThreadState()
-        left = Thread(thread.next_state(sweeps=1, deletes=1))
-        self._threads[name] = left
-        return left.state
-
-    def copy_thread(self, source: str, target: str) -> Plan[WriteResult]:
-        """Copy a thread; see `Backend.copy_thread`."""
-        reply: WriteResult = yield call(self._copy_thread, source, target)
-        return reply
-
-    def _copy_thread(self, source: str, target: str) -> WriteResult:
-        original = self._threads.get(source) or Thread()
-        copy = (self._threads.get(target) or Thread()).copy()
-        if copy.rows():
-            return WriteResult("conflict", copy.state)
-        if not original.rows():
-            return WriteResult("stored", copy.state)
-        owner = identity(b"", CHECKPOINTS, target)
-        for ns, namespace in original.namespaces.items():
-            ours = copy.namespaces.setdefault(ns, Namespace())  # it may hold writes that came before their checkpoint
-            ours.head, ours.marks = namespace.head, dict(namespace.marks)
-            for id, bodies in namespace.writes.items():
-                ours.writes[id] = [*ours.writes.get(id, ()), *(marked(body, owner) for body in bodies)]
-        for row in sorted(original.rows(), key=lambda row: row.seq):
-            copy.namespaces[row.ns].rows[row.id] = row._replace(
-                thread=target, seq=next(self._commits), body=marked(row.body, owner)
-            )
-        copy.chunks, copy.notes, copy.touched_at = dict(original.chunks), original.notes, time.time()
-        copy.state = copy.next_state()
-        self._threads[target] = copy
-        return WriteResult("stored", copy.state)
-
     def messages(self, thread: str, known: Collection[bytes] = ()) -> Plan[MessagesRow]:
         """Return a message list; see `Backend.messages`."""
-        row: MessagesRow = yield call(lambda: self._messages.get(thread, Messages()).row)
+        row: MessagesRow = yield call(lambda: self._list(thread).row)
         return row
 
     def put_messages(self, new: NewMessages) -> Plan[WriteResult]:
@@ -302,9 +244,10 @@ class RamBackend:
         return reply
 
     def _put_messages(self, new: NewMessages) -> WriteResult:
-        stored = self._messages.get(new.thread) or Messages()
+        stored = self._list(new.thread)
         old = stored.row.state
-        outcome = decide_messages(new, old, stored.row.revision)
+        lacking = lacks_chunks(new, stored.chunks)
+        outcome = decide_messages(new, old, stored.row.revision, lacks_chunks=lacking)
         if outcome != "stored":
             return WriteResult(outcome, old)
         sweep = new.sweep or new.body is None
@@ -325,15 +268,10 @@ class RamBackend:
         return waiting
 
     def _append_messages(self, thread: str, body: bytes) -> Waiting:
-        stored = self._messages.get(thread) or Messages()
+        stored = self._list(thread)
         batches = [*stored.row.batches, body]
         self._messages[thread] = replace(stored, row=replace(stored.row, batches=batches), touched_at=time.time())
         return Waiting(len(batches), sum(map(len, batches)))
-
-    def usage(self, thread: str | None) -> Plan[Usage]:
-        """Count what is stored; see `Backend.usage`."""
-        usage: Usage = yield call(lambda: usage_of(self._threads, self._messages, thread))
-        return usage
 
 
 class RamDriver:

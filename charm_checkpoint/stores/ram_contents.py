@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from charm_checkpoint.contract import CheckpointRow, Chunk, MessagesRow, ThreadRow, ThreadState, Usage
 from charm_checkpoint.stores.shared.mark_and_sweep import unreached
+from charm_checkpoint.stores.shared.names import text_bytes
 from charm_checkpoint.stores.shared.thread_notes import Notes
 
 
@@ -47,6 +49,12 @@ class Thread:
         """Return the checkpoints of all namespaces."""
         return [row for namespace in self.namespaces.values() for row in namespace.rows.values()]
 
+    def size(self) -> int:
+        """Return the bytes of payload in all of it."""
+        writes = [body for namespace in self.namespaces.values() for some in namespace.writes.values() for body in some]
+        bodies = [*(row.body for row in self.rows()), *writes, *(chunk.data for chunk in self.chunks.values())]
+        return sum(map(len, bodies))
+
     def sweep(self, roots: list[bytes]) -> None:
         """Delete the chunks that no root leads to."""
         for name in unreached({name: chunk.refs for name, chunk in self.chunks.items()}, roots):
@@ -66,6 +74,20 @@ class Messages:
         return self.row.body is not None or bool(self.row.batches)
 
 
+@dataclass
+class Erased:
+    """What is kept of a thread that was erased: its counters, until a time."""
+
+    until: int
+    state: ThreadState
+    messages: MessagesRow
+
+
+def hidden_name(key: bytes, name: str) -> bytes:
+    """Return the hash under which an erased thread is found again by its name, and nobody without the key finds it."""
+    return blake2b(text_bytes(name), key=key, digest_size=16).digest()
+
+
 def latest_names(threads: Mapping[str, Thread], messages: Mapping[str, Messages]) -> list[str]:
     """Return the names of all threads, those changed last first."""
     changed_at = {name: thread.touched_at for name, thread in threads.items()}
@@ -74,7 +96,7 @@ def latest_names(threads: Mapping[str, Thread], messages: Mapping[str, Messages]
     return sorted(changed_at, key=lambda name: changed_at[name], reverse=True)
 
 
-def thread_row(name: str, thread: Thread | None, messages: Messages | None) -> ThreadRow | None:
+def thread_row(name: str, thread: Thread | None, messages: Messages | None, pinned: bool = False) -> ThreadRow | None:
     """Return a thread as a listing shows it, None if nothing is left of it."""
     thread = thread or Thread()
     has_messages = messages is not None and messages.is_there()
@@ -82,7 +104,8 @@ def thread_row(name: str, thread: Thread | None, messages: Messages | None) -> T
         return None
     at = max(thread.touched_at, messages.touched_at if messages else 0.0)
     root = thread.namespaces.get("") or Namespace()
-    return ThreadRow(name, int(at), len(thread.rows()), has_messages, root.head, *thread.notes)
+    row = ThreadRow(name, int(at), len(thread.rows()), has_messages, root.head, *thread.notes)
+    return row._replace(size=thread.size(), pinned=pinned)
 
 
 def usage_of(all_threads: Mapping[str, Thread], all_lists: Mapping[str, Messages], name: str | None) -> Usage:

@@ -289,7 +289,12 @@ def in_mode(
     """Return what takes a turn and what checks all, blocking or in an event loop."""
     if mode.name == "blocking":
         return turns.take, turns.check
-    return (
-        lambda: loop.run_until_complete(turns.atake()),
-        lambda: loop.run_until_complete(turns.acheck()),
-    )
+
+    def check() -> None:
+        # Where the interrupt came in the round of the loop in which the turn ended, what ends `run_until_complete` is
+        # still to run: it would end the next one.
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        loop.run_until_complete(turns.acheck())
+
+    return lambda: loop.run_until_complete(turns.atake()), check

@@ -91,10 +91,10 @@ class BackendCheckpoints(Suite):
         assert set(backend.chunks("t", [chunk("c").address])) == {chunk("c").address}
 
     def test_a_stale_base_writes_nothing(self, backend: PlansInMode) -> None:
-        backend.put(new("a", chunks=[chunk("x")]))
-        assert backend.put(new("b", "a", base_sweeps=0)).outcome == "stored"
+        sweeps = backend.put(new("a", chunks=[chunk("x")])).state.sweeps
+        assert backend.put(new("b", "a", base_sweeps=sweeps)).outcome == "stored"
         state = backend.remove("t", [("", "a")], None).state
-        reply = backend.put(new("c", "b", chunks=[chunk("y")], base_sweeps=0))
+        reply = backend.put(new("c", "b", chunks=[chunk("y")], base_sweeps=sweeps))
         assert (reply.outcome, reply.state) == ("stale", state)
         assert backend.find("t", "", "c").row is None
         assert not backend.chunks("t", [chunk("y").address])

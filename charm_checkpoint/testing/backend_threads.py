@@ -71,9 +71,9 @@ class BackendThreads(Suite):
             assert list(map(bytes, backend.find("t", ns, "b").writes)) == expected
 
     def test_remove_sweeps_what_nothing_reaches(self, backend: PlansInMode) -> None:
-        backend.put(new("a", chunks=[LEAF, SHARED, TOP], roots=TOP.address))
+        state = backend.put(new("a", chunks=[LEAF, SHARED, TOP], roots=TOP.address)).state
         backend.put(new("b", "a", chunks=[LONELY], roots=LONELY.address + SHARED.address))
-        backend.put(new("n", ns="n", roots=LEAF.address, base_sweeps=0))
+        backend.put(new("n", ns="n", roots=LEAF.address, base_sweeps=state.sweeps))
         backend.remove("t", [("", "a")], None)
         assert held(backend, LEAF, SHARED, TOP, LONELY) == ["leaf", "shared", "lonely"]
         backend.remove("t", [("n", "n")], None)
@@ -85,8 +85,8 @@ class BackendThreads(Suite):
         chain = [chunk("link 0")]
         for n in range(1, 40):
             chain.append(chunk(f"link {n}", chain[-1].address))
-        backend.put(new("a", chunks=[*chain, LONELY], roots=LONELY.address))
-        backend.put(new("b", "a", roots=chain[-1].address, base_sweeps=0))
+        state = backend.put(new("a", chunks=[*chain, LONELY], roots=LONELY.address)).state
+        backend.put(new("b", "a", roots=chain[-1].address, base_sweeps=state.sweeps))
         backend.remove("t", [("", "a")], None)
         assert len(held(backend, *chain)) == 40
         assert held(backend, LONELY) == []
@@ -273,10 +273,11 @@ class BackendMessages(Suite):
         assert backend.put_messages(new_messages("two", expect=1)).outcome == "stored"
 
     def test_only_a_sweep_removes_chunks(self, backend: PlansInMode) -> None:
-        backend.put_messages(new_messages("one", LONELY, LEAF, SHARED, TOP, roots=LONELY.address + TOP.address))
-        state = backend.put_messages(new_messages("two", roots=TOP.address, base_sweeps=0)).state
+        first = new_messages("one", LONELY, LEAF, SHARED, TOP, roots=LONELY.address + TOP.address)
+        sweeps = backend.put_messages(first).state.sweeps
+        state = backend.put_messages(new_messages("two", roots=TOP.address, base_sweeps=sweeps)).state
         assert held(backend, LONELY, TOP, messages=True) == ["lonely", "top"]
-        swept = backend.put_messages(new_messages("three", roots=TOP.address, base_sweeps=0, sweep=True)).state
+        swept = backend.put_messages(new_messages("three", roots=TOP.address, base_sweeps=sweeps, sweep=True)).state
         assert held(backend, LONELY, LEAF, SHARED, TOP, messages=True) == ["leaf", "shared", "top"]
         assert (swept.sweeps, swept.seq > state.seq) == (state.sweeps + 1, True)
 

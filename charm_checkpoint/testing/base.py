@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
+from charm_checkpoint.config.url import parse_url
 from charm_checkpoint.contract import capabilities
 from charm_checkpoint.memory import Memory
 from charm_checkpoint.saver.checkpointer import CharmSaver
@@ -16,6 +20,36 @@ from charm_checkpoint.testing.call_modes import CALL_MODES, CallMode, InMode, It
 from charm_checkpoint.values.serde import Serializer
 
 Open: TypeAlias = Callable[..., Memory]
+
+PATIENCE = 30.0
+"""Seconds after which a connection that is still at work is one that was not given back."""
+
+PAUSE = 0.001
+"""Seconds between two looks at what is at work."""
+
+
+def raw_files(url: str) -> Callable[[], bytes] | None:
+    """Return what reads all bytes, names of files too, of a store in a SQLite file or a folder; None for others."""
+    location = parse_url(url)
+    if location.scheme == "file":
+        return lambda: _all_bytes(Path(location.path).rglob("*"))
+    if location.scheme == "sqlite" and not location.path.endswith(":memory:"):
+        path = Path(location.path)
+        return lambda: _all_bytes(path.parent.glob(f"{path.name}*"))
+    return None
+
+
+def _all_bytes(paths: Iterable[Path]) -> bytes:
+    return b"\n".join(str(path).encode() + (path.read_bytes() if path.is_file() else b"") for path in paths)
+
+
+def _gave_back(memory: Memory, mode: CallMode) -> bool:
+    """Tell whether a store gives all its connections back; work whose task was cancelled is done to its end first."""
+    leased: Callable[[], int] = getattr(memory.store.driver, "leased", lambda: 0)
+    deadline = time.monotonic() + PATIENCE
+    while leased() and time.monotonic() < deadline:
+        mode.run(lambda: time.sleep(PAUSE), lambda: asyncio.sleep(PAUSE))
+    return not leased()
 
 
 class Suite:
@@ -39,8 +73,7 @@ class Suite:
 
         yield open_again
         for memory in memories:
-            leased = getattr(memory.store.driver, "leased", None)
-            assert leased is None or leased() == 0, "a connection was not given back"
+            assert _gave_back(memory, mode), "a connection was not given back"
             InMode(memory, mode).close()
 
     @pytest.fixture
@@ -81,6 +114,14 @@ class Suite:
         if memory.store.items is None:
             pytest.skip("this store has no items: it is opened without `Store(..., items=)`")
         return ItemsInMode(memory.store, mode)
+
+    @pytest.fixture
+    def raw_bytes(self, url: str) -> Callable[[], bytes]:
+        """Return what reads all bytes that the store of ``url`` keeps, names of files too; adopters may replace it."""
+        raw = raw_files(url)
+        if raw is None:
+            pytest.skip("the bytes of this store cannot be looked at: define the fixture `raw_bytes`")
+        return raw
 
     @pytest.fixture
     def graphs(self) -> Any:

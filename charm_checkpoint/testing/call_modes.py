@@ -14,9 +14,10 @@ from charm_checkpoint.store import Store
 
 T = TypeVar("T")
 
-WRITING = frozenset(
-    {"setup", "put", "put_writes", "remove", "delete_thread", "copy_thread", "put_messages", "append_messages"}
-)
+WRITING = frozenset({
+    "setup", "put", "put_writes", "remove", "delete_thread", "erase_thread", "forget_erased", "pin", "compact",
+    "copy_thread", "put_messages", "append_messages",
+})  # fmt: skip
 """The plans of a backend that change something."""
 
 WRITING_ITEMS = frozenset({"expire", "erase"})

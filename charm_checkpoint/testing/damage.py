@@ -82,6 +82,15 @@ class Damage(Suite):
         put(saver, config(thread), checkpoint({"log": ["anew"]}))
         assert saver.get(config(thread))["channel_values"] == {"log": ["anew"]}
 
+    @pytest.mark.parametrize("thread", BAD)
+    def test_what_is_damaged_can_be_erased(self, store: InMode, saver: InMode, damaged: None, thread: str) -> None:
+        report = store.erase(thread)
+        assert report.threads + report.damaged == 1
+        assert saver.get_tuple(config(thread)) is None
+        assert {item.thread_id for item in store.threads()} == {"sound", *BAD} - {thread}
+        put(saver, config(thread), checkpoint({"log": ["anew"]}))
+        assert saver.get(config(thread))["channel_values"] == {"log": ["anew"]}
+
     def test_a_prune_goes_on(self, saver: InMode, store: InMode, damaged: None) -> None:
         saver.prune(["bad", "lost", "bad below", "sound"])
         found = {item.thread_id: item.checkpoints for item in store.threads()}

@@ -13,7 +13,8 @@ from langgraph.types import Command, Send, interrupt
 from typing_extensions import TypedDict
 
 __all__ = [
-    "Command", "between", "branching", "chat", "counting", "delta", "joined", "meddling", "nested", "paused", "rolled",
+    "Command", "between", "branching", "chat", "counting", "delta", "delta_above", "joined", "meddling", "nested",
+    "paused", "rolled",
 ]  # fmt: skip
 
 
@@ -126,6 +127,19 @@ def nested(saver: Any, *, stable: bool = False, pause: bool = False) -> Any:
     sub = StateGraph(Log).add_node(inner).add_edge(START, "inner").compile(checkpointer=stable or None)
     graph = StateGraph(Log).add_node("sub", sub).add_node(after)
     return graph.add_edge(START, "sub").add_edge("sub", "after").compile(checkpointer=saver)
+
+
+def delta_above(saver: Any) -> Any:
+    """Return a graph whose log is a delta channel, with a subgraph that asks."""
+
+    def first(state: Delta) -> Any:
+        return {"plain": ["first"]}
+
+    def second(state: Delta) -> Any:
+        return {"plain": [interrupt("second?")]}
+
+    sub = StateGraph(Delta).add_node(first).add_node(second).add_edge(START, "first").add_edge("first", "second")
+    return StateGraph(Delta).add_node("sub", sub.compile()).add_edge(START, "sub").compile(checkpointer=saver)
 
 
 def between(saver: Any, interfere: Callable[[str], None], *, stable: bool) -> Any:

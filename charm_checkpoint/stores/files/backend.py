@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,9 +29,6 @@ from charm_checkpoint.contract import (
     Page,
     Query,
     StoredCheckpoint,
-    ThreadPage,
-    ThreadState,
-    Usage,
     Waiting,
     WriteResult,
 )
@@ -48,34 +45,22 @@ from charm_checkpoint.stores.files.contents import (
     writes_entry,
 )
 from charm_checkpoint.stores.files.damage import damage_of, stranger
-from charm_checkpoint.stores.files.folder import raise_if_lost
-from charm_checkpoint.stores.files.messages import MessageFiles
-from charm_checkpoint.stores.files.survey import UNREADABLE, Listing, Survey
-from charm_checkpoint.stores.files.thread import LOG, LogWrite, Threads, name_of
-from charm_checkpoint.stores.shared.mark_and_sweep import addresses
+from charm_checkpoint.stores.files.survey import UNREADABLE, Listing
+from charm_checkpoint.stores.files.thread import LOG, LogWrite
+from charm_checkpoint.stores.files.threads import name_of
+from charm_checkpoint.stores.files.whole import FilesWhole, call
 from charm_checkpoint.stores.shared.names import CHECKPOINTS, MESSAGES, identity
-from charm_checkpoint.stores.shared.write_rule import decide, decide_messages, is_conflict
+from charm_checkpoint.stores.shared.write_rule import decide, decide_messages, is_conflict, lacks_chunks
 
 log = logging.getLogger("charm_checkpoint")
 
 T = TypeVar("T")
 
 
-def call(function: Callable[..., T], *args: Any) -> Plan[T]:
-    """Make the plan whose one operation is a call."""
-    result: T = yield partial(function, *args)
-    return result
-
-
-class FilesBackend:
+class FilesBackend(FilesWhole):
     """The backend. Each method is one plan of one call."""
 
-    capabilities = Capabilities(durable=True, processes=True, marks_copies=True)
-
-    def __init__(self, threads: Threads, files: MessageFiles) -> None:
-        self._threads = threads
-        self._files = files
-        self._survey = Survey(threads, files)
+    capabilities = Capabilities(durable=True, processes=True, marks_copies=True, latest_first=True)
 
     def is_current(self) -> Plan[bool]:
         """Say yes: folders are made when something is written, so that reading leaves no trace."""
@@ -93,7 +78,8 @@ class FilesBackend:
 
     def _put(self, new: NewCheckpoint, contents: Contents) -> LogWrite[WriteResult]:
         namespace = contents.namespaces.get(new.ns) or Namespace()
-        outcome = decide(new, contents.state, namespace.head, namespace.rows, lacks_chunks=_lacks_chunks(contents, new))
+        lacking = lacks_chunks(new, contents.chunks)
+        outcome = decide(new, contents.state, namespace.head, namespace.rows, lacks_chunks=lacking)
         if outcome != "stored":
             return LogWrite(WriteResult(outcome, contents.state, namespace.head, conflict=outcome == "conflict"))
         earlier = namespace.rows.get(new.id)
@@ -179,20 +165,6 @@ class FilesBackend:
                 log.warning("%s is not looked through for runs: %s", name, error)
         return found
 
-    def delete_thread(self, thread: str) -> Plan[ThreadState]:
-        """Remove a thread's checkpoints; see `Backend.delete_thread`."""
-        return call(self._delete_thread, thread)
-
-    def _delete_thread(self, thread: str) -> ThreadState:
-        raise_if_lost(self._threads.watch, self._files.watch)  # its messages are deleted next
-        return self._threads.change(name_of(CHECKPOINTS, thread), self._delete, regardless=True)
-
-    def _delete(self, contents: Contents) -> LogWrite[ThreadState]:
-        if contents.is_new and contents.tail == "whole":  # of one that is damaged from its start, nothing is known
-            return LogWrite(contents.state)
-        left = Contents(state=contents.state, hosts=dict(contents.hosts))
-        return LogWrite(left.count(self._threads.host, deletes=1, sweeps=1), instead=left)
-
     def repair(self, thread: str) -> Plan[int]:
         """Cut off what is damaged at the end of a thread's log, and all behind it; return how many bytes went."""
         return call(lambda: sum(map(self._repair, self._threads.names_of(thread))))
@@ -233,7 +205,8 @@ class FilesBackend:
         return call(self._threads.change, name_of(MESSAGES, new.thread), partial(self._put_messages, new))
 
     def _put_messages(self, new: NewMessages, contents: Contents) -> LogWrite[WriteResult]:
-        outcome = decide_messages(new, contents.state, contents.revision, lacks_chunks=_lacks_chunks(contents, new))
+        lacking = lacks_chunks(new, contents.chunks)
+        outcome = decide_messages(new, contents.state, contents.revision, lacks_chunks=lacking)
         if outcome != "stored":
             return LogWrite(WriteResult(outcome, contents.state))
         chunks = [chunk for chunk in new.chunks if chunk.address not in contents.chunks]
@@ -265,32 +238,10 @@ class FilesBackend:
             waiting, [batch_entry(self._threads.host, contents.state.seq + 1, body)], _named(contents, thread)
         )
 
-    # ---------------------------------------------------------------- listings
-
-    def threads(self, after: Any, size: int) -> Plan[ThreadPage]:
-        """Return threads, message files included, those changed last first; see `Backend.threads`."""
-        return call(self._survey.page, after, size)
-
-    def usage(self, thread: str | None) -> Plan[Usage]:
-        """Count what is stored, message files included; see `Backend.usage`."""
-        return call(self._survey.usage, thread)
-
 
 def _named(contents: Contents, thread: str) -> Contents | None:
     """Return what to begin a thread's log with, None if it has its name already."""
     return replace(contents, thread=thread) if contents.thread is None else None
-
-
-def _lacks_chunks(contents: Contents, new: NewCheckpoint | NewMessages) -> bool:
-    """Tell whether a chunk that a write left out is not there.
-
-    The counter does not tell all: a log may have been replaced by another version from elsewhere.
-    """
-    if new.base_sweeps is None:
-        return False
-    sent = {chunk.address for chunk in new.chunks}
-    named = addresses(b"".join((new.roots, *(chunk.refs for chunk in new.chunks))))
-    return any(name not in contents.chunks and name not in sent for name in named)
 
 
 def _find(ns: str, id: str | None, contents: Contents) -> StoredCheckpoint:

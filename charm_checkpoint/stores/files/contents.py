@@ -93,7 +93,8 @@ class Contents:
 
     ``thread`` is None for one that was deleted; ``identity`` is empty in a log of an older format. ``end`` and
     ``digest`` are those of the last sound frame, ``tail`` is what follows it. ``weight`` is about how many bytes of
-    memory this takes. ``file`` is the log as it was opened for the call that is at work.
+    memory this takes, ``dead`` how many bytes of the log were superseded since it was begun. ``file`` is the log as it
+    was opened for the call that is at work.
     """
 
     thread: str | None = None
@@ -112,6 +113,7 @@ class Contents:
     digest: bytes = FIRST
     tail: Tail = "whole"
     weight: int = 900
+    dead: int = 0
     file: BinaryIO | None = None
 
     # ---------------------------------------------------------------- reading frames
@@ -157,7 +159,9 @@ class Contents:
             commit, bytes_text(ns), id_text(id), id_text(parent), id_text(conflict), roots, tags,
             None if run is None else bytes_text(run), Span(at, size),
         )  # fmt: skip
-        if row.id not in namespace.rows:
+        if row.id in namespace.rows:
+            self.dead += namespace.rows[row.id].body.size
+        else:
             namespace.head = row.id
         namespace.rows[row.id] = row
         self._chunks(at + size, chunks)
@@ -174,13 +178,17 @@ class Contents:
 
     def _chunks(self, at: int, chunks: Iterable[tuple[bytes, bytes, int]]) -> None:
         for address, refs, size in chunks:
-            self.weight += THING + len(refs)
-            self.chunks.setdefault(address, Piece(refs, Span(at, size)))
+            if address in self.chunks:
+                self.dead += size
+            else:
+                self.weight += THING + len(refs)
+                self.chunks[address] = Piece(refs, Span(at, size))
             at += size
 
     def _list(self, at: int, host: bytes | None, seq: int, *rest: Any) -> None:
         self.revision, self.roots, size, chunks = rest
         self._count(host, seq)
+        self.dead += sum(span.size for span in (*((self.body,) if self.body else ()), *self.batches))
         self.body, self.batches = Span(at, size), ()
         self._chunks(at + size, chunks)
 

@@ -91,8 +91,12 @@ class MessageFiles:
 
     def forget(self, thread: str) -> Plan[None]:
         """Delete a thread's messages along with the thread, but not a list that is every thread's."""
+        yield partial(self.erase, thread)
+
+    def erase(self, thread: str) -> None:
+        """Do what `forget` does, at once."""
         if self._single is None:
-            yield from self.delete(thread)
+            self._delete(thread)
         elif not self._told_of_delete and self._single.exists():
             self._told_of_delete = True
             log.warning(
@@ -186,6 +190,12 @@ class MessageFiles:
             for path, stat in found
             if stat is not None and stat.st_size
         ]
+
+    def changed_at(self, thread: str) -> int:
+        """Return when a thread's own file changed, in nanoseconds since 1970; 0 if it has none."""
+        path = None if self._single is not None else self._found(thread)
+        found = None if path is None else _stat(path)
+        return 0 if found is None else found.st_mtime_ns
 
     def _thread_of(self, path: Path) -> str | None:
         if not _ESCAPED.search(path.stem):

@@ -25,7 +25,7 @@ from charm_checkpoint.stores.files.folder import FolderWatch, translate
 from charm_checkpoint.stores.files.items import FilesItems
 from charm_checkpoint.stores.files.messages import MessageFiles
 from charm_checkpoint.stores.files.spaces import Spaces
-from charm_checkpoint.stores.files.thread import Threads
+from charm_checkpoint.stores.files.threads import Threads
 
 T = TypeVar("T")
 
@@ -104,6 +104,8 @@ def _folder_of(location: Location) -> Path:
 
 class FilesDriver:
     """Runs plans: blocking ones where they are called, async ones in the store's own threads for writes and reads."""
+
+    examiner = "charm_checkpoint.checking.stores.files:FilesExaminer"
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -16,7 +16,8 @@ from charm_checkpoint.stores.files.contents import Contents, Namespace, Row, may
 from charm_checkpoint.stores.files.folder import raise_if_lost
 from charm_checkpoint.stores.files.log import FIRST, Scan
 from charm_checkpoint.stores.files.messages import MessageFile, MessageFiles
-from charm_checkpoint.stores.files.thread import LOG, Threads, name_of
+from charm_checkpoint.stores.files.thread import LOG
+from charm_checkpoint.stores.files.threads import Threads, name_of
 from charm_checkpoint.stores.shared.names import CHECKPOINTS, MESSAGES
 from charm_checkpoint.stores.shared.tags import has_tags
 
@@ -37,6 +38,12 @@ class _Part(NamedTuple):
     folder: str | None
     file: MessageFile | None
 
+    @property
+    def place(self) -> tuple[int, bytes, bytes]:
+        """Where it comes in a listing: many may have changed at the same time, as files do that were unpacked."""
+        file = b"" if self.file is None else os.fsencode(self.file.path.name)
+        return self.changed, os.fsencode(self.folder or ""), file
+
 
 class Survey:
     """Looks at all threads of a folder, by their logs and message files."""
@@ -53,12 +60,16 @@ class Survey:
     def page(self, after: Any, size: int) -> ThreadPage:
         """Return the next threads; see `Backend.threads`."""
         self._look()
-        parts = self._parts() if after is None else after
+        parts = after if isinstance(after, list) else self._parts(after)
         rows = [self._row(part) for part in parts[:size]]
-        return ThreadPage([row for row in rows if row is not None], parts[size:] or None)
+        rest = parts[size:]
+        return ThreadPage([row for row in rows if row is not None], rest or None, rest[0].place if rest else None)
 
-    def _parts(self) -> list[_Part]:
-        """Return all that may be a thread, what changed last first, each with its log and its messages."""
+    def _parts(self, since: tuple[int, bytes, bytes] | None = None) -> list[_Part]:
+        """Return all that may be a thread, what changed last first, each with its log and its messages.
+
+        With a place, that is what comes from there on.
+        """
         logs = {name: changed for changed, name in self._threads.changed()}
         parts = []
         for file in self._named(self._files.listed(), logs):
@@ -67,7 +78,8 @@ class Survey:
             changed = max(file.changed, logs.pop(name, 0) if name else 0)
             parts.append(_Part(changed, name, file))
         parts += [_Part(changed, name, None) for name, changed in logs.items()]
-        return sorted(parts, key=lambda part: part.changed, reverse=True)
+        parts = [part for part in parts if since is None or part.place <= since]
+        return sorted(parts, key=lambda part: part.place, reverse=True)
 
     def _named(self, files: Sequence[MessageFile], folders: Iterable[str]) -> Sequence[MessageFile]:
         """Give files that tell no thread theirs, if it has a log: versions were that kept no id beside them."""
@@ -80,9 +92,30 @@ class Survey:
     def _row(self, part: _Part) -> ThreadRow | None:
         row = None if part.folder is None else self._log_row(part.folder)
         if part.file is not None:
-            row = row or ThreadRow(part.file.thread, damage=_unnamed(part.file))
+            row = row or ThreadRow(part.file.thread, damage=_unnamed(part.file), size=0)
             row = row._replace(has_messages=True)
-        return None if row is None else row._replace(touched_at=part.changed // 10**9)
+        if row is None:
+            return None
+        if row.thread is None:
+            return row._replace(touched_at=part.changed // 10**9)
+        # What `Backend.put_messages` keeps has a log of its own, which may have changed later.
+        at, pinned = self.changed(row.thread), self._threads.is_pinned(name_of(CHECKPOINTS, row.thread))
+        return row._replace(touched_at=max(part.changed, at) // 10**9, pinned=pinned)
+
+    def row(self, thread: str) -> ThreadRow | None:
+        """Return one thread's row, None if it is not there."""
+        self._look()
+        row = next(filter(None, map(self._log_row, self._threads.names_of(thread))), None)
+        if self._files.changed_at(thread):
+            row = (row or ThreadRow(thread, size=0))._replace(has_messages=True)
+        if row is None:
+            return None
+        at, pinned = self.changed(thread) // 10**9, self._threads.is_pinned(name_of(CHECKPOINTS, thread))
+        return row._replace(touched_at=at, pinned=pinned)
+
+    def changed(self, thread: str) -> int:
+        """Return when a thread changed last, in nanoseconds since 1970; 0 if it is not there."""
+        return max(self._threads.changed_at(thread), self._files.changed_at(thread))
 
     def _log_row(self, folder: str) -> ThreadRow | None:
         """Return what a log tells of its thread, None if it holds nothing."""
@@ -140,7 +173,8 @@ def _row_of(contents: Contents, damage: str | None) -> ThreadRow | None:
         return None
     root = contents.namespaces.get("") or Namespace()
     count = sum(len(namespace.rows) for namespace in contents.namespaces.values())
-    return ThreadRow(contents.thread, 0, count, contents.has_messages, root.head, *contents.notes, damage)
+    size = None if damage else 0 if contents.has_messages else contents.usage().payload_bytes
+    return ThreadRow(contents.thread, 0, count, contents.has_messages, root.head, *contents.notes, damage, size)
 
 
 def _counts(contents: Contents, damage: str | None) -> tuple[str | None, Usage]:

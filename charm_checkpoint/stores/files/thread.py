@@ -1,7 +1,8 @@
 """The folders of threads: each one's log, read and written, and which there are.
 
-    log    the frames of log.py, see contents.py
-    new-…  a log about to take the place of that one
+    log     the frames of log.py, see contents.py
+    new-…   a log about to take the place of that one
+    pinned  an empty file, there if the thread is pinned
 
 A write is one frame at the end of the log, and one sync; the first one, and what removes
 something, is a whole new log put in the old one's place. Writers of one host take turns by the
@@ -19,46 +20,41 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
 
 from charm_checkpoint.errors import StoreCorrupt, StoreUnavailable, ThreadConflict
-from charm_checkpoint.runtime.cache import Budget, Cache
 from charm_checkpoint.runtime.clock import monotonic
 from charm_checkpoint.runtime.leases import Inside, Lease, Leases
-from charm_checkpoint.runtime.lifecycle import PerProcess
 from charm_checkpoint.runtime.regular_files import open_regular, refuse_link
 from charm_checkpoint.stores.files.contents import FORMAT, Contents
 from charm_checkpoint.stores.files.damage import damage_of, stranger
 from charm_checkpoint.stores.files.disk import Disk
+from charm_checkpoint.stores.files.erased import ErasedThreads
 from charm_checkpoint.stores.files.folder import (
+    LOCK_FILE,
     FolderLock,
-    FolderWatch,
     Version,
     is_named,
     is_settled,
     moved,
-    raise_if_lost,
     version_of,
 )
 from charm_checkpoint.stores.files.log import Entry, Scan, Tail, encode
-from charm_checkpoint.stores.shared.names import CHECKPOINTS, MESSAGES, identity
 
 log = logging.getLogger("charm_checkpoint")
 
 T = TypeVar("T")
 
-LOG, NEW = "log", "new-"
+LOG, NEW, PINNED = "log", "new-", "pinned"
 FOLDER = 2500
 """Bytes of memory that a thread takes beside its contents."""
-_NAME = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass
@@ -90,15 +86,20 @@ class _NewLog:
     inode: int = 0
 
 
+class _Gone(Exception):
+    """The folder is not there any more."""
+
+
 class ThreadFolder:
     """A thread's folder, which need not be there, as this process knows it; any thread may use it."""
 
-    def __init__(self, folder: Path, disk: Disk, timeout: float) -> None:
+    def __init__(self, folder: Path, disk: Disk, timeout: float, erased: ErasedThreads) -> None:
         self.folder = folder
         self._path = str(folder)
         self._log = folder / LOG
         self._disk = disk
         self._timeout = timeout
+        self._erased = erased
         self._turns = Leases()
         self._lock = threading.RLock()
         self._inside = Inside(folder)
@@ -164,13 +165,18 @@ class ThreadFolder:
                 if self._scan(file, known) == "whole":
                     self._version = version
                     return
-        contents = Contents(file=file)
+        contents = Contents(file=file) if file is not None else self._missing()
         if file is not None:
             self._scan(file, contents)
             self._warn(contents)
-        self._is_behind = contents.lacks(known)
+        self._is_behind = not known.is_new and contents.lacks(known)  # what is kept of an erased one may be forgotten
         self._stranger = stranger(contents, self.folder.name)
         self._contents, self._version = contents, version
+
+    def _missing(self) -> Contents:
+        """Return what a thread without a log goes on from: its counters, if it was erased."""
+        kept = self._erased.find(bytes.fromhex(self.folder.name))
+        return Contents() if kept is None else Contents(state=kept.state, revision=kept.revision, hosts=kept.hosts)
 
     def _scan(self, file: BinaryIO, contents: Contents) -> Tail:
         scan = Scan(file, contents.end, contents.digest)
@@ -198,18 +204,33 @@ class ThreadFolder:
         Raises `ThreadConflict` when the thread was written to on two hosts, `StoreCorrupt` when its
         log is damaged, unless ``regardless``.
         """
-        if not (os.path.isdir(self._path) or self.folder.is_dir()):  # the latter says why it cannot be looked at
-            change = decide(Contents())
-            if change.is_nothing:
-                return change.reply
-            self._disk.make_folder(self.folder)
+        while True:
+            if not (os.path.isdir(self._path) or self.folder.is_dir()):  # the latter says why it cannot be looked at
+                change = decide(self._missing())
+                if change.is_nothing:
+                    return change.reply
+                self._disk.make_folder(self.folder)
+            try:
+                return self._locked(lambda lock: self._change(lock, decide, regardless))
+            except _Gone:  # it was erased meanwhile, or unpinned
+                continue
+
+    def _locked(self, work: Callable[[FolderLock], T]) -> T:
+        """Do something while nobody else writes here; raises `_Gone` if the folder is not there."""
         deadline = monotonic() + self._timeout
         lease = Lease(sys._getframe())
         try:
             if not self._turns.take(lease, self._timeout):
                 raise StoreUnavailable(f"{self.folder} {self._turns.why_not(lease, self._timeout)}.")
-            with FolderLock(self.folder, max(0.0, deadline - monotonic())) as lock:
-                return self._change(lock, decide, regardless)
+            is_there = False
+            try:
+                with FolderLock(self.folder, max(0.0, deadline - monotonic())) as lock:
+                    is_there = True
+                    return work(lock)
+            except FileNotFoundError:
+                if is_there:
+                    raise
+                raise _Gone from None
         finally:
             self._turns.give(lease)
 
@@ -285,6 +306,58 @@ class ThreadFolder:
         self._scan(file, found)
         return found.digest == written.contents.digest
 
+    # ------------------------------------------------------------------ erasing, pinning
+
+    def erase(self, keep: Callable[[Contents], bool]) -> None:
+        """Remove all there is of the thread once ``keep`` has kept what is to stay of it, and said yes."""
+        try:
+            is_gone = not os.path.isdir(self._path) or self._locked(partial(self._erase, keep))
+        except _Gone:
+            is_gone = True
+        if is_gone and not os.path.isdir(self._path):
+            keep(self._missing())
+        elif is_gone and LOCK_FILE:
+            self._disk.remove_folder(self.folder)
+
+    def _erase(self, keep: Callable[[Contents], bool], lock: FolderLock) -> bool:
+        strays = self._tidy()
+        self._disk.remove_other(self._log)
+        with self._lock, self._inside:
+            with self._opened() as file:
+                self._refresh(file)
+                if not keep(self._missing() if self._stranger else self._contents):
+                    return False
+            lock.confirm()
+            self._version = None
+            for path in (self.folder / PINNED, self._log, *strays):
+                self._disk.remove(path)
+            if not LOCK_FILE:  # whoever waits for the lock finds that this is not the folder any more
+                self._disk.remove_folder(self.folder)
+            self._contents, self._stranger, self._is_behind = self._missing(), None, False
+        return False
+
+    def is_pinned(self) -> bool:
+        """Tell whether the thread is pinned."""
+        return os.path.lexists(self.folder / PINNED)
+
+    def pin(self, pinned: bool) -> None:
+        """Note that the thread is to be kept, or no longer."""
+        while self.is_pinned() != pinned:
+            self._disk.make_folder(self.folder)
+            with suppress(_Gone):
+                self._locked(partial(self._pin, pinned))
+
+    def _pin(self, pinned: bool, lock: FolderLock) -> None:
+        if pinned:
+            made = self._disk.write(lock, NEW, self.folder / PINNED, lambda file: None)
+            self._disk.replace(lock, made, self.folder / PINNED)
+        else:
+            self._disk.remove(self.folder / PINNED)
+            if not LOCK_FILE:
+                self._disk.remove_folder(
+                    self.folder
+                )  # of a thread that has messages alone, there is nothing else in it
+
     # ------------------------------------------------------------------ other hosts
 
     def _tidy(self) -> list[Path]:
@@ -314,86 +387,3 @@ class ThreadFolder:
             "copied and deleted, but not written to. Leave the file you want under the name 'log' and remove the "
             "other, or copy the thread and delete it."
         )
-
-
-class Threads:
-    """The threads in a folder, each by the name of its own folder: see `name_of`."""
-
-    def __init__(
-        self, folder: Path, host: bytes, disk: Disk, timeout: float, budget: Budget, above: FolderWatch
-    ) -> None:
-        self.folder = folder
-        self.host = host
-        self._disk = disk
-        self._timeout = timeout
-        self.watch = FolderWatch(folder, above)
-        # What was read is read again in a forked child: a lock on it may be held by a thread that is not there.
-        self._known: PerProcess[Cache[str, ThreadFolder]] = PerProcess(partial(Cache, budget, _weight, any_weight=True))
-
-    def make(self) -> None:
-        """Make the folder, and those above it."""
-        self._disk.make_folder(self.folder)
-        self.watch.note()
-
-    def look(self, name: str, view: Callable[[Contents], T]) -> T:
-        """Return what ``view`` makes of the contents of a thread given by its folder's name."""
-        return self._with(name, lambda thread: thread.read(view))
-
-    def is_known(self, name: str) -> bool:
-        """Tell whether something of a thread is remembered."""
-        return self._known.thing.get(name) is not None
-
-    def survey(self, name: str, view: Callable[[Contents, str | None], T]) -> T:
-        """Return what ``view`` makes of a thread's contents, damaged or not; see `ThreadFolder.survey`."""
-        return self._with(name, lambda thread: thread.survey(view))
-
-    def change(self, name: str, decide: Decide[T], *, regardless: bool = False) -> T:
-        """Change a thread; see `ThreadFolder.change`."""
-        return self._with(name, lambda thread: thread.change(decide, regardless=regardless))
-
-    def snapshot(self, name: str) -> AbstractContextManager[Contents]:
-        """Lend a copy of a thread's contents."""
-        return self._with(name, lambda thread: thread.snapshot())
-
-    def _with(self, name: str, use: Callable[[ThreadFolder], T]) -> T:
-        thread = self._known.thing.get(name) or ThreadFolder(self.folder / name, self._disk, self._timeout)
-        if self.watch.is_lost() and not thread.was_read():  # one that was read finds out what it lacks
-            raise self.watch.lost()
-        before = thread.weight
-        try:
-            return use(thread)
-        finally:
-            self.watch.note()
-            self._known.thing.put(name, thread, before)
-
-    def names(self) -> list[str]:
-        """Return the names of all threads' folders, those last changed first."""
-        return [name for _, name in sorted(self.changed(), reverse=True)]
-
-    def changed(self) -> list[tuple[int, str]]:
-        """Return for each thread's folder when it changed, in nanoseconds since 1970, and its name."""
-        raise_if_lost(self.watch)
-        try:
-            entries = [entry for entry in os.scandir(self.folder) if _NAME.fullmatch(entry.name)]
-        except FileNotFoundError:
-            return []
-        return list(map(self._changed, entries))
-
-    def _changed(self, entry: os.DirEntry[str]) -> tuple[int, str]:
-        try:
-            return os.lstat(os.path.join(entry.path, LOG)).st_mtime_ns, entry.name
-        except OSError:  # as of what is no folder: whoever reads it is told
-            return 0, entry.name
-
-    def names_of(self, thread: str) -> list[str]:
-        """Return the names of the folders that a thread may have."""
-        return [name_of(kind, thread) for kind in (CHECKPOINTS, MESSAGES)]
-
-
-def _weight(name: str, thread: ThreadFolder) -> int:
-    return thread.weight
-
-
-def name_of(kind: int, thread: str) -> str:
-    """Return the name of a thread's folder, which tells nothing of the thread's own."""
-    return identity(b"", kind, thread).hex()

@@ -120,7 +120,7 @@ class Connections:
 
     def _give(self, loan: Loan) -> None:
         if loan.held:
-            if len(self._at_rest) < KEPT and not self._closed:
+            if loan.held[0].is_ready and len(self._at_rest) < KEPT and not self._closed:
                 move(loan.held, self._at_rest)
             consume(loan.held, sqlite3.Connection.close)
         self._leases.give(loan)

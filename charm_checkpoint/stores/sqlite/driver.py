@@ -24,14 +24,7 @@ from urllib.parse import quote
 
 from charm_checkpoint.config.options import Location, Option, choice, duration, file_rights, text
 from charm_checkpoint.contract import Capabilities
-from charm_checkpoint.errors import (
-    ConfigError,
-    ReadOnlyStore,
-    SchemaMismatch,
-    StoreCorrupt,
-    StoreError,
-    StoreUnavailable,
-)
+from charm_checkpoint.errors import ConfigError, StoreUnavailable
 from charm_checkpoint.plan import MakePlan, Plan, run, step
 from charm_checkpoint.runtime.cache import Budget
 from charm_checkpoint.runtime.clock import monotonic
@@ -39,12 +32,14 @@ from charm_checkpoint.runtime.leases import consume, note
 from charm_checkpoint.runtime.lifecycle import closing_deadline
 from charm_checkpoint.runtime.worker_thread import ReadWriteThreads, aside
 from charm_checkpoint.store import Store
+from charm_checkpoint.stores.shared.mounts import remote_kind
 from charm_checkpoint.stores.sqlite.backend import SqliteBackend
 from charm_checkpoint.stores.sqlite.connections import Connections
+from charm_checkpoint.stores.sqlite.errors import RAISED, cannot_open, is_busy, is_malformed, translate
 from charm_checkpoint.stores.sqlite.items import SqliteItems
-from charm_checkpoint.stores.sqlite.mounts import remote_kind
-from charm_checkpoint.stores.sqlite.objects import check, guard, is_past_all
+from charm_checkpoint.stores.sqlite.objects import check, guard
 from charm_checkpoint.stores.sqlite.open_file import MOVABLE, Connection, NamedFile, identity
+from charm_checkpoint.stores.sqlite.parts import Parts
 from charm_checkpoint.stores.sqlite.schema import APPLICATION_ID
 from charm_checkpoint.stores.sqlite.steps import Sql
 from charm_checkpoint.values.sealing import marked
@@ -81,7 +76,7 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Store:
     if sqlite3.sqlite_version_info < OLDEST:
         raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old: charm_checkpoint needs 3.37 or newer.")
     in_memory = location.path == ":memory:"
-    capabilities = Capabilities(durable=not in_memory, processes=not in_memory, marks_copies=True)
+    capabilities = Capabilities(durable=not in_memory, processes=not in_memory, marks_copies=True, latest_first=True)
     driver = SqliteDriver(
         location.path, **{name: options[name] for name in ("synchronous", "timeout", "mode", "file_mode")}
     )
@@ -99,6 +94,8 @@ def absolute(path: str) -> Path:
 
 class SqliteDriver:
     """Runs plans on the connections to one file, which is opened when it is needed."""
+
+    examiner = "charm_checkpoint.checking.stores.sqlite:SqliteExaminer"
 
     def __init__(
         self,
@@ -122,23 +119,35 @@ class SqliteDriver:
     # ----------------------------------------------------------------- running
 
     def run(self, make: MakePlan[T], *, write: bool) -> T:
-        """Run a plan as one transaction, blocking."""
-        connection: Connection | None = None
-        try:
-            with self._connections.lend(write) as connection:
-                if not write:
-                    return self._read(connection, make)
-                result = self._transact(connection, make(), _WRITE)
-                self._connections.confirm(connection)
-                return result
-        except _RAISED as error:
-            if connection is not None:
-                connection.watch.tell()
-            raise _translate(self.path, error, self._mode) from error
+        """Run a plan as one transaction, blocking; one that pauses is several."""
+        parts = Parts(make)
+        while not parts.ended:
+            self._run(parts, write)
+        return parts.ended[0]
 
     async def arun(self, make: MakePlan[T], *, write: bool) -> T:
-        """Run a plan in the store's own thread for its kind."""
-        return await self._threads.run(lambda: self.run(make, write=write), write=write)
+        """Run a plan in the store's own thread for its kind; where it pauses, others have their turn there."""
+        parts = Parts(make)
+        while not parts.ended:
+            await self._threads.run(lambda: self._run(parts, write), write=write)
+        return parts.ended[0]
+
+    def _run(self, parts: Parts[T], write: bool) -> None:
+        """Run the next part of a plan that writes, or all of one that does not."""
+        connection: Connection | None = None
+        try:
+            alone = write and not parts.is_outside()
+            with self._connections.lend(alone) as connection:
+                if not write:
+                    parts.ended.append(self._read(connection, parts.make))
+                    return
+                self._transact(connection, parts.part(), _WRITE)
+                if alone:
+                    self._connections.confirm(connection)
+        except RAISED as error:
+            if connection is not None:
+                connection.watch.tell()
+            raise translate(self.path, error, self._mode) from error
 
     def _read(self, connection: Connection, make: MakePlan[T]) -> T:
         """Run a plan: a first statement that is ``alone`` without a transaction, what comes after it in one."""
@@ -155,7 +164,7 @@ class SqliteDriver:
             return result
         except BaseException as error:
             plan.close()
-            if not isinstance(error, sqlite3.OperationalError) or not _is_busy(error):
+            if not isinstance(error, sqlite3.OperationalError) or not is_busy(error):
                 self._explain(connection, error)
                 raise
             return self._transact(connection, make(), "BEGIN")
@@ -166,17 +175,19 @@ class SqliteDriver:
 
         def execute(operation: Sql) -> list[Any]:
             try:
+                if operation.outside:
+                    return self._outside(connection, operation)
                 if connection.in_transaction:
                     return _execute(connection, operation)
                 return self._begun(connection, begin, operation)
-            except _RAISED as error:
+            except RAISED as error:
                 self._explain(connection, error)
-                if not _is_malformed(error):
+                if not is_malformed(error):
                     raise
                 # A plan may know how to do without, in a new transaction: SQLite goes on with none that met this.
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-                raise _translate(self.path, error, self._mode) from error
+                raise translate(self.path, error, self._mode) from error
 
         return self._commit(connection, lambda: run(plan, execute, first))
 
@@ -193,6 +204,13 @@ class SqliteDriver:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
 
+    def _outside(self, connection: Connection, operation: Sql) -> list[Any]:
+        """Run a statement without a transaction."""
+        reply = self._patiently(lambda: _execute(connection, operation)) if operation.text else []
+        if connection.watch.prepared:
+            self._look(connection)
+        return reply
+
     def _look(self, connection: Connection) -> None:
         """See that our tables are as they were made."""
         connection.execute("BEGIN")
@@ -203,17 +221,17 @@ class SqliteDriver:
 
     def _explain(self, connection: Connection, error: BaseException) -> None:
         """Raise `SchemaMismatch` if a statement may have failed because our tables are not as they were made."""
-        if isinstance(error, _RAISED) and connection.watch.prepared and not _is_busy(error):
+        if isinstance(error, RAISED) and connection.watch.prepared and not is_busy(error):
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            with suppress(*_RAISED):
+            with suppress(*RAISED):
                 self._look(connection)
 
     def _begun(self, connection: Connection, begin: str, operation: Sql) -> list[Any]:
         try:
             return _begin(connection, begin, operation)
         except sqlite3.OperationalError as error:
-            if not _is_busy(error):
+            if not is_busy(error):
                 raise
             return self._patiently(lambda: _begin(connection, begin, operation))
 
@@ -226,7 +244,7 @@ class SqliteDriver:
                 return attempt()
             except sqlite3.OperationalError as error:
                 left = deadline - monotonic()
-                if not _is_busy(error) or left <= 0:
+                if not is_busy(error) or left <= 0:
                     raise
             time.sleep(min(pause * random.uniform(0.5, 1.5), left))
             pause = min(pause * 1.5, 0.05)
@@ -242,7 +260,7 @@ class SqliteDriver:
             self._patiently(lambda: self._configure(opened[-1]))
         except sqlite3.Error as error:
             opened[-1].watch.tell()
-            if self._mode != "ro" or _has_log(self.path) or not _cannot_open(error):
+            if self._mode != "ro" or _has_log(self.path) or not cannot_open(error):
                 raise
             consume(opened, sqlite3.Connection.close)
             # A read-only folder has no room for the files that readers of a log share; with no log
@@ -252,6 +270,7 @@ class SqliteDriver:
             self._look(opened[-1])
         if self._file:
             self._file.admit(opened[-1])
+        opened[-1].is_ready = True
 
     def _tell_remote(self) -> None:
         """Warn, once, of a file on a mount where write-ahead logging cannot be relied on."""
@@ -288,7 +307,9 @@ class SqliteDriver:
 
     def _configure(self, connection: Connection) -> None:
         [[journal]] = connection.execute("PRAGMA journal_mode").fetchall()
-        if self._mode != "ro" and journal not in ("wal", "memory") and _may_change(connection):
+        if self._in_memory:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        elif self._mode != "ro" and journal != "wal" and _may_change(connection):
             # Room that deleting frees can be given back to the disk; this has to be said before
             # the first table.
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -296,7 +317,10 @@ class SqliteDriver:
             connection.execute("PRAGMA schema_version").fetchall()  # the first to read opens the log
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.execute("PRAGMA journal_size_limit = 16777216")
+        # A name that goes is overwritten on its page; of an erased thread, all is: see `SqliteWhole.erase_thread`.
+        connection.execute("PRAGMA secure_delete = FAST")
         connection.create_function("marked", 2, marked, deterministic=True)  # for copies
+        connection.create_function("log_size", 0, partial(_size_of_log, None if self._in_memory else self.path))
         self._look(connection)
 
     # ----------------------------------------------------------------- closing
@@ -317,8 +341,6 @@ class SqliteDriver:
 
 
 _WRITE = "BEGIN IMMEDIATE"
-_RAISED = (sqlite3.Error, UnicodeDecodeError, OverflowError)
-"""What comes of SQLite's calls: the others when a message quotes a broken file, and of a number that went too far."""
 
 
 def _begin(connection: Connection, begin: str, operation: Sql) -> list[Any]:
@@ -330,7 +352,7 @@ def _begin(connection: Connection, begin: str, operation: Sql) -> list[Any]:
 def _execute(connection: Connection, operation: Sql) -> list[Any]:
     connection.watch.began = None
     if operation.many:
-        return connection.executemany(operation.text, operation.params).fetchall()
+        return [(connection.executemany(operation.text, operation.params).rowcount,)]
     return connection.execute(operation.text, operation.params).fetchall()
 
 
@@ -342,56 +364,14 @@ def _may_change(connection: sqlite3.Connection) -> bool:
 
 def _has_log(path: str) -> bool:
     """Tell whether a file's log may hold what the file does not."""
-    log = Path(os.path.realpath(path) + "-wal")
-    return log.exists() and log.stat().st_size > 0
+    return bool(_size_of_log(path))
 
 
-def _cannot_open(error: BaseException) -> bool:
-    said = str(error)
-    return isinstance(error, sqlite3.OperationalError) and ("unable to open" in said or "readonly" in said)
-
-
-def _is_busy(error: Exception) -> bool:
-    said = str(error)
-    return "locked" in said or "busy" in said or "locking protocol" in said
-
-
-def _is_malformed(error: Exception) -> bool:
-    said = str(error)
-    return (
-        "malformed" in said or "not a database" in said or isinstance(error, UnicodeDecodeError) or is_past_all(error)
-    )
-
-
-def _translate(path: str, error: Exception, mode: str) -> StoreError:
-    """Tell apart by message: Python 3.10 has no error codes."""
-    said = str(error)
-    if _is_busy(error):
-        return StoreUnavailable(f"{path} stayed locked by another process; nothing was written: {said}")
-    if "readonly" in said or ("unable to open" in said and _may_only_read(path)):
-        why = "it was opened with mode=ro" if mode == "ro" else "to only read what is in it, open it with ?mode=ro"
-        return ReadOnlyStore(f"{path} cannot be written: {said}; {why}")
-    if "interrupted" in said:
-        return StoreUnavailable(
-            f"{path}: a statement was ended because it computed for too long; nothing was written. If the file is that "
-            "large, raise timeout="
-        )
-    if "full" in said or "disk I/O" in said:
-        return StoreUnavailable(f"{path}: {said}; nothing was written, free some room and try again")
-    if "unable to open" in said:
-        place = "file" if Path(path).parent.is_dir() else "folder"
-        return StoreUnavailable(f"{path} cannot be opened: {said}; does the {place} exist, and may this user use it?")
-    if is_past_all(error):
-        return StoreCorrupt(f"{path} holds a number than which there is none larger, so nothing was written: {said}")
-    if _is_malformed(error):
-        return StoreCorrupt(f"{path} is not a sound SQLite database: {said}")
-    if "no such table" in said:
-        return SchemaMismatch(f"{path} has no tables of charm_checkpoint yet; run setup() first: {said}")
-    if "no such column" in said or "no such index" in said:
-        return SchemaMismatch(f"{path} has the tables of another version of charm_checkpoint; run setup(): {said}")
-    return StoreError(f"{path}: {said}")
-
-
-def _may_only_read(path: str) -> bool:
-    """Tell whether a file is there, and it or its folder, where its log has to be, cannot be written."""
-    return os.access(path, os.R_OK) and not (os.access(path, os.W_OK) and os.access(Path(path).parent, os.W_OK))
+def _size_of_log(path: str | None) -> int | None:
+    """Return the bytes of a file's log; of what is in RAM, None."""
+    if path is None:
+        return None
+    try:
+        return os.stat(os.path.realpath(path) + "-wal").st_size
+    except FileNotFoundError:
+        return 0

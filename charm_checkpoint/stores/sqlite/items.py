@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from charm_checkpoint.contract_items import BatchReply, ItemBatch, ItemChange, ItemKey, ItemRow
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.stores.sqlite.item_reads import PAIRS, WANTED, SpaceRow, SqliteItemReads
-from charm_checkpoint.stores.sqlite.steps import Sql, batches, give_back
+from charm_checkpoint.stores.sqlite.room import give_back
+from charm_checkpoint.stores.sqlite.steps import Sql, batches
 
 _LOOK_UP = f"""
     {WANTED} SELECT s.key, s.path, s.stamp, s.removed, s.born, w.name, i.key, i.created, i.updated, i.ttl, i.expires

@@ -44,10 +44,11 @@ MOST_FILES = 4096
 
 
 class Connection(sqlite3.Connection):
-    """A connection that knows which file and which log it has open."""
+    """A connection that knows which file and which log it has open; ``is_ready`` once its opening was not cut short."""
 
     file: Identity | None = None
     log: Identity | None = None
+    is_ready = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -63,7 +63,7 @@ class SqliteReads(SqliteSteps):
         else:
             rows = yield Sql(_FIND_ID, (space, id_bytes(id), name), False, alone)
         if not rows:
-            return StoredCheckpoint(ThreadState())
+            return StoredCheckpoint((yield from self._erased(thread)).state)
         body, deletes, sweeps, seq, head_id, *row = rows[0]
         found = None if row[0] is None else checkpoint_row(thread, ns, row)
         head = found.id if found is not None and head_id == row[1] else id_text(head_id)

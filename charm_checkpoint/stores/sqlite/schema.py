@@ -170,4 +170,35 @@ MIGRATIONS = (
             "CREATE INDEX item_end ON item (expires) WHERE expires IS NOT NULL",
         ),
     ),
+    Migration(
+        4,
+        "how much threads hold, pins, what is kept of erased ones",
+        (
+            # What listings show, so that they read no checkpoint: bytes of payload, checkpoints, the id of the root
+            # namespace's head. All of it holds if counted is seq: a program of an earlier version moves only that.
+            # In a file of an earlier version nothing is counted: it takes long in a large one, and is done bit by bit.
+            "ALTER TABLE thread ADD COLUMN size INTEGER",
+            "ALTER TABLE thread ADD COLUMN checkpoints INTEGER",
+            "ALTER TABLE thread ADD COLUMN head BLOB",
+            "ALTER TABLE thread ADD COLUMN counted INTEGER",
+            "ALTER TABLE thread ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
+            "CREATE INDEX thread_uncounted ON thread (key) WHERE kind = 0 AND counted IS NOT seq",
+            # One row. secret: the key of the hashes under which erased threads are kept. sweeps: what a new thread's
+            # begin with, so that none has those of an erased one of which nothing is kept.
+            "CREATE TABLE erasure (secret BLOB NOT NULL, sweeps INTEGER NOT NULL) STRICT",
+            "INSERT INTO erasure (secret, sweeps) VALUES (randomblob(32), 0)",
+            # The counters of erased threads, those of their message lists too, until a second since 1970.
+            """CREATE TABLE erased (
+                mark BLOB PRIMARY KEY,
+                tenant BLOB NOT NULL,
+                until INTEGER NOT NULL,
+                deletes INTEGER NOT NULL,
+                sweeps INTEGER NOT NULL,
+                seq INTEGER NOT NULL,
+                list_sweeps INTEGER NOT NULL,
+                revision INTEGER NOT NULL
+            ) STRICT, WITHOUT ROWID""",
+            "CREATE INDEX erased_until ON erased (until)",
+        ),
+    ),
 )

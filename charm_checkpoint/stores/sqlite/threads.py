@@ -12,22 +12,28 @@ from charm_checkpoint.stores.sqlite.reads import SqliteReads
 from charm_checkpoint.stores.sqlite.steps import Sql
 
 _ITS_OWN = "space IN (SELECT key FROM space WHERE thread = p.key)"
-# A thread's checkpoints and its messages have rows of their own under one name. Of its checkpoints only
-# their index is looked at, which is small and holds no body.
+_IS_COUNTED = "h.counted = h.seq"
+# A thread's checkpoints and its messages have rows of their own under one name. What was counted is on the row; of the
+# checkpoints of others only their index is looked at, which is small and holds no body.
 _THREADS = f"""
-    SELECT p.name, p.at, (SELECT count(*) FROM checkpoint WHERE {_ITS_OWN}),
-        EXISTS (SELECT 1 FROM message_list WHERE thread = p.list AND body IS NOT NULL)
-            OR EXISTS (SELECT 1 FROM message_batch WHERE thread = p.list),
-        (SELECT c.id FROM space s JOIN checkpoint c INDEXED BY checkpoint_id ON c.space = s.key AND +c.key = s.head
-            WHERE s.thread = p.key AND s.ns = x''),
-        h.title, h.note, h.writes_note, EXISTS (SELECT 1 FROM write WHERE {_ITS_OWN})
+    SELECT p.name, p.at, iif({_IS_COUNTED}, h.checkpoints, (SELECT count(*) FROM checkpoint WHERE {_ITS_OWN})),
+        p.list IS NOT NULL AND (EXISTS (SELECT 1 FROM message_list WHERE thread = p.list AND body IS NOT NULL)
+            OR EXISTS (SELECT 1 FROM message_batch WHERE thread = p.list)),
+        iif({_IS_COUNTED}, h.head, (
+            SELECT c.id FROM space s JOIN checkpoint c INDEXED BY checkpoint_id ON c.space = s.key AND +c.key = s.head
+            WHERE s.thread = p.key AND s.ns = x'')),
+        h.title, h.note, h.writes_note, iif(h.key IS NULL, 0, iif({_IS_COUNTED}, h.size, NULL)), p.pinned,
+        iif({_IS_COUNTED} AND h.checkpoints > 0, 1, EXISTS (SELECT 1 FROM write WHERE {_ITS_OWN}))
     FROM (
-        SELECT t.name, max(t.touched_at) AS at,
+        SELECT t.name, max(t.touched_at) AS at, max(t.pinned) AS pinned,
             max(iif(t.kind = {CHECKPOINTS}, t.key, NULL)) AS key, max(iif(t.kind = {MESSAGES}, t.key, NULL)) AS list
         FROM thread t WHERE t.tenant = ?1 AND t.name IS NOT NULL GROUP BY t.name
         HAVING ?2 IS NULL OR (max(t.touched_at), t.name) < (?2, ?3)
         ORDER BY 2 DESC, 1 DESC LIMIT ?4
     ) p LEFT JOIN thread h ON h.key = p.key ORDER BY p.at DESC, p.name DESC"""
+
+
+_THREAD = _THREADS.replace("t.name IS NOT NULL GROUP", "t.identity IN (?5, ?6) AND t.name IS NOT NULL GROUP")
 
 
 class SqliteThreads(SqliteReads):
@@ -39,6 +45,12 @@ class SqliteThreads(SqliteReads):
         rows = yield Sql(_THREADS, (self._tenant, at, name, size + 1), alone=True)
         shown = [_thread_row(row) for row in rows[:size] if _holds(row)]
         return ThreadPage(shown, (rows[size - 1][1], rows[size - 1][0]) if len(rows) > size else None)
+
+    def thread_row(self, thread: str) -> Plan[ThreadRow | None]:
+        """Return one thread's row; see `TellsThreads`."""
+        names = [self._identity(thread, kind) for kind in (CHECKPOINTS, MESSAGES)]
+        rows = yield Sql(_THREAD, (self._tenant, None, None, 1, *names), alone=True)
+        return next((_thread_row(row) for row in rows if _holds(row)), None)
 
     def usage(self, thread: str | None) -> Plan[Usage]:
         """Count what is stored; see `Backend.usage`."""
@@ -77,9 +89,10 @@ class SqliteThreads(SqliteReads):
 
 def _holds(row: Sequence[Any]) -> bool:
     """Tell whether there is a checkpoint, a message list or a pending write."""
-    return bool(row[2] or row[3] or row[8])
+    return bool(row[2] or row[3] or row[-1])
 
 
 def _thread_row(row: Sequence[Any]) -> ThreadRow:
-    name, at, checkpoints, has_messages, head, *notes, _ = row
-    return thread_row(name, at, checkpoints, has_messages, head, notes)
+    name, at, checkpoints, has_messages, head, title, note, writes_note, size, pinned, _ = row
+    shown = thread_row(name, at, checkpoints, has_messages, head, (title, note, writes_note))
+    return shown._replace(size=size, pinned=bool(pinned))

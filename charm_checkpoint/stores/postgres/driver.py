@@ -182,6 +182,8 @@ def _place(location: Location) -> str:
 class PostgresDriver:
     """Runs plans on pooled connections, with the driver's own blocking and async connections."""
 
+    examiner = "charm_checkpoint.checking.stores.postgres:PostgresExaminer"
+
     def __init__(self, settings: PoolSettings, schema: str, place: str, owner: str = "") -> None:
         self.schema = schema
         self.place = place

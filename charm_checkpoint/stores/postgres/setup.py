@@ -33,8 +33,16 @@ class Place(NamedTuple):
     owner: str
 
 
-def queries(place: Place, operation: Version | Install, left: Callable[[], float]) -> Plan[Any]:
+class Ask(NamedTuple):
+    """A query that only looks; the reply is its rows. In it ``{schema}`` stands for the schema's name, quoted."""
+
+    text: str
+
+
+def queries(place: Place, operation: Version | Install | Ask, left: Callable[[], float]) -> Plan[Any]:
     """Do what is not a call on one connection; ``left`` tells how many seconds there are."""
+    if isinstance(operation, Ask):
+        return (yield Query(operation.text.replace("{schema}", f'"{place.schema}"').encode()))
     if isinstance(operation, Version):
         found = yield from _look(place)
         return (yield from _version(place, found))

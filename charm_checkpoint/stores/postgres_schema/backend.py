@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -23,8 +24,10 @@ from charm_checkpoint.contract import (
     NewWrites,
     Page,
     Query,
+    Space,
     StoredCheckpoint,
     ThreadPage,
+    ThreadRow,
     ThreadState,
     Usage,
     Waiting,
@@ -53,6 +56,9 @@ ROOM = 8 << 20
 BATCH = 4096
 """Addresses asked for in one call."""
 
+COUNTED = 20
+"""Calls at most, of some 50 ms each, that count threads of before there were counts, each time that is looked for."""
+
 _identity = lru_cache(RECENT)(identity)
 
 
@@ -68,7 +74,12 @@ class Call(NamedTuple):
     again: bool = True
 
 
-LENGTHY = frozenset({"remove", "runs", "usage", "threads", "item_expire", "item_erase", "item_usage"})
+LENGTHY = frozenset(
+    (
+        "remove", "runs", "usage", "thread_list", "erase_thread", "forget_erased", "count_threads", "item_expire",
+        "item_erase", "item_usage",
+    )
+)  # fmt: skip
 """Functions that may have much to do, and are seldom called."""
 
 TELLING = frozenset({"put", "put_writes", "item_change"})
@@ -103,7 +114,7 @@ class PostgresBackend:
     def __init__(self, tenant: str = "") -> None:
         self.tenant = tenant
         self._tenant = text_bytes(tenant)
-        self.capabilities = Capabilities(durable=True, processes=True, marks_copies=True)
+        self.capabilities = Capabilities(durable=True, processes=True, marks_copies=True, latest_first=True)
 
     def _identity(self, thread: str, kind: int = CHECKPOINTS) -> bytes:
         return _identity(self._tenant, kind, thread)
@@ -192,13 +203,13 @@ class PostgresBackend:
 
     def threads(self, after: Any, size: int) -> Plan[ThreadPage]:
         """Return threads, those changed last first; see `Backend.threads`."""
-        rows = yield Call("threads", (self._tenant, *(after or (None, None)), size + 1))
-        items = [
-            thread_row(name, at, checkpoints, has_messages, head, notes)
-            for name, at, checkpoints, has_messages, head, *notes, holds in rows[:size]
-            if holds
-        ]
-        return ThreadPage(items, (rows[size - 1][1], rows[size - 1][0]) if len(rows) > size else None)
+        rows = yield Call("thread_list", (self._tenant, *(after or (None, None)), size + 1))
+        return ThreadPage(_threads(rows[:size]), (rows[size - 1][1], rows[size - 1][0]) if len(rows) > size else None)
+
+    def thread_row(self, thread: str) -> Plan[ThreadRow | None]:
+        """Return one thread's row; see `TellsThreads`."""
+        rows = yield Call("thread_row", (self._tenant, self._both(thread)))
+        return next(iter(_threads(rows)), None)
 
     def chunks(self, thread: str, addresses: Collection[bytes], messages: bool = False) -> Plan[dict[bytes, Chunk]]:
         """Return chunks; see `Backend.chunks`."""
@@ -233,6 +244,35 @@ class PostgresBackend:
         """Remove a thread's checkpoints; see `Backend.delete_thread`."""
         [state] = yield Call("delete_thread", (self._tenant, self._identity(thread)))
         return _state(state)
+
+    def erase_thread(self, thread: str, until: int, idle_since: int | None = None) -> Plan[Usage]:
+        """Remove everything of a thread; see `Backend.erase_thread`."""
+        [counts] = yield Call("erase_thread", (self._tenant, self._both(thread), until, idle_since))
+        return Usage(*counts)
+
+    def forget_erased(self, now: int) -> Plan[int]:
+        """Remove what is kept of erased threads; see `Backend.forget_erased`.
+
+        Some of the threads that nobody has counted since before that was noted are counted on the way.
+        """
+        [[threads]] = yield Call("forget_erased", (self._tenant, now))
+        yield from self._count(COUNTED)
+        return int(threads)
+
+    def _count(self, calls: int) -> Plan[None]:
+        """Note how much each thread holds of which nobody knows, in so many calls at most."""
+        after = 0
+        while after is not None and calls > 0:
+            [[after]] = yield Call("count_threads", (self._tenant, after))
+            calls -= 1
+
+    def pin(self, thread: str, pinned: bool) -> Plan[bool]:
+        """Note that a thread is to be kept; see `Backend.pin`."""
+        [[holds]] = yield Call("pin", (self._tenant, *self._both(thread), text_bytes(thread), pinned))
+        return bool(holds)
+
+    def _both(self, thread: str) -> list[bytes]:
+        return [self._identity(thread, kind) for kind in (CHECKPOINTS, MESSAGES)]
 
     def copy_thread(self, source: str, target: str) -> Plan[WriteResult]:
         """Copy a thread; see `Backend.copy_thread`."""
@@ -271,9 +311,25 @@ class PostgresBackend:
 
     def usage(self, thread: str | None) -> Plan[Usage]:
         """Count what is stored; see `Backend.usage`."""
-        names = None if thread is None else [self._identity(thread, kind) for kind in (CHECKPOINTS, MESSAGES)]
-        [counts] = yield Call("usage", (self._tenant, names))
+        [counts] = yield Call("usage", (self._tenant, None if thread is None else self._both(thread)))
         return Usage(*counts)
+
+    def space(self) -> Plan[Space]:
+        """Tell how much room the tables of all tenants take; see `Backend.space`.
+
+        What is free in it nobody can tell cheaply, and none of it is given back: the server uses it again. Who sees one
+        tenant's rows alone is told nothing.
+        """
+        [[taken]] = yield Call("space_taken", ())
+        return Space(taken)
+
+    def compact(self, size: int | None) -> Plan[Space]:
+        """Tell how much room the tables take: autovacuum makes it free to be used again; see `Backend.compact`.
+
+        Threads that nobody has counted since before that was noted are counted; without a size, all of them.
+        """
+        yield from self._count(COUNTED if size is not None else sys.maxsize)
+        return (yield from self.space())
 
 
 def _wanted(query: Query) -> list[int]:
@@ -287,6 +343,14 @@ def _tags(tags: bytes) -> list[int]:
 
 def _columns(chunks: Sequence[Chunk]) -> tuple[list[bytes], list[bytes], list[bytes]]:
     return [chunk.address for chunk in chunks], [chunk.refs for chunk in chunks], [chunk.data for chunk in chunks]
+
+
+def _threads(rows: Sequence[Any]) -> list[ThreadRow]:
+    return [
+        thread_row(name, at, checkpoints, has_messages, head, notes, size=held, pinned=pinned)
+        for name, at, checkpoints, has_messages, head, *notes, holds, held, pinned in rows
+        if holds
+    ]
 
 
 def _chunks(

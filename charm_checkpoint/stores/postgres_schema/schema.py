@@ -22,10 +22,10 @@ MARK = "charm_checkpoint"
 
 TABLES = (
     "thread", "space", "checkpoint", "write", "chunk", "message", "message_batch",
-    "memory_space", "memory_item", "memory_vector",
+    "memory_space", "memory_item", "memory_vector", "thread_secret", "tombstone",
 )  # fmt: skip
 
-_FUNCTIONS = ("functions.sql", "items_writing.sql", "items_reading.sql")
+_FUNCTIONS = ("functions.sql", "keeping.sql", "items_writing.sql", "items_reading.sql")
 """What is made anew by every migration."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
@@ -50,6 +50,7 @@ def migrations() -> tuple[Migration, ...]:
         Migration(2, name, tuple(map(_resource, second))),
         Migration(3, "items of long-term memory", (_resource("items_tables.sql"),)),
         Migration(4, "functions with search paths of their own", (_resource("paths.sql"),)),
+        Migration(5, "sizes and pins of threads, erased threads", (_resource("retention.sql"),)),
     )
 
 

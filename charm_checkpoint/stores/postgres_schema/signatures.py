@@ -26,6 +26,7 @@ _TYPES = {
 }  # fmt: skip
 _STATE = "deletes:i sweeps:i seq:i"
 _ROW = "key:i id:b parent:b conflict:b roots:b body:b"
+_THREAD = "name:b at:i checkpoints:i has_messages:? head:b title:b note:b writes_note:b holds:?"
 _CHUNKS = "addresses:b[] refs:b[] data:b[]"
 _FOUND = "places:i[] data:b[] created:i[] updated:i[] ttls:i[] expires:i[]"
 
@@ -43,9 +44,14 @@ FUNCTIONS = {
     "message_list": _function("b b b[] i", f"{_STATE} body:b roots:b revision:i {_CHUNKS} batches:b[]"),
     "put_messages": _function("b b b b b b[] b[] b[] i i ? b i", f"outcome:t {_STATE}"),
     "append_messages": _function("b b b b b", "batches:i size:i"),
-    "threads": _function(
-        "b i b i", "name:b at:i checkpoints:i has_messages:? head:b title:b note:b writes_note:b holds:?"
-    ),
+    "threads": _function("b i b i", _THREAD),
+    "thread_list": _function("b i b i", f"{_THREAD} size:i pinned:?"),
+    "thread_row": _function("b b[]", f"{_THREAD} size:i pinned:?"),
+    "erase_thread": _function("b b[] i i", "threads:i checkpoints:i writes:i chunks:i bytes:i"),
+    "forget_erased": _function("b i", "threads:i"),
+    "count_threads": _function("b i", "next:i"),
+    "pin": _function("b b b b ?", "holds:?"),
+    "space_taken": _function("", "taken:i"),
     "usage": _function("b b[]", "threads:i checkpoints:i writes:i chunks:i bytes:i"),
     "item_read": _function("b i b[] b[] n[] ? i", f"{_FOUND} complete:?"),
     "item_change": _function(

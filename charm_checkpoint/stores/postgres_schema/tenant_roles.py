@@ -1,7 +1,8 @@
 """Tenants as a boundary: SQL that gives each role the tenant of its own name, and no other; pure.
 
-Rows of all tables hang on those of two, ``thread`` and ``memory_space``, which name their tenant; the policies of the
-others ask whether the row they hang on is to be seen. So it is enough to restrict these two.
+Rows of all tables but one hang on those of two, ``thread`` and ``memory_space``, which name their tenant; the policies
+of the others ask whether the row they hang on is to be seen. So it is enough to restrict these two and ``tombstone``,
+which names its tenant, too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from charm_checkpoint.stores.postgres_schema.schema import PINNED, check_name, n
 
 SUFFIX = "_tenant"
 """What the name of the group of such roles ends with, behind that of the schema."""
+
+_READ = ("migration", "thread_secret")
+"""Tables that are read alone."""
 
 _TEXT = """\
 -- Tenants as a boundary: a role that is a member of {group} has the tenant of its own name, and no other, whatever
@@ -35,7 +39,7 @@ DO $$ BEGIN
     END IF;
 END $$;
 GRANT USAGE ON SCHEMA {schema} TO {group};
-GRANT SELECT ON {schema}.migration TO {group};
+GRANT SELECT ON {schema}.migration, {schema}.thread_secret TO {group};
 {grants}
 {policies}
 COMMIT;
@@ -48,10 +52,10 @@ def tenant_roles(schema: str) -> str:
     if len(group) > 63:
         raise ConfigError(f"schema {schema!r}: the name of its group of roles, {group!r}, would be longer than 63")
     quoted, role = f'"{schema}"', f'"{group}"'
-    tables = ", ".join(f"{quoted}.{name}" for name in names("TABLE IF NOT EXISTS") if name != "migration")
+    tables = ", ".join(f"{quoted}.{name}" for name in names("TABLE IF NOT EXISTS") if name not in _READ)
     functions = "\n".join(f"GRANT EXECUTE ON FUNCTION {quoted}.{name} TO {role};" for name in names("FUNCTION"))
     grants = f"GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role};\n{functions}"
-    policies = "\n".join(_policy(f"{quoted}.{name}", role) for name in ("thread", "memory_space"))
+    policies = "\n".join(_policy(f"{quoted}.{name}", role) for name in ("thread", "memory_space", "tombstone"))
     return _TEXT.format(
         group=role, name=literal(group), schema=quoted, pinned=PINNED, grants=grants, policies=policies
     )  # fmt: skip

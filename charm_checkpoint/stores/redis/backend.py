@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from charm_checkpoint.contract import (
@@ -26,7 +27,8 @@ from charm_checkpoint.contract import (
 )
 from charm_checkpoint.errors import DataError, StoreCorrupt, StoreUnavailable
 from charm_checkpoint.plan import Plan
-from charm_checkpoint.stores.redis.layout import BATCHES
+from charm_checkpoint.stores.redis.erasing import RedisErasing
+from charm_checkpoint.stores.redis.layout import BATCHES, know_secret
 from charm_checkpoint.stores.redis.rows import (
     LARGEST,
     Arg,
@@ -39,7 +41,7 @@ from charm_checkpoint.stores.redis.rows import (
     read_row,
     run_bytes,
 )
-from charm_checkpoint.stores.redis.threads import RedisThreads
+from charm_checkpoint.stores.redis.sweeping import AT_ONCE, LargeThread
 from charm_checkpoint.stores.shared.names import id_bytes, id_text, text_bytes
 from charm_checkpoint.values.packing import pack
 from charm_checkpoint.values.sealing import Identities, seal
@@ -51,11 +53,13 @@ AHEAD = 4 << 20
 """Bytes of chunks in one request; what is more is sent ahead."""
 MESSAGES_KEY = 5
 """Which of a thread's keys holds its message list."""
+LOOKS = 100
+"""How often a removal from a large thread is tried again because somebody wrote meanwhile."""
 ATTEMPTS = 3
 """How often chunks are sent ahead again because they expired or came twice."""
 
 
-class RedisBackend(RedisThreads):
+class RedisBackend(RedisErasing):
     """The backend, for one prefix and tenant. ``where`` is the server as a log may show it."""
 
     where = "Redis"
@@ -69,8 +73,9 @@ class RedisBackend(RedisThreads):
         What is stored is marked with its version when something is stored that older ones do not know.
         """
         if not self._told:
-            info, version = yield Call("inspect", (self._names.listings()[0], self.layout.key), (b"",))
+            info, version, secret = yield Call("inspect", (self._names.listings()[0], self.layout.key), (b"",))
             self.layout.check(version, self.where)
+            self._names.learn(secret)
             self._told = True
             warn_durability(self.where, info.decode("utf-8", "replace"), expiring=self._ttl is not None)
         return True
@@ -84,6 +89,7 @@ class RedisBackend(RedisThreads):
     def put(self, new: NewCheckpoint) -> Plan[WriteResult]:
         """Commit a checkpoint; see `Backend.put`."""
         _check_size(new.body, "checkpoint's record")
+        yield from know_secret(self._names, make=True)
         tag, run = self._names.tag(new.thread), run_bytes(new.run)
         token, entered = yield from self._enter_run(tag, run)
         args: list[Arg] = [
@@ -98,12 +104,15 @@ class RedisBackend(RedisThreads):
             if new_run and not entered:
                 # Somebody removed what the run had written, and its entry with that.
                 yield from self._enter_run(tag, run, token)
+        elif entered:
+            yield from self._leave_runs(tag, (run, token))
         state = ThreadState(deletes, sweeps, seq)
         return WriteResult(outcome.decode(), state, id_text(head or None), conflict=bool(conflict))
 
     def put_writes(self, new: NewWrites) -> Plan[WriteResult]:
         """Append pending writes; see `Backend.put_writes`."""
         _check_size(new.body, "writes of a task")
+        yield from know_secret(self._names, make=True)
         tag = self._names.tag(new.thread)
         outcome, deletes, sweeps, seq, head, _, fresh = yield self._call(
             "put_writes", tag, text_bytes(new.thread), text_bytes(new.ns), id_bytes(new.id), new.body,
@@ -115,6 +124,7 @@ class RedisBackend(RedisThreads):
 
     def find(self, thread: str, ns: str, id: str | None, known: Collection[bytes] = ()) -> Plan[StoredCheckpoint]:
         """Return one checkpoint; see `Backend.find`."""
+        yield from know_secret(self._names)
         tag = self._names.tag(thread)
         reply = yield self._reading("find", tag, text_bytes(ns), id_bytes(id) or b"", b"".join(known))
         state, head = ThreadState(*reply[:3]), id_text(reply[3] or None)
@@ -155,17 +165,53 @@ class RedisBackend(RedisThreads):
     # ---------------------------------------------------------------- removing
 
     def remove(self, thread: str, doomed: Collection[tuple[str, str]], expect: int | None) -> Plan[WriteResult]:
-        """Remove checkpoints; see `Backend.remove`."""
+        """Remove checkpoints; see `Backend.remove`.
+
+        Of a large thread they are removed some hundred at a time, and then its chunks.
+        """
+        yield from know_secret(self._names)
         tag = self._names.tag(thread)
         names = [name for ns, id in doomed for name in (text_bytes(ns), id_bytes(id))]
         outcome, deletes, sweeps, seq, ended = yield self._call(
             "remove", tag, _number(expect), int(time.time()), *names
         )
+        if outcome == b"large":
+            return (yield from self._remove_from_large(tag, list(doomed), expect))
         yield from self._leave_runs(tag, ended)
         return WriteResult(outcome.decode(), ThreadState(deletes, sweeps, seq))
 
+    def _remove_from_large(
+        self, tag: bytes, doomed: Sequence[tuple[str, str]], expect: int | None
+    ) -> Plan[WriteResult]:
+        thread = LargeThread(partial(self._called, tag), partial(self._fields, tag), (ns for ns, _ in doomed))
+        yield from thread.look()
+        yield from thread.look_at_chunks()
+        for start in range(0, len(doomed), AT_ONCE):
+            for _ in range(LOOKS):
+                if expect not in (None, thread.state.seq):
+                    return WriteResult("changed", thread.state)
+                ended = yield from thread.strike(doomed[start : start + AT_ONCE])
+                if ended is not None:
+                    break
+                if not (yield from thread.look()):
+                    return WriteResult("stored", thread.state)  # all of it was deleted
+            else:
+                raise StoreUnavailable(f"A thread with {thread.state.seq} changes kept changing; try again.")
+            expect = None
+            yield from self._leave_runs(tag, ended)
+        yield from thread.sweep()
+        return WriteResult("stored", thread.state)
+
+    def _called(self, tag: bytes, script: str, *args: Arg) -> Plan[Any]:
+        make = self._call if script in ("strike", "drop") else self._reading
+        return (yield make(script, tag, *args))
+
+    def _fields(self, tag: bytes, *fields: bytes) -> Plan[Any]:
+        return (yield Command(("HMGET", self._names.thread(tag)[0], *fields)))
+
     def delete_thread(self, thread: str) -> Plan[ThreadState]:
         """Remove a thread's checkpoints; see `Backend.delete_thread`."""
+        yield from know_secret(self._names)
         tag = self._names.tag(thread)
         deletes, sweeps, seq, ended = yield self._call("delete", tag, os.urandom(8))
         yield from self._leave_runs(tag, ended)
@@ -175,6 +221,7 @@ class RedisBackend(RedisThreads):
 
     def messages(self, thread: str, known: Collection[bytes] = ()) -> Plan[MessagesRow]:
         """Return a message list; see `Backend.messages`."""
+        yield from know_secret(self._names)
         tag = self._names.tag(thread)
         reply = yield self._reading("messages", tag, b"".join(known))
         sweeps, seq, revision, body, roots, chunks, batches, is_put = reply
@@ -214,6 +261,7 @@ class RedisBackend(RedisThreads):
     def put_messages(self, new: NewMessages) -> Plan[WriteResult]:
         """Replace a message list; see `Backend.put_messages`."""
         _check_size(new.body or b"", "message list")
+        yield from know_secret(self._names, make=True)
         tag = self._names.tag(new.thread)
         sweep = new.sweep or new.body is None
         args: list[Arg] = [
@@ -233,6 +281,7 @@ class RedisBackend(RedisThreads):
         """Put a batch behind a message list; see `Backend.append_messages`."""
         _check_size(body, "messages appended at once")
         yield from self.layout.need(BATCHES)
+        yield from know_secret(self._names, make=True)
         tag = self._names.tag(thread)
         call = self._call("append_messages", tag, text_bytes(thread), os.urandom(8), body, int(time.time()))
         batches, size, fresh, is_new = yield call

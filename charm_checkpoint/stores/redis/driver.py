@@ -18,12 +18,15 @@ from charm_checkpoint.runtime.event_loops import is_interpreter_ending
 from charm_checkpoint.runtime.packed_program import read_resource
 from charm_checkpoint.stores.redis.connections import Endpoint, Server, Until, aexchange, exchange
 from charm_checkpoint.stores.redis.errors import RAISED, RetryPolicy, refuses_writes
-from charm_checkpoint.stores.redis.rows import Call, Calls, Command
+from charm_checkpoint.stores.redis.rows import Call, Calls, Command, Everywhere
 from charm_checkpoint.stores.redis.topology import Exchange, Servers, redirection
+from charm_checkpoint.telemetry.operation import note
 
 T = TypeVar("T")
 
-BARE = frozenset(("stage", "register", "enter_run", "leave_run", "inspect", "probe", "mark"))
+BARE = frozenset(
+    ("stage", "register", "enter_run", "leave_run", "inspect", "doctor", "probe", "mark", "secret", "memory", "forget")
+)
 """Scripts that do without what the others share; so do those of items, whose names begin with ``item_``."""
 
 CHANGING = frozenset(("item_change", "item_expire", "item_erase"))
@@ -52,6 +55,8 @@ class RedisDriver:
     until ``timeout`` seconds are over. Scripts know a call that was executed already.
     """
 
+    examiner = "charm_checkpoint.checking.stores.redis:RedisExaminer"
+
     def __init__(self, endpoint: Endpoint, where: str, *, timeout: float = 10.0, wait_replicas: int = 0) -> None:
         self._endpoint = endpoint
         self._where = where
@@ -72,10 +77,10 @@ class RedisDriver:
         """Run a plan without blocking the event loop."""
         return await plan.arun(make(), self._aexecute)
 
-    def _execute(self, operation: Call | Calls | Command) -> Any:
+    def _execute(self, operation: Call | Calls | Command | Everywhere) -> Any:
         return plan.run(self._whole(operation), partial(self._step, self._endpoint.until(self._timeout)))
 
-    async def _aexecute(self, operation: Call | Calls | Command) -> Any:
+    async def _aexecute(self, operation: Call | Calls | Command | Everywhere) -> Any:
         return await plan.arun(self._whole(operation), partial(self._astep, self._endpoint.until(self._timeout)))
 
     def _step(self, until: Until, step: Exchange | Pause) -> Any:
@@ -96,8 +101,27 @@ class RedisDriver:
 
     # ------------------------------------------------------------------ trying
 
-    def _whole(self, operation: Call | Calls | Command) -> Plan[Any]:
+    def _whole(self, operation: Call | Calls | Command | Everywhere) -> Plan[Any]:
+        if isinstance(operation, Everywhere):
+            return self._everywhere(operation.script)
         return self._together(operation.calls) if isinstance(operation, Calls) else self._tries(operation)
+
+    def _everywhere(self, name: str) -> Plan[list[Any]]:
+        """Run a script on all servers, as often as need be."""
+        retry = RetryPolicy(self._where, self._timeout, self._endpoint.kind)
+        _, text = script(name)
+        while True:
+            server, replies = None, []
+            self._refuse_closed()
+            try:
+                for server in (yield from self._servers.all()):
+                    replies.append((yield from self._send(server, ("EVAL", text, 0), replicated=False)))
+                return replies
+            except RAISED as error:
+                pause = retry.after(error)
+                self._servers.learn(error, server)
+            note(retries=1)
+            yield Pause(pause)
 
     def _together(self, calls: Sequence[Call | Command]) -> Plan[list[Any]]:
         """Make calls in one exchange with each server; what fails there is made again, each on its own."""
@@ -171,6 +195,7 @@ class RedisDriver:
                     return None
                 pause = retry.after(error)
                 self._servers.learn(error, server)
+            note(retries=1)
             yield Pause(pause)
 
     def _attempt(self, operation: Call | Command, server: Server, again: bool) -> Plan[Any]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 from charm_checkpoint.errors import SchemaMismatch, StoreCorrupt
 from charm_checkpoint.plan import Plan
-from charm_checkpoint.stores.redis.rows import Call
+from charm_checkpoint.stores.redis.rows import Call, Command, Names
 
 BATCHES = 2
 """The layout with batches of messages."""
 ITEMS = 3
-"""The layout with items."""
+"""The layout with items, pins and erased threads."""
 VERSION = 3
 """The highest layout that is known."""
 
@@ -37,3 +39,16 @@ class Layout:
         if self._marked < version:
             yield Call("mark", (self.key,), (version,), write=True)
             self._marked = version
+
+
+def know_secret(names: Names, *, make: bool = False) -> Plan[None]:
+    """See that the names of what is kept of erased threads can be made; ``make``: that the store has its secret.
+
+    One that nobody has written to yet has none, and then nothing is kept.
+    """
+    if names.secret is None:
+        key = names.version()
+        if make:
+            names.learn((yield Call("secret", (key,), (os.urandom(16),), write=True)))
+        else:
+            names.learn((yield Command(("HGET", key, "secret"))))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from charm_checkpoint.contract import CheckpointRow, Chunk, NewCheckpoint, StoredCheckpoint, ThreadState
 from charm_checkpoint.errors import ConfigError, placing
+from charm_checkpoint.stores.redis.slots import slot_of, slot_text
 from charm_checkpoint.stores.shared.names import (
     CHECKPOINTS,
     RECENT,
@@ -63,6 +64,12 @@ class Command(NamedTuple):
         return self.args[1]
 
 
+class Everywhere(NamedTuple):
+    """A script without keys, run on every server that keeps some; the reply is the list of theirs."""
+
+    script: str
+
+
 class Calls(NamedTuple):
     """Several calls and commands, sent together where one server has their keys.
 
@@ -83,8 +90,15 @@ class Names:
         self.tenant = tenant
         self._tenant = text_bytes(tenant)
         self._family = short(blake2b(self._tenant, digest_size=16).digest()) if tenant else b""
+        self.secret: bytes | None = None
         self.tag = lru_cache(RECENT)(self._tag)
         self.thread = lru_cache(RECENT)(self._thread)
+
+    def learn(self, secret: bytes | None) -> None:
+        """Take in the store's secret, None as long as it has none."""
+        if secret != self.secret:
+            self.secret = secret
+            self.thread.cache_clear()
 
     def _tag(self, thread: str) -> bytes:
         """Return what stands for a thread in names and lists."""
@@ -95,8 +109,21 @@ class Names:
         return identity(self._tenant, CHECKPOINTS, thread)
 
     def _thread(self, tag: bytes) -> tuple[bytes, ...]:
-        """Return the seven keys of a thread."""
-        return tuple(_THREAD % (self._prefix, tag, part) for part in _PARTS)
+        """Return the seven keys of a thread, and the one of what is kept when it is erased."""
+        return (*(_THREAD % (self._prefix, tag, part) for part in _PARTS), self.grave(self.mark(tag)))
+
+    def mark(self, tag: bytes) -> bytes:
+        """Return what stands for an erased thread: its slot, and a hash that takes the store's secret to make."""
+        digest = blake2b(tag, digest_size=16, key=self.secret or b"").digest()
+        return slot_text(slot_of(tag)) + short(digest)
+
+    def grave(self, mark: bytes) -> bytes:
+        """Return the key of what is kept of an erased thread, which is in the slot of its keys."""
+        return _GRAVE % (self._prefix, mark[:4], mark[4:])
+
+    def graves(self) -> bytes:
+        """Return the key of the list of erased threads."""
+        return self._listing(0) + _GRAVES
 
     def stage(self, tag: bytes, token: bytes) -> bytes:
         """Return the key of what is sent ahead of a call."""
@@ -128,6 +155,7 @@ class Names:
 
 
 _THREAD, _AHEAD, _RUN = b"%b:{%b}:%b", b"%b:{%b}:ahead:%b", b"%b:{%b}:run"
+_GRAVE, _GRAVES = b"%b:{%b}:erased:%b", b":erased"
 _LISTING, _VERSION, _LEGACY = b"%b:{threads-%b-%d}", b":version", b":memory:"
 """Names of keys; a cluster keeps those together that have the same text in braces."""
 

@@ -19,7 +19,7 @@ from charm_checkpoint.errors import StoreCorrupt, StoreUnavailable
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.runtime.cache import ADDRESS, ENTRY, Budget, Cache
 from charm_checkpoint.runtime.clock import monotonic
-from charm_checkpoint.stores.redis.layout import Layout
+from charm_checkpoint.stores.redis.layout import Layout, know_secret
 from charm_checkpoint.stores.redis.rows import (
     TAG_BYTES,
     Arg,
@@ -89,10 +89,10 @@ class RedisThreads:
     def _is_due(self, tag: bytes) -> bool:
         return (self._listed.get(tag) or -self._listed_for) + self._listed_for <= monotonic()
 
-    def _registration(self, tag: bytes, fresh: bool) -> Call:
+    def _registration(self, tag: bytes, fresh: bool, pinned: bool = False) -> Call:
         clock = time.time()
-        token = b"%08x" % int(clock) + os.urandom(3).hex().encode()
-        life = b"" if self._ttl is None else max(1, round(self._ttl * 2000))
+        token = (b"ffffffff" if pinned else b"%08x" % int(clock)) + os.urandom(3).hex().encode()
+        life = b"" if self._ttl is None or pinned else max(1, round(self._ttl * 2000))
         cutoff = 0 if self._ttl is None else int(clock - 4 * self._ttl - SLACK)
         return Call("register", (self._names.listing(tag),), (life, tag, token, int(fresh), cutoff))
 
@@ -264,6 +264,7 @@ class RedisThreads:
 
     def copy_thread(self, source: str, target: str) -> Plan[WriteResult]:
         """Copy a thread; see `Backend.copy_thread`. The two may be on different servers of a cluster."""
+        yield from know_secret(self._names, make=True)
         for _ in range(ATTEMPTS):
             dumped = yield from self._dump(self._names.tag(source))
             if dumped is None:
@@ -360,7 +361,7 @@ class RedisThreads:
                 if isinstance(reply, StoreCorrupt):
                     rows.append(ThreadRow(None, damage=str(reply)))
                 elif reply[0]:
-                    rows.append(_thread_row(reply))
+                    rows.append(row_of(reply))
                 else:
                     yield from self._strike(number, entry)
                 last = entry[:TAG_BYTES]
@@ -371,10 +372,12 @@ class RedisThreads:
         return ThreadPage(rows)
 
 
-def _thread_row(reply: Sequence[Any]) -> ThreadRow:
-    _, name, at, checkpoints, has_messages, head, *notes, error = reply
+def row_of(reply: Sequence[Any]) -> ThreadRow:
+    """Return a thread's row of what the script says of it."""
+    _, name, at, checkpoints, has_messages, head, *notes, error, size, pinned = reply
     damage = None if error is None else f"{error.decode()}: a key of this thread is not what it should be"
-    return thread_row(name, at, checkpoints, has_messages, head or None, notes, damage)
+    held = size if damage is None else None
+    return thread_row(name, at, checkpoints, has_messages, head or None, notes, damage, held, bool(pinned))
 
 
 def _listed_weight(tag: bytes, at: float) -> int:

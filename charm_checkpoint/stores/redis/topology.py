@@ -66,6 +66,12 @@ class Servers:
             return slots.find(key)
         return self._given[0]
 
+    def all(self) -> Plan[Collection[Server]]:
+        """Return the servers that keep something: one, or the primaries of a cluster."""
+        if self._endpoint.kind == "cluster":
+            return (self._slots or (yield from self._ask_nodes())).nodes()
+        return [(yield from self.find(b""))]
+
     def _ask_sentinels(self) -> Plan[Server]:
         service = self._endpoint.service
         _, (host, port) = yield from self._first_answer(

@@ -127,6 +127,8 @@ def thread_row(
     head: bytes | None,
     notes: Sequence[bytes | None],
     damage: str | None = None,
+    size: int | None = None,
+    pinned: bool = False,
 ) -> ThreadRow:
     """Build a thread's row; where its name or the id of its head is no text, that is its damage."""
     thread, id = None, None
@@ -135,4 +137,6 @@ def thread_row(
         id = id_text(head)
     except StoreCorrupt as error:
         damage = damage or str(error)
-    return ThreadRow(thread, at, checkpoints, bool(has_messages), id, *(*notes, damage))  # type: ignore[arg-type]
+    title, note, writes_note = notes
+    row = ThreadRow(thread, at, checkpoints, bool(has_messages), id, title, note, writes_note, damage)
+    return row._replace(size=size, pinned=bool(pinned))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from charm_checkpoint.errors import CharmError
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.runtime.clock import monotonic
+from charm_checkpoint.telemetry.operation import note
 
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 2.0
@@ -60,6 +61,7 @@ def with_retries(
             # An attempt at the very end would only hide this error behind its own: that it had no time.
             if not failure.retry or deadline - monotonic() <= wait:
                 raise failure.error from caught
+        note(retries=1)
         yield Pause(wait)
         pause = min(pause * 2, LONGEST_PAUSE)
         operation = repeated(operation)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from charm_checkpoint.contract import NewCheckpoint, NewMessages, NewWrites, Outcome, ThreadState
+from charm_checkpoint.stores.shared.mark_and_sweep import addresses
 
 
 def decide(
@@ -54,6 +55,18 @@ def turns_on(follows: str | None, seen_deletes: int | None, state: ThreadState) 
 def is_conflict(new: NewCheckpoint, head: str | None, stored: Container[str]) -> bool:
     """Tell whether a checkpoint does not follow the head and is no update of one that is stored."""
     return new.on_conflict != "allow" and head is not None and head not in (new.parent, new.id) and new.id not in stored
+
+
+def lacks_chunks(new: NewCheckpoint | NewMessages, held: Container[bytes]) -> bool:
+    """Tell whether a write left out a chunk that is not there, of a thread whose chunks are ``held``.
+
+    The sweep counter does not tell where it began anew: as of a thread that was erased, and of which nothing was kept.
+    """
+    if new.base_sweeps is None:
+        return False
+    sent = {chunk.address for chunk in new.chunks}
+    named = addresses(b"".join((new.roots, *(chunk.refs for chunk in new.chunks))))
+    return any(name not in held and name not in sent for name in named)
 
 
 def decide_messages(new: NewMessages, state: ThreadState, revision: int, *, lacks_chunks: bool = False) -> Outcome:

@@ -178,6 +178,8 @@ def subject(token: str) -> str:
 class SupabaseDriver:
     """Runs plans over HTTP, with clients of its own for blocking calls and for each event loop."""
 
+    examiner = "charm_checkpoint.checking.stores.supabase:SupabaseExaminer"
+
     def __init__(self, project: Project) -> None:
         self.project = project
         silence = (httpx.ReadTimeout, httpx.WriteTimeout)

@@ -115,7 +115,7 @@ DECLARE
     result json;
 BEGIN
     -- Row-level security alone would show a stranger an empty tenant, not an error.
-    IF function <> '{VERSION}' AND row_security_active('{quoted}.thread')
+    IF function NOT IN ('{VERSION}', 'space_taken') AND row_security_active('{quoted}.thread')
         AND NOT coalesce({quoted}.may_use(decode(a ->> 0, 'base64')), false) THEN
         RAISE insufficient_privilege USING MESSAGE = '{STRANGER}';
     END IF;
@@ -154,7 +154,7 @@ USER_RIGHTS = {
     "migration": "SELECT",
     "thread": (
         "SELECT, INSERT (tenant, identity, kind, name),"
-        " UPDATE (name, seq, sweeps, deletes, touched_at, title, note, writes_note)"
+        " UPDATE (name, seq, sweeps, deletes, touched_at, title, note, writes_note, checkpoints, size, pinned), DELETE"
     ),
     "space": "SELECT, INSERT (thread, ns), DELETE",
     "checkpoint": (
@@ -163,7 +163,7 @@ USER_RIGHTS = {
     ),
     "write": "SELECT, INSERT, DELETE",
     "chunk": "SELECT, INSERT, DELETE",
-    "message": "SELECT, INSERT, UPDATE",
+    "message": "SELECT, INSERT, UPDATE, DELETE",
     "message_batch": "SELECT, INSERT, DELETE",
     "memory_space": (
         "SELECT, INSERT (tenant, identity, path), UPDATE (stamp, removed, newest, items, endless, tokens), DELETE"
@@ -172,6 +172,8 @@ USER_RIGHTS = {
         "SELECT, INSERT, UPDATE (created, updated, stamp, ttl, expires, vectors, tags, entry, value), DELETE"
     ),
     "memory_vector": "SELECT, INSERT, UPDATE (data), DELETE",
+    "thread_secret": "SELECT",
+    "tombstone": "SELECT, INSERT, UPDATE (deletes, sweeps, seq, revision, until), DELETE",
 }
 """What a signed-in user may do to his rows: what the functions do. Keys are the sequences' to give: one
 chosen by a user could be in the way of another's."""

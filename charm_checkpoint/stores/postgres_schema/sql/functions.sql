@@ -42,14 +42,15 @@ BEGIN
 END
 $$;
 
--- Remove the chunks of a held thread that no root reaches.
+-- Remove the chunks of a held thread that no root reaches; return their bytes.
 CREATE OR REPLACE FUNCTION {schema}.sweep(p_thread bigint, p_roots bytea[])
-RETURNS void LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
+RETURNS bigint LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 DECLARE
     v_joined bytea[] := p_roots;
     v_front bytea[];
     v_reached bytea[] := '{}';
+    v_freed bigint;
 BEGIN
     WHILE cardinality(v_joined) > 0 LOOP
         v_front := ARRAY(
@@ -63,24 +64,47 @@ BEGIN
             ) c WHERE length(c.refs) > 0
         );
     END LOOP;
-    DELETE FROM {schema}.chunk c WHERE c.thread = p_thread AND c.address NOT IN (SELECT unnest(v_reached));
+    WITH gone AS (
+        DELETE FROM {schema}.chunk c WHERE c.thread = p_thread AND c.address NOT IN (SELECT unnest(v_reached))
+        RETURNING length(c.data) AS size
+    )
+    SELECT coalesce(sum(g.size), 0) INTO v_freed FROM gone g;
+    RETURN v_freed;
 END
 $$;
 
--- Lock a thread's row, made if it is missing; an empty row says no more than none.
+-- Lock a thread's row, made if it is missing; an empty row says no more than none. One that is made has the counters
+-- of the thread that was erased before, if one was, and whoever made it settles whether it stays. What is returned is as
+-- if it had been there before.
 CREATE OR REPLACE FUNCTION {schema}.hold(
     p_tenant bytea, p_identity bytea, p_kind smallint, p_name bytea,
-    OUT key bigint, OUT deletes bigint, OUT sweeps bigint, OUT seq bigint
+    OUT key bigint, OUT deletes bigint, OUT sweeps bigint, OUT seq bigint, OUT made boolean
 ) LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
+DECLARE
+    v_erased record;
 BEGIN
+    made := false;
     LOOP
         SELECT t.key, t.deletes, t.sweeps, t.seq INTO key, deletes, sweeps, seq
         FROM {schema}.thread t WHERE t.tenant = p_tenant AND t.identity = p_identity FOR UPDATE;
         EXIT WHEN FOUND;
         INSERT INTO {schema}.thread (tenant, identity, kind, name)
         VALUES (p_tenant, p_identity, p_kind, p_name) ON CONFLICT DO NOTHING;
+        made := FOUND;
     END LOOP;
+    IF made THEN
+        sweeps := 0;
+        -- Looked up with the row held: who erases a thread holds its row, too.
+        SELECT * INTO v_erased FROM {schema}.erased(p_tenant, p_identity);
+        IF v_erased.seq IS NOT NULL THEN
+            UPDATE {schema}.thread t SET deletes = v_erased.deletes, sweeps = v_erased.sweeps, seq = v_erased.seq
+                WHERE t.key = hold.key RETURNING t.deletes, t.sweeps, t.seq INTO deletes, sweeps, seq;
+            IF p_kind = 1 THEN
+                INSERT INTO {schema}.message (thread, revision, roots, tokens) VALUES (key, v_erased.revision, '', '');
+            END IF;
+        END IF;
+    END IF;
 END
 $$;
 
@@ -98,13 +122,33 @@ BEGIN
 END
 $$;
 
+-- Add chunks where they are not there; return the bytes of those added.
 CREATE OR REPLACE FUNCTION {schema}.add_chunks(p_thread bigint, p_addresses bytea[], p_refs bytea[], p_data bytea[])
-RETURNS void LANGUAGE plpgsql SET search_path = '' AS
+RETURNS bigint LANGUAGE plpgsql SET search_path = '' AS
+$$
+DECLARE
+    v_added bigint;
+BEGIN
+    WITH added AS (
+        INSERT INTO {schema}.chunk (thread, address, refs, data)
+        SELECT p_thread, n.address, n.refs, n.data FROM unnest(p_addresses, p_refs, p_data) n(address, refs, data)
+        ON CONFLICT DO NOTHING RETURNING length(data) AS size
+    )
+    SELECT coalesce(sum(a.size), 0) INTO v_added FROM added a;
+    RETURN v_added;
+END
+$$;
+
+-- Tell whether a write to a thread without chunks left some out that it names.
+CREATE OR REPLACE FUNCTION {schema}.is_partial(p_base_sweeps bigint, p_roots bytea, p_addresses bytea[], p_refs bytea[])
+RETURNS boolean LANGUAGE plpgsql IMMUTABLE SET search_path = '' AS
 $$
 BEGIN
-    INSERT INTO {schema}.chunk (thread, address, refs, data)
-    SELECT p_thread, n.address, n.refs, n.data FROM unnest(p_addresses, p_refs, p_data) n(address, refs, data)
-    ON CONFLICT DO NOTHING;
+    RETURN p_base_sweeps IS NOT NULL AND EXISTS (
+        SELECT substring(j.joined FROM n.place FOR 16) FROM unnest(p_refs || p_roots) j(joined),
+            generate_series(1, length(j.joined), 16) n(place)
+        EXCEPT SELECT unnest(p_addresses)
+    );
 END
 $$;
 
@@ -140,17 +184,25 @@ DECLARE
     v_stored bigint;
     v_mark bytea;
     v_sure boolean;
+    v_made boolean;
+    v_chunk bytea;
+    v_sent bigint := 0;
+    v_less bigint := 0;
 BEGIN
+    FOREACH v_chunk IN ARRAY p_data LOOP
+        v_sent := v_sent + length(v_chunk);
+    END LOOP;
     -- Where nothing can speak against it, one statement both holds the row and notes the change.
     UPDATE {schema}.thread t SET
         seq = t.seq + 1, name = coalesce(t.name, p_name), touched_at = extract(epoch FROM clock_timestamp())::bigint,
-        title = coalesce(t.title, p_title), note = coalesce(p_note, t.note)
+        title = coalesce(t.title, p_title), note = coalesce(p_note, t.note),
+        checkpoints = t.checkpoints + 1, size = t.size + length(p_body) + v_sent
         WHERE t.tenant = p_tenant AND t.identity = p_identity AND t.deletes = coalesce(p_seen_deletes, 0)
             AND t.sweeps = coalesce(p_base_sweeps, t.sweeps) AND p_on_conflict <> 'raise'
         RETURNING t.key, t.deletes, t.sweeps, t.seq INTO v_thread, deletes, sweeps, seq;
     v_sure := FOUND;
     IF NOT v_sure THEN
-        SELECT h.* INTO v_thread, deletes, sweeps, seq
+        SELECT h.* INTO v_thread, deletes, sweeps, seq, v_made
             FROM {schema}.hold(p_tenant, p_identity, 0::smallint, p_name) h;
     END IF;
     SELECT s.key, (SELECT c.id FROM {schema}.checkpoint c WHERE c.space = s.key ORDER BY c.key DESC LIMIT 1),
@@ -163,27 +215,36 @@ BEGIN
         outcome := CASE
             WHEN {schema}.is_late(v_space, p_parent, deletes, p_seen_deletes) THEN 'deleted'
             WHEN p_base_sweeps <> sweeps THEN 'stale'
+            WHEN v_made AND {schema}.is_partial(p_base_sweeps, p_roots, p_addresses, p_refs) THEN 'stale'
             WHEN branched AND p_on_conflict = 'raise' THEN 'conflict'
         END;
         IF outcome IS NOT NULL THEN
             branched := outcome = 'conflict';
+            IF v_made THEN
+                PERFORM {schema}.settle(p_tenant, p_identity, v_thread, false);
+            END IF;
             RETURN;
+        END IF;
+        IF v_made THEN
+            PERFORM {schema}.settle(p_tenant, p_identity, v_thread, true);
         END IF;
         UPDATE {schema}.thread t SET
             seq = t.seq + 1, name = coalesce(t.name, p_name), touched_at = extract(epoch FROM clock_timestamp())::bigint,
-            title = coalesce(t.title, p_title), note = coalesce(p_note, t.note)
+            title = coalesce(t.title, p_title), note = coalesce(p_note, t.note),
+            checkpoints = t.checkpoints + 1, size = t.size + length(p_body) + v_sent
             WHERE t.key = v_thread RETURNING t.deletes, t.sweeps, t.seq INTO deletes, sweeps, seq;
     END IF;
     IF v_space IS NULL THEN
         INSERT INTO {schema}.space (thread, ns) VALUES (v_thread, p_ns) RETURNING key INTO v_space;
     END IF;
     IF cardinality(p_addresses) > 0 THEN
-        PERFORM {schema}.add_chunks(v_thread, p_addresses, p_refs, p_data);
+        v_less := v_sent - {schema}.add_chunks(v_thread, p_addresses, p_refs, p_data);
     END IF;
     IF v_stored IS NULL THEN
         INSERT INTO {schema}.checkpoint (space, id, parent, run, conflict, tags, roots, body)
         VALUES (v_space, p_id, p_parent, p_run, CASE WHEN branched THEN head END, p_tags, p_roots, p_body);
     ELSE
+        v_less := v_less + (SELECT length(c.body) FROM {schema}.checkpoint c WHERE c.key = v_stored);
         UPDATE {schema}.checkpoint c SET parent = p_parent, run = p_run, tags = p_tags, roots = p_roots, body = p_body
         WHERE c.key = v_stored RETURNING c.conflict INTO v_mark;
         -- A call whose reply was lost is told what the first one was.
@@ -191,6 +252,11 @@ BEGIN
             branched := true;
             head := v_mark;
         END IF;
+    END IF;
+    -- What was taken for new and was there.
+    IF v_less <> 0 OR v_stored IS NOT NULL THEN
+        UPDATE {schema}.thread t SET checkpoints = t.checkpoints - (v_stored IS NOT NULL)::integer,
+            size = t.size - v_less WHERE t.key = v_thread;
     END IF;
     outcome := 'stored';
 END
@@ -206,15 +272,16 @@ DECLARE
     v_thread bigint;
     v_space bigint;
     v_sure boolean;
+    v_made boolean;
 BEGIN
     UPDATE {schema}.thread t SET
         seq = t.seq + 1, name = coalesce(t.name, p_name), touched_at = extract(epoch FROM clock_timestamp())::bigint,
-        writes_note = coalesce(p_note, t.writes_note)
+        writes_note = coalesce(p_note, t.writes_note), size = t.size + length(p_body)
         WHERE t.tenant = p_tenant AND t.identity = p_identity AND t.deletes = coalesce(p_seen_deletes, 0)
         RETURNING t.key, t.deletes, t.sweeps, t.seq INTO v_thread, deletes, sweeps, seq;
     v_sure := FOUND;
     IF NOT v_sure THEN
-        SELECT h.* INTO v_thread, deletes, sweeps, seq
+        SELECT h.* INTO v_thread, deletes, sweeps, seq, v_made
             FROM {schema}.hold(p_tenant, p_identity, 0::smallint, p_name) h;
     END IF;
     SELECT s.key INTO v_space FROM {schema}.space s
@@ -222,11 +289,17 @@ BEGIN
     IF NOT v_sure THEN
         IF {schema}.is_late(v_space, p_id, deletes, p_seen_deletes) THEN
             outcome := 'deleted';
+            IF v_made THEN
+                PERFORM {schema}.settle(p_tenant, p_identity, v_thread, false);
+            END IF;
             RETURN;
+        END IF;
+        IF v_made THEN
+            PERFORM {schema}.settle(p_tenant, p_identity, v_thread, true);
         END IF;
         UPDATE {schema}.thread t SET
             seq = t.seq + 1, name = coalesce(t.name, p_name), touched_at = extract(epoch FROM clock_timestamp())::bigint,
-            writes_note = coalesce(p_note, t.writes_note)
+            writes_note = coalesce(p_note, t.writes_note), size = t.size + length(p_body)
             WHERE t.key = v_thread RETURNING t.deletes, t.sweeps, t.seq INTO deletes, sweeps, seq;
     END IF;
     IF v_space IS NULL THEN
@@ -238,6 +311,7 @@ BEGIN
         SELECT w.body FROM {schema}.write w WHERE w.space = v_space AND {schema}.short(w.id) = {schema}.short(p_id)
         ORDER BY w.number DESC LIMIT 1
     ) THEN
+        UPDATE {schema}.thread t SET size = t.size - length(p_body) WHERE t.key = v_thread;
         RETURN;
     END IF;
     INSERT INTO {schema}.write (space, id, number, body) VALUES (v_space, p_id, (
@@ -277,6 +351,10 @@ BEGIN
             SELECT * FROM {schema}.checkpoint c WHERE c.space = s.key ORDER BY c.key DESC LIMIT 1
         ) c ON true
         WHERE t.tenant = p_tenant AND t.identity = p_identity;
+    IF v_thread IS NULL THEN
+        SELECT e.deletes, e.sweeps, e.seq INTO deletes, sweeps, seq FROM {schema}.erased(p_tenant, p_identity) e;
+        RETURN;
+    END IF;
     head := id;
     IF p_id <> head THEN
         SELECT c.key, c.id, c.parent, c.conflict, c.roots, c.body INTO key, id, parent, conflict, roots, body
@@ -460,36 +538,56 @@ $$
 DECLARE
     v_thread bigint;
     v_emptied bigint[];
+    v_rootless boolean;
+    v_removed bigint;
+    v_size bigint;
+    v_freed bigint;
 BEGIN
     outcome := 'stored';
-    SELECT t.key, t.deletes, t.sweeps, t.seq INTO v_thread, deletes, sweeps, seq FROM {schema}.thread t
+    SELECT t.key, t.deletes, t.sweeps, t.seq, t.size INTO v_thread, deletes, sweeps, seq, v_size FROM {schema}.thread t
         WHERE t.tenant = p_tenant AND t.identity = p_identity AND t.seq > 0 FOR UPDATE;
     IF NOT FOUND THEN
+        SELECT e.deletes, e.sweeps, e.seq INTO deletes, sweeps, seq FROM {schema}.erased(p_tenant, p_identity) e;
         RETURN;
     END IF;
     IF p_expect <> seq THEN
         outcome := 'changed';
         RETURN;
     END IF;
-    DELETE FROM {schema}.checkpoint c USING {schema}.space s, unnest(p_ns, p_ids) d(ns, id)
+    WITH gone AS (
+        DELETE FROM {schema}.checkpoint c USING {schema}.space s, unnest(p_ns, p_ids) d(ns, id)
         WHERE s.thread = v_thread AND {schema}.short(s.ns) = {schema}.short(d.ns)
-            AND c.space = s.key AND {schema}.short(c.id) = {schema}.short(d.id);
-    DELETE FROM {schema}.write w USING {schema}.space s, unnest(p_ns, p_ids) d(ns, id)
+            AND c.space = s.key AND {schema}.short(c.id) = {schema}.short(d.id)
+        RETURNING length(c.body) AS size
+    )
+    SELECT count(*), coalesce(sum(g.size), 0) INTO v_removed, v_freed FROM gone g;
+    WITH gone AS (
+        DELETE FROM {schema}.write w USING {schema}.space s, unnest(p_ns, p_ids) d(ns, id)
         WHERE s.thread = v_thread AND {schema}.short(s.ns) = {schema}.short(d.ns)
-            AND w.space = s.key AND {schema}.short(w.id) = {schema}.short(d.id);
-    SELECT array_agg(s.key) INTO v_emptied FROM {schema}.space s
-        WHERE s.thread = v_thread AND s.ns = ANY (p_ns)
+            AND w.space = s.key AND {schema}.short(w.id) = {schema}.short(d.id)
+        RETURNING length(w.body) AS size
+    )
+    SELECT v_freed + coalesce(sum(g.size), 0) INTO v_freed FROM gone g;
+    SELECT array_agg(s.key), coalesce(bool_or(length(s.ns) = 0), false) INTO v_emptied, v_rootless
+        FROM {schema}.space s WHERE s.thread = v_thread AND s.ns = ANY (p_ns)
             AND NOT EXISTS (SELECT FROM {schema}.checkpoint c WHERE c.space = s.key);
-    UPDATE {schema}.thread t SET title = NULL, note = NULL, writes_note = NULL
-        WHERE t.key = v_thread AND EXISTS (
-            SELECT FROM {schema}.space s WHERE s.key = ANY (v_emptied) AND length(s.ns) = 0
-        );
-    DELETE FROM {schema}.write w WHERE w.space = ANY (v_emptied);
+    WITH gone AS (
+        DELETE FROM {schema}.write w WHERE w.space = ANY (v_emptied) RETURNING length(w.body) AS size
+    )
+    SELECT v_freed + coalesce(sum(g.size), 0) INTO v_freed FROM gone g;
     DELETE FROM {schema}.space s WHERE s.key = ANY (v_emptied);
-    PERFORM {schema}.sweep(v_thread, ARRAY(
+    v_freed := v_freed + {schema}.sweep(v_thread, ARRAY(
         SELECT c.roots FROM {schema}.space s JOIN {schema}.checkpoint c ON c.space = s.key WHERE s.thread = v_thread
     ));
-    SELECT t.deletes, t.sweeps, t.seq INTO deletes, sweeps, seq FROM {schema}.touch(v_thread, NULL, 1) t;
+    UPDATE {schema}.thread t SET
+        seq = t.seq + 1, sweeps = t.sweeps + 1, touched_at = extract(epoch FROM clock_timestamp())::bigint,
+        checkpoints = t.checkpoints - v_removed, size = t.size - v_freed,
+        title = CASE WHEN NOT v_rootless THEN t.title END, note = CASE WHEN NOT v_rootless THEN t.note END,
+        writes_note = CASE WHEN NOT v_rootless THEN t.writes_note END
+        WHERE t.key = v_thread RETURNING t.deletes, t.sweeps, t.seq INTO deletes, sweeps, seq;
+    IF v_size IS NULL THEN
+        PERFORM {schema}.recount(v_thread);
+    END IF;
 END
 $$;
 
@@ -508,22 +606,20 @@ CREATE OR REPLACE FUNCTION {schema}.delete_thread(
 $$
 DECLARE
     v_thread bigint;
-    v_spaces bigint[];
 BEGIN
     SELECT t.key INTO v_thread FROM {schema}.thread t
         WHERE t.tenant = p_tenant AND t.identity = p_identity AND t.seq > 0 FOR UPDATE;
     IF NOT FOUND THEN
+        UPDATE {schema}.thread t SET pinned = false
+            WHERE t.tenant = p_tenant AND t.identity = p_identity AND t.pinned;
+        SELECT e.deletes, e.sweeps, e.seq INTO deletes, sweeps, seq FROM {schema}.erased(p_tenant, p_identity) e;
         RETURN;
     END IF;
-    SELECT array_agg(s.key) INTO v_spaces FROM {schema}.space s WHERE s.thread = v_thread;
-    DELETE FROM {schema}.checkpoint c WHERE c.space = ANY (v_spaces);
-    DELETE FROM {schema}.write w WHERE w.space = ANY (v_spaces);
-    DELETE FROM {schema}.space s WHERE s.thread = v_thread;
-    DELETE FROM {schema}.chunk c WHERE c.thread = v_thread;
+    PERFORM {schema}.remove_all(v_thread);
     -- The name may be personal data; the hash is enough to refuse late writes.
     UPDATE {schema}.thread t SET
         seq = t.seq + 1, sweeps = t.sweeps + 1, deletes = t.deletes + 1, name = NULL,
-        title = NULL, note = NULL, writes_note = NULL,
+        title = NULL, note = NULL, writes_note = NULL, checkpoints = 0, size = 0, pinned = false,
         touched_at = extract(epoch FROM clock_timestamp())::bigint
     WHERE t.key = v_thread RETURNING t.deletes, t.sweeps, t.seq INTO deletes, sweeps, seq;
 END
@@ -540,15 +636,23 @@ DECLARE
     -- What is sealed begins with this, and then with the mark of its thread: a copy gets that of its own.
     v_sealed constant bytea := '\x03';
     v_mark constant bytea := substring(p_target FROM 1 FOR 8);
+    held record;
+    v_made boolean := false;
 BEGIN
-    INSERT INTO {schema}.thread (tenant, identity, kind, name)
-        VALUES (p_tenant, p_target, 0, p_name) ON CONFLICT DO NOTHING;
-    -- Both are locked in the order of their keys, so that two copies cannot wait for each other.
-    PERFORM FROM {schema}.thread t
-        WHERE t.tenant = p_tenant AND t.identity IN (p_source, p_target) ORDER BY t.key FOR UPDATE;
+    -- Both are locked in the order of their keys, so that two copies cannot wait for each other; and one that somebody
+    -- erases meanwhile is made again.
+    LOOP
+        IF NOT EXISTS (SELECT FROM {schema}.thread t WHERE t.tenant = p_tenant AND t.identity = p_target) THEN
+            SELECT * INTO held FROM {schema}.hold(p_tenant, p_target, 0::smallint, p_name);
+            v_made := held.made;
+        END IF;
+        PERFORM FROM {schema}.thread t
+            WHERE t.tenant = p_tenant AND t.identity IN (p_source, p_target) ORDER BY t.key FOR UPDATE;
+        SELECT t.key, t.deletes, t.sweeps, t.seq INTO v_target, deletes, sweeps, seq FROM {schema}.thread t
+            WHERE t.tenant = p_tenant AND t.identity = p_target;
+        EXIT WHEN FOUND;
+    END LOOP;
     SELECT t.key INTO v_source FROM {schema}.thread t WHERE t.tenant = p_tenant AND t.identity = p_source;
-    SELECT t.key, t.deletes, t.sweeps, t.seq INTO v_target, deletes, sweeps, seq FROM {schema}.thread t
-        WHERE t.tenant = p_tenant AND t.identity = p_target;
     IF EXISTS (SELECT FROM {schema}.space s JOIN {schema}.checkpoint c ON c.space = s.key WHERE s.thread = v_target) THEN
         outcome := 'conflict';
         RETURN;
@@ -557,7 +661,13 @@ BEGIN
     IF NOT EXISTS (
         SELECT FROM {schema}.space s JOIN {schema}.checkpoint c ON c.space = s.key WHERE s.thread = v_source
     ) THEN
+        IF v_made THEN
+            PERFORM {schema}.settle(p_tenant, p_target, v_target, false);
+        END IF;
         RETURN;
+    END IF;
+    IF v_made THEN
+        PERFORM {schema}.settle(p_tenant, p_target, v_target, true);
     END IF;
     INSERT INTO {schema}.chunk (thread, address, refs, data)
         SELECT v_target, c.address, c.refs, c.data FROM {schema}.chunk c WHERE c.thread = v_source
@@ -584,6 +694,7 @@ BEGIN
     UPDATE {schema}.thread t SET title = o.title, note = o.note, writes_note = o.writes_note
         FROM {schema}.thread o WHERE t.key = v_target AND o.key = v_source;
     SELECT t.deletes, t.sweeps, t.seq INTO deletes, sweeps, seq FROM {schema}.touch(v_target, p_name, 0) t;
+    PERFORM {schema}.recount(v_target);
 END
 $$;
 
@@ -600,6 +711,11 @@ BEGIN
         INTO v_thread, deletes, sweeps, seq, body, roots, revision
         FROM {schema}.thread t LEFT JOIN {schema}.message m ON m.thread = t.key
         WHERE t.tenant = p_tenant AND t.identity = p_identity;
+    IF v_thread IS NULL THEN
+        SELECT e.deletes, e.sweeps, e.seq, e.revision INTO deletes, sweeps, seq, revision
+            FROM {schema}.erased(p_tenant, p_identity) e;
+        RETURN;
+    END IF;
     batches := (SELECT array_agg(b.body ORDER BY b.number) FROM {schema}.message_batch b WHERE b.thread = v_thread);
     IF length(roots) > 0 THEN
         SELECT c.addresses, c.refs, c.data INTO addresses, refs, data
@@ -630,12 +746,15 @@ BEGIN
         outcome := 'stored';
         RETURN;
     END IF;
-    IF p_expect <> coalesce(v_revision, 0) THEN
-        outcome := 'changed';
-        RETURN;
+    outcome := CASE
+        WHEN p_expect <> coalesce(v_revision, 0) THEN 'changed'
+        WHEN p_base_sweeps <> sweeps THEN 'stale'
+        WHEN held.made AND {schema}.is_partial(p_base_sweeps, p_roots, p_addresses, p_refs) THEN 'stale'
+    END;
+    IF held.made THEN
+        PERFORM {schema}.settle(p_tenant, p_identity, held.key, outcome IS NULL);
     END IF;
-    IF p_base_sweeps <> sweeps THEN
-        outcome := 'stale';
+    IF outcome IS NOT NULL THEN
         RETURN;
     END IF;
     PERFORM {schema}.add_chunks(held.key, p_addresses, p_refs, p_data);
@@ -671,6 +790,7 @@ DECLARE
     v_thread bigint;
     v_last bigint;
     v_again boolean;
+    held record;
 BEGIN
     LOOP
         UPDATE {schema}.thread t SET
@@ -678,7 +798,10 @@ BEGIN
             touched_at = extract(epoch FROM clock_timestamp())::bigint
             WHERE t.tenant = p_tenant AND t.identity = p_identity RETURNING t.key INTO v_thread;
         EXIT WHEN FOUND;
-        PERFORM {schema}.hold(p_tenant, p_identity, 1::smallint, p_name);
+        SELECT * INTO held FROM {schema}.hold(p_tenant, p_identity, 1::smallint, p_name);
+        IF held.made THEN
+            PERFORM {schema}.settle(p_tenant, p_identity, held.key, true);
+        END IF;
     END LOOP;
     SELECT coalesce(max(b.number), 0), count(*), coalesce(sum(length(b.body)), 0), bool_or(b.token = p_token)
         INTO v_last, batches, size, v_again FROM {schema}.message_batch b WHERE b.thread = v_thread;
@@ -690,44 +813,6 @@ BEGIN
     INSERT INTO {schema}.message_batch (thread, number, token, body) VALUES (v_thread, v_last + 1, p_token, p_body);
     batches := batches + 1;
     size := size + length(p_body);
-END
-$$;
-
--- Threads by name, those changed last first, after (p_at, p_after); no body is read. A thread's
--- checkpoints and its messages have rows of their own.
-CREATE OR REPLACE FUNCTION {schema}.threads(p_tenant bytea, p_at bigint, p_after bytea, p_size bigint)
-RETURNS TABLE (
-    name bytea, at bigint, checkpoints bigint, has_messages boolean, head bytea,
-    title bytea, note bytea, writes_note bytea, holds boolean
-) LANGUAGE plpgsql STABLE SET search_path = '' AS
-$$
-#variable_conflict use_column
-BEGIN
-    RETURN QUERY
-    SELECT p.name, p.at, n.checkpoints, m.listed, h.id, t.title, t.note, t.writes_note,
-        n.checkpoints > 0 OR m.listed OR EXISTS (
-            SELECT FROM {schema}.space s JOIN {schema}.write w ON w.space = s.key WHERE s.thread = p.key
-        )
-    FROM (
-        SELECT r.name, max(r.touched_at) AS at, max(r.key) FILTER (WHERE r.kind = 0) AS key,
-            max(r.key) FILTER (WHERE r.kind = 1) AS list
-        FROM {schema}.thread r WHERE r.tenant = p_tenant AND r.name IS NOT NULL GROUP BY r.name
-        HAVING p_at IS NULL OR (max(r.touched_at), r.name) < (p_at, p_after)
-        ORDER BY max(r.touched_at) DESC, r.name DESC LIMIT p_size
-    ) p LEFT JOIN {schema}.thread t ON t.key = p.key
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS checkpoints FROM {schema}.space s JOIN {schema}.checkpoint c ON c.space = s.key
-        WHERE s.thread = p.key
-    ) n
-    CROSS JOIN LATERAL (
-        SELECT EXISTS (SELECT FROM {schema}.message e WHERE e.thread = p.list AND e.body IS NOT NULL)
-            OR EXISTS (SELECT FROM {schema}.message_batch b WHERE b.thread = p.list) AS listed
-    ) m
-    LEFT JOIN LATERAL (
-        SELECT c.id FROM {schema}.space s JOIN {schema}.checkpoint c ON c.space = s.key
-        WHERE s.thread = p.key AND length(s.ns) = 0 ORDER BY c.key DESC LIMIT 1
-    ) h ON true
-    ORDER BY p.at DESC, p.name DESC;
 END
 $$;
 

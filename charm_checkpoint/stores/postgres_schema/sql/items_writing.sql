@@ -8,6 +8,7 @@ CREATE OR REPLACE FUNCTION {schema}.item_hold(p_tenant bytea, p_spaces bytea[], 
 RETURNS bigint[] LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 DECLARE
+    v_held bigint[];
     v_keys bigint[];
 BEGIN
     IF p_made > 0 THEN
@@ -19,13 +20,21 @@ BEGIN
             ) ORDER BY w.identity
             ON CONFLICT DO NOTHING;
     END IF;
-    PERFORM FROM {schema}.memory_space s WHERE s.tenant = p_tenant AND s.identity = ANY (p_spaces)
-        ORDER BY s.identity FOR UPDATE;
+    v_held := ARRAY(
+        SELECT h.key FROM (
+            SELECT s.key FROM {schema}.memory_space s WHERE s.tenant = p_tenant AND s.identity = ANY (p_spaces)
+            ORDER BY s.identity FOR UPDATE
+        ) h
+    );
     v_keys := ARRAY(
         SELECT (SELECT s.key FROM {schema}.memory_space s WHERE s.tenant = p_tenant AND s.identity = w.identity)
         FROM unnest(p_spaces) WITH ORDINALITY w(identity, place) ORDER BY w.place
     );
-    IF array_position(v_keys[:p_made], NULL) IS NOT NULL THEN
+    -- A space that was erased and made again while this waited is another row, which is not held: what is held is
+    -- still there, so that is told by how many there are.
+    IF array_position(v_keys[:p_made], NULL) IS NOT NULL
+        OR cardinality(array_remove(v_keys, NULL)) <> cardinality(v_held)
+    THEN
         -- The caller makes the call again, which lets go of the others first.
         RAISE serialization_failure USING MESSAGE = 'a space was erased meanwhile';
     END IF;

@@ -51,6 +51,7 @@ local function take_chunk(item)
 end
 
 clear_remains()
+renew(H)
 local take = {c = take_row, w = take_write, k = take_chunk}
 each_staged(function(item) take[item:sub(1, 1)](item) end)
 for ns, member in pairs(heads) do

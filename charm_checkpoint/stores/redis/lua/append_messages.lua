@@ -20,6 +20,7 @@ end
 if call('EXISTS', M) == 0 and call('EXISTS', N) > 0 then
   call('UNLINK', N)
 end
+renew(M)
 if count == 0 then
   bytes, size = bytes - clear_batches(list), 0
   call('HSET', M, 'y', WAITING, 'f', list.first)
@@ -35,4 +36,4 @@ local last = list.last + 1
 call('HSET', M, 'p' .. last, token .. body, 'l', last, 's', size + #body)
 call('HSET', M, 'q', seq + 1, 't', name, 'b', bytes + #body, 'a', now)
 keep_alive()
-return {count + 1, size + #body, (list.body or count > 0) and 0 or 1, list.is_new and 1 or 0}
+return {count + 1, size + #body, (list.body or count > 0 or is_pinned()) and 0 or 1, list.is_new and 1 or 0}

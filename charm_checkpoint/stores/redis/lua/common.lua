@@ -3,7 +3,8 @@
 -- A thread is seven keys in one slot:
 --   H  state   d deletes, w sweeps, q seq, b payload bytes, t name, z last space number, x last token;
 --              a when it changed last, in seconds since 1970 by the writer's clock; for listings: i title,
---              s note, p note of writes;
+--              s note, p note of writes; m what q was when a checkpoint was last put in the place of another; P where
+--              the thread is pinned, be it that it holds messages only;
 --              n<namespace> -> its space number and head's id; N<space> -> namespace; r<run> -> token
 --   C  rows    member -> conflict, parent, run, tags, roots, body
 --   O  order   member by commit number
@@ -14,10 +15,12 @@
 --              s the bytes of all. X tokens of those taken in last; L where the first thing was a batch, which r counts:
 --              1 until it is known that no list of Charm's sample plugin comes before it, then 0
 --   N  chunks of the messages
+--   G  what is kept of an erased thread: d, w, q, and mw, mq, mr of its messages, which one begun anew goes on from and
+--      takes away; u until when, in seconds since 1970. Its name tells nothing of the thread's.
 -- A member is a space number (3 bytes) and a checkpoint's id. ARGV[1] is '1' when this call may have
 -- been executed before, its reply lost; ARGV[2] the milliseconds to live, '' for ever.
 
-local H, C, O, W, K, M, N, STAGE = unpack(KEYS)
+local H, C, O, W, K, M, N, G, STAGE = unpack(KEYS)
 local call = redis.call
 local again, ttl = ARGV[1] == '1', ARGV[2]
 local REPLY_BYTES = 8 * 1024 * 1024
@@ -52,10 +55,32 @@ local function each_address(text, visit)
   end
 end
 
--- Return deletes, sweeps, seq and payload bytes of a state.
+local renewed = {}
+
+-- Return deletes, sweeps, seq and payload bytes of a state; where there is none, those that an erased one left.
 local function counters(key)
   local d, w, q, b = unpack(call('HMGET', key, 'd', 'w', 'q', 'b'))
+  if not q then
+    local kind = key == M and 'm' or ''
+    d, w, q = unpack(call('HMGET', G, kind .. 'd', kind .. 'w', kind .. 'q'))
+    renewed[key] = q
+  end
   return number(d), number(w), number(q), number(b)
+end
+
+-- Have a state that is about to be stored go on from those counters.
+local function renew(key)
+  if renewed[key] and key == H then
+    call('HSET', H, 'd', number(call('HGET', G, 'd')), 'w', number(call('HGET', G, 'w')))
+    call('HDEL', G, 'd', 'w', 'q')
+  elseif renewed[key] then
+    call('HSET', M, 'w', number(call('HGET', G, 'mw')), 'r', number(call('HGET', G, 'mr')))
+    call('HDEL', G, 'mw', 'mq', 'mr')
+  end
+end
+
+local function is_pinned()
+  return call('HEXISTS', H, 'P') == 1
 end
 
 -- Keep what a call brings for listings on the thread's state; '' is nothing, else there is a byte before it.
@@ -73,7 +98,7 @@ end
 
 -- Let all keys of the thread expire together, or not at all.
 local function keep_alive()
-  if ttl ~= '' then
+  if ttl ~= '' and not is_pinned() then
     for at = 1, 7 do
       call('PEXPIRE', KEYS[at], ttl)
     end
@@ -87,7 +112,7 @@ end
 -- Let them live on from a read, if that is asked for and may be: a replica refuses it, and so does a server to a user
 -- who may not write. Then the read goes on without.
 local function keep_alive_if_allowed()
-  for at = 1, ttl ~= '' and 7 or 0 do
+  for at = 1, ttl ~= '' and not is_pinned() and 7 or 0 do
     if type(redis.pcall('PEXPIRE', KEYS[at], ttl)) == 'table' then
       return
     end
@@ -218,6 +243,12 @@ local function message_list()
   local list = {body = y, roots = o or '', first = 1, last = 0, is_new = not r, is_put = r and l ~= '1'}
   list.uncounted = l and 1 or 0
   list.revision = number(r) - list.uncounted
+  if list.is_new then
+    local kept = call('HGET', G, 'mr')
+    if kept then
+      list.revision, list.is_new, list.is_put = number(kept), false, true
+    end
+  end
   if y == WAITING then
     list.body, list.roots, list.first, list.last = body, roots or '', number(first), number(last)
   elseif first then

@@ -2,14 +2,16 @@
 -- Keys that hold something else than they should go as well, and with the state its counters.
 local token = ARGV[3]
 
-if call('EXISTS', H) == 0 then
-  call('UNLINK', C, O, W, K)
-  return {0, 0, 0, {}}
-end
 local ended, all = {}, redis.pcall('HGETALL', H)
 local deletes, sweeps, seq = 0, 0, 0
 if not all.err then
   deletes, sweeps, seq = counters(H)
+  if call('HEXISTS', H, 'q') == 0 then
+    -- No more than a pin, if that.
+    call('UNLINK', H, C, O, W, K)
+    keep_alive()
+    return {deletes, sweeps, seq, {}}
+  end
   if again and call('HGET', H, 'x') == token then
     return {deletes, sweeps, seq, {}}
   end

@@ -32,7 +32,8 @@ if conflict and policy == 'raise' then
 end
 
 clear_remains()
-local fresh = not score and is_empty()
+local fresh = not score and is_empty() and not is_pinned()
+renew(H)
 bytes = bytes + add_chunks(K, FIRST)
 space = room(space, ns)
 local member, mark = space .. id, conflict and head or ''
@@ -40,6 +41,7 @@ if score then
   local old = call('HGET', C, member)
   mark = part(old, 1)
   bytes = bytes - body_size(old)
+  call('HSET', H, 'm', seq + 1)
   -- A call whose reply was lost is told what the first one was.
   if again and mark ~= '' then
     conflict, head = true, mark

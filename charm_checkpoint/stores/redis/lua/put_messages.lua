@@ -42,7 +42,8 @@ if is_remnant then
   call('UNLINK', N)
 end
 
-local fresh = not list.body and list.last < list.first
+renew(M)
+local fresh = not list.body and list.last < list.first and not is_pinned()
 bytes = bytes - (list.body and #list.body or 0) - clear_batches(list)
 local first = taken == '' and list.last + 1 or math.min(list.first + tonumber(taken), list.last + 1)
 local freed = take_batches(list.first, first - 1)

@@ -9,7 +9,8 @@ if is_late(seen, deletes, space, id) then
 end
 
 clear_remains()
-local fresh = is_empty()
+local fresh = is_empty() and not is_pinned()
+renew(H)
 space = room(space, ns)
 local count = count_writes(space .. id)
 local done = again and count > 0 and call('HGET', W, text3(count - 1) .. space .. id) == body

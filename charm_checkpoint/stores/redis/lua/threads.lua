@@ -1,5 +1,6 @@
 -- Return what a listing shows of a thread: whether it holds anything, its name, the second of its last change,
--- how many checkpoints, whether messages, the root's head, title, note, note of writes; and what is wrong with it.
+-- how many checkpoints, whether messages, the root's head, title, note, note of writes; what is wrong with it; and the
+-- bytes of payload of all but its messages, and whether it is pinned.
 local damage
 
 local function ask(...)
@@ -11,7 +12,9 @@ local function ask(...)
   return reply
 end
 
-local name, at, head, title, note, writes_note = unpack(ask('HMGET', H, 't', 'a', 'n', 'i', 's', 'p') or {})
+local name, at, head, title, note, writes_note, bytes, pin = unpack(
+  ask('HMGET', H, 't', 'a', 'n', 'i', 's', 'p', 'b', 'P') or {}
+)
 local listed, other_name, other_at = unpack(ask('HMGET', M, 'y', 't', 'a') or {})
 local checkpoints, writes = ask('ZCARD', O) or 0, ask('HLEN', W) or 0
 ask('HLEN', C)
@@ -24,5 +27,5 @@ local any = checkpoints > 0 or writes > 0 or listed or damage
 return {
   any and 1 or 0, name or other_name or false, math.max(number(at), listed and number(other_at) or 0), checkpoints,
   listed and 1 or 0, head and head:sub(4) or '', title or false, note or false, writes_note or false,
-  damage and damage.err or false,
+  damage and damage.err or false, number(bytes), pin and 1 or 0,
 }

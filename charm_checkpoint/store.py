@@ -26,6 +26,7 @@ from charm_checkpoint.plan import MakePlan, Plan
 from charm_checkpoint.runtime import forks
 from charm_checkpoint.runtime.cache import Budget
 from charm_checkpoint.runtime.handle import Handle
+from charm_checkpoint.telemetry.watching import telling, watched
 from charm_checkpoint.values.limits import DEFAULTS
 
 T = TypeVar("T")
@@ -104,7 +105,8 @@ class Store(Handle):
     to. ``login_hint`` is added to the error of a refused login. ``number`` tells the stores of a
     process apart. ``history`` is the store's own way to keep messages, if it has one, ``items`` its
     long-term memory. All that is remembered of the store is within ``budget``; a backend that
-    remembers something itself is made with the same one. ``limits`` are how much its values may come to.
+    remembers something itself is made with the same one. ``limits`` are how much its values may come to. ``system`` is
+    what kind of store it is, as its URL's scheme has it.
     """
 
     def __init__(
@@ -124,8 +126,10 @@ class Store(Handle):
         self.keeps_checkpoints = keeps_checkpoints
         self.budget = budget or Budget()
         self.limits = DEFAULTS
+        self.expires_threads = False
         self.number = next(_numbers)
         self.login_hint = ""
+        self.system = ""
         self._ready = False
         self._sets_up = True
         self._at_close: list[Callable[[], object]] = []
@@ -140,6 +144,13 @@ class Store(Handle):
 
     def run(self, make: MakePlan[T], *, write: bool, thread: str | None = None) -> T:
         """Run a plan, blocking; an error that something is damaged names ``thread`` if it names no place."""
+        operation = watched(make, self.system, self.items, thread, write)
+        if operation is None:
+            return self._run(make, write, thread)
+        with telling(operation):
+            return self._run(operation.counting(make), write, thread)
+
+    def _run(self, make: MakePlan[T], write: bool, thread: str | None) -> T:
         forks.check()
         try:
             if not self._ready:
@@ -155,6 +166,13 @@ class Store(Handle):
 
     async def arun(self, make: MakePlan[T], *, write: bool, thread: str | None = None) -> T:
         """Run a plan as `run` does, without blocking the event loop, which is asyncio's; see `need_asyncio`."""
+        operation = watched(make, self.system, self.items, thread, write)
+        if operation is None:
+            return await self._arun(make, write, thread)
+        with telling(operation):
+            return await self._arun(operation.counting(make), write, thread)
+
+    async def _arun(self, make: MakePlan[T], write: bool, thread: str | None) -> T:
         need_asyncio()
         forks.check()
         try:

@@ -10,6 +10,7 @@ from charm_checkpoint.contract import Backend, Chunk
 from charm_checkpoint.errors import StoreCorrupt
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.runtime.cache import ADDRESS, ENTRY, Budget, Cache
+from charm_checkpoint.telemetry.operation import note
 from charm_checkpoint.values.decoder import DecodedChunk, decode_chunk
 from charm_checkpoint.values.known_chunks import ReadChunks
 from charm_checkpoint.values.limits import (
@@ -47,20 +48,20 @@ def retry_if_swept(attempt: Callable[[], Plan[T]]) -> Plan[T]:
 class Unpacking:
     """Counts what chunks unpack to before they are unpacked: `GROWTH` holds for all of one reading together, too."""
 
-    __slots__ = ("_limits", "_size", "_stored")
+    __slots__ = ("_limits", "_stored", "size")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._size = self._stored = 0
+        self.size = self._stored = 0
 
     def add(self, size: int, stored: int, chunks: int) -> None:
         """Count chunks that are stored as so many bytes; raises `StoreCorrupt` for too much."""
-        self._size += size
+        self.size += size
         self._stored += stored + OVERHEAD * chunks
-        if self._size > FREE and self._size > min(self._limits.max_bytes, unpacked_bound(self._stored)):
-            self._limits.check_weight(self._size)
+        if self.size > FREE and self.size > min(self._limits.max_bytes, unpacked_bound(self._stored)):
+            self._limits.check_weight(self.size)
             raise StoreCorrupt(
-                f"Chunks of {self._stored:,} stored bytes unpack to {self._size:,}, which none are packed to: they are "
+                f"Chunks of {self._stored:,} stored bytes unpack to {self.size:,}, which none are packed to: they are "
                 "damaged, or made to exhaust memory."
             )
 
@@ -70,6 +71,7 @@ class ChunkReader:
 
     def __init__(self, backend: Backend, budget: Budget, limits: Limits = DEFAULTS) -> None:
         self._backend = backend
+        self._budget = budget
         self._limits = limits
         self._cache: Cache[bytes, DecodedChunk] = Cache(budget, _weight)
         self._read = ReadChunks(budget)
@@ -96,6 +98,7 @@ class ChunkReader:
         have: dict[bytes, DecodedChunk] = {}
         unpacking = Unpacking(self._limits)
         frontier = list(dict.fromkeys(roots))
+        read = 0
         for _ in range(LEVELS):
             missing, at_hand = [], []
             for name in frontier:
@@ -109,6 +112,7 @@ class ChunkReader:
                         missing.append(name)
             if at_hand:
                 have.update((yield from self._kept(at_hand, unpacking)))
+            read += len(at_hand) + len(missing)
             if missing:
                 chunks = yield from self._backend.chunks(thread, missing, messages)
                 have.update((yield from self._kept(list(chunks.values()), unpacking)))
@@ -117,6 +121,7 @@ class ChunkReader:
                         raise ChunkMissing(f"Chunk {name.hex()} is missing.")
             frontier = list({ref: None for name in frontier for ref in have[name].refs if ref not in have})
             if not frontier:
+                note(chunks_read=read, chunks_cached=len(have) - read)
                 return have
         raise too_deep()
 
@@ -126,8 +131,10 @@ class ChunkReader:
         size = sum([unpacked_size(chunk.data) for chunk in chunks])
         unpacking.add(size, sum([len(chunk.data) for chunk in chunks]), len(chunks))
         found = yield from decoding(unpack, size)
-        for name, chunk in found.items():
-            self._cache.put(name, chunk)
+        # More than the budget's younger half would push out all else that is remembered, and then itself.
+        if unpacking.size <= self._budget.limit // 2:
+            for name, chunk in found.items():
+                self._cache.put(name, chunk)
         return found
 
 

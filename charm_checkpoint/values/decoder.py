@@ -78,8 +78,8 @@ class Weighed(NamedTuple):
     """What values come to together, and, where that is not little, each chunk with all it reaches; what is stored."""
 
     total: int
-    each: Mapping[bytes, int] | None = None
-    stored: int = 0
+    each: Mapping[bytes, int] | None
+    stored: int
 
 
 class Decoder:
@@ -111,14 +111,14 @@ class Decoder:
         refs = sum([len(chunk.refs) for chunk in have])
         once = size + ADDRESS_SIZE * refs + VISIT * len(have)
         extra = len(named) + refs - len(have)
+        stored = sum([chunk.stored for chunk in have])
         if size < HEAVY:
             names = chain(named, chain.from_iterable([chunk.refs for chunk in have]))
             most = once * most_namings(names, extra) if extra > 0 else once
             if self._limits.is_light(most):
-                return Weighed(most)
+                return Weighed(most, None, stored)
         each = weights(named, self._chunks, own_weight)
         total = sum([each[name] for name in named])
-        stored = sum([chunk.stored for chunk in have])
         if self._limits.may_be_dense(total & BYTES, stored):
             held = weights(named, self._chunks, self._elements)
             self._left = self._limits.left(self._limits.max_elements - sum([held[name] for name in named]))
@@ -170,9 +170,9 @@ class Decoder:
             return count
 
     def share(self, name: bytes) -> tuple[int, int]:
-        """Return what a value that was named weighs at most, and how much of it is stored, about."""
+        """Return what a value that was named weighs at most, and as how much that is stored, about."""
         total, each, stored = self.weighed
-        return (total, 0) if each is None else (each[name], stored * (each[name] & BYTES) // (total & BYTES))
+        return (total, stored) if each is None else (each[name], stored * (each[name] & BYTES) // (total & BYTES))
 
     def _chunk(self, name: bytes) -> DecodedChunk:
         try:

@@ -58,6 +58,8 @@ TINY = 64
 """Encoded elements up to this many bytes stay in the manifest while they are open."""
 NESTED = 8
 """How often lists or dicts inside each other are split; what is deeper is kept in one piece."""
+UNASKED = 1 << 20
+"""Bytes of chunks left out that a value may hold before it is looked up as how many they are stored."""
 PIECE = 1 << 18
 """Bytes above which a value that cannot be split by elements is cut into pieces."""
 
@@ -103,9 +105,9 @@ class Encoder:
     """Encodes the values of one checkpoint; ``chunks`` gathers what the store may lack.
 
     ``leaves`` is what is remembered of values encoded before. ``known`` are addresses that the store is
-    known to hold: they are left out. ``complete`` tells whether anything was. ``allowance``, if given, is
-    about how many things may be looked at (see offload.py): where there are more, `TooMuch` is raised
-    before much time has passed.
+    known to hold: they are left out. ``complete`` tells whether nothing was, ``reused`` how often something was.
+    ``allowance``, if given, is about how many things may be looked at (see offload.py): where there are more,
+    `TooMuch` is raised before much time has passed.
     """
 
     def __init__(
@@ -125,6 +127,8 @@ class Encoder:
         self._stored: dict[bytes, int] = {}
         self.chunks: dict[bytes, Chunk] = {}
         self.complete = True
+        self.reused = 0
+        self._unpacked = 0
 
     def value(self, value: Any, prior: bytes | None = None) -> EncodedValue:
         """Encode one value; ``prior`` is where an earlier version of it went, of which it may share much.
@@ -196,13 +200,19 @@ class Encoder:
             if not self._has(name) and name not in self.chunks:
                 self.chunks[name] = Chunk(name, refs, pack(kind + body))
             made = self.chunks.get(name)
-            self._stored[name] = OVERHEAD if made is None else OVERHEAD + len(made.data)
+            self._stored[name] = OVERHEAD + (self._packed_size(kind + body) if made is None else len(made.data))
         return name
+
+    def _packed_size(self, data: bytes) -> int:
+        """Return as how many bytes a chunk is stored that is left out: of a value that is small nobody asks for it."""
+        self._unpacked += len(data)
+        return len(pack(data)) if self._unpacked > UNASKED else 0
 
     def _has(self, name: bytes) -> bool:
         """Tell whether the store is known to hold a chunk; it is then left out."""
         if name in self._known:
             self.complete = False
+            self.reused += 1
             return True
         return False
 

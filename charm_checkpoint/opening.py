@@ -21,7 +21,9 @@ from charm_checkpoint.config.options import (
     parse_url,
     read_options,
     size,
+    time_kept,
 )
+from charm_checkpoint.config.retention import Retention, at_least_one, longer_than_nothing
 from charm_checkpoint.config.tracebacks import unseen
 from charm_checkpoint.config.url import Location, as_url
 from charm_checkpoint.errors import ConfigError
@@ -55,6 +57,27 @@ OPTIONS = (
         boolean,
         False,
         "whether an object cannot be restored of which a field is stored that its class does not have",
+    ),
+    Option(
+        "keep_last",
+        at_least_one,
+        None,
+        "how many checkpoints of each namespace of a thread are kept; all unless it, or keep_for, is given",
+    ),
+    Option("keep_for", longer_than_nothing, None, "how long checkpoints are kept beyond those, such as 90d"),
+    Option(
+        "ttl",
+        longer_than_nothing,
+        None,
+        "how long a thread is kept after its last write, such as 30d; for ever unless given",
+    ),
+    Option("keep_interrupted", boolean, True, "whether what waits for an answer is kept whatever the others say"),
+    Option(
+        "sweep_every",
+        time_kept,
+        3600.0,
+        "how often all threads are looked at for these, by one of the programs that put checkpoints; 0: only when "
+        "sweep() is called",
     ),
     Option("auto_setup", boolean, True, "create or migrate the schema at first use"),
     Option(
@@ -95,17 +118,35 @@ def opened(config: Mapping[str, Any], options: Mapping[str, Any], default_url: s
     url = options.pop("url", None) or in_config or default_url
     location = parse_url(as_url(url))
     kind = registry.resolve(location.scheme)
-    schema, whose = (*kind.options, *OPTIONS), f"{location.scheme} store"
+    schema, whose = _schema(kind), f"{location.scheme} store"
     outside = {name: FromOutside(value) for name, value in location.query.items()}
     given = merge(outside, _marked(given, config), options)
     given = present_options(given, merge(options), schema, whose)
     settings = read_options(schema, adopt(kind.foreign, given, schema, whose), whose)
     store = _store_of(kind, kind.open_store(location, settings))
+    store.system = location.scheme
     store.login_hint = login_hint(location, template if url is in_config else "")
     store.auto_setup(settings["auto_setup"])
+    store.expires_threads = any(option.name == "ttl" for option in kind.options)
     store.budget.limit = settings["cache_size"]
     store.limits = Limits(settings["max_bytes"], settings["max_elements"])
     return Opened(store, location, settings)
+
+
+def _schema(kind: registry.StoreType) -> tuple[Option, ...]:
+    """Return the options of a store; one that every store has may be its own there."""
+    own = {option.name for option in kind.options}
+    return (*kind.options, *(option for option in OPTIONS if option.name not in own))
+
+
+def policy_of(store: Store, settings: Mapping[str, Any]) -> Retention | None:
+    """Return what the options of a store say is kept, None if they have nothing go.
+
+    Where a store has threads expire by itself, it needs nobody for that.
+    """
+    ttl = None if store.expires_threads else settings["ttl"]
+    policy = Retention(settings["keep_last"], settings["keep_for"], ttl, settings["keep_interrupted"])
+    return None if policy.is_empty else policy
 
 
 def as_strict(serde: Serializer, settings: Mapping[str, Any]) -> Serializer:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from charm_checkpoint.agents.asking import Model, Usage, asked_of
-from charm_checkpoint.agents.background import Background
 from charm_checkpoint.agents.capturing import AutoWrite, Capture, cited
 from charm_checkpoint.agents.recall_node import checked_memories
 from charm_checkpoint.agents.turns import CORRECTION, EDITING_TOOLS, Event, checked_triggers, event_of
@@ -18,6 +17,7 @@ from charm_checkpoint.long_term import steps
 from charm_checkpoint.long_term.corrections import is_correction as corrects
 from charm_checkpoint.long_term.memories import LongTermMemory
 from charm_checkpoint.long_term.records import Citation
+from charm_checkpoint.runtime.background import Background
 from charm_checkpoint.runtime.clock import monotonic
 
 log = logging.getLogger("charm_checkpoint")

@@ -46,6 +46,7 @@ __all__ = [
     "suggest",
     "text",
     "text_or_function",
+    "time_kept",
 ]
 
 N = TypeVar("N", int, float)
@@ -163,6 +164,15 @@ def at_most(read: Callable[[object], N], most: N, instead: str) -> Callable[[obj
         return found
 
     return bounded
+
+
+LONGEST_KEPT = 365_000 * 86400.0
+"""Seconds that something may be kept, or be due in: dates beyond that have no place in what stores keep them as."""
+
+
+def time_kept(value: object) -> float:
+    """Return seconds, as `duration`; raises `ConfigError` for more than a thousand years, too."""
+    return at_most(duration, LONGEST_KEPT, "write 365000d at most")(value)
 
 
 LONGEST_CALL = 24 * 86400.0

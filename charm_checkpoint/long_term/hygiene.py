@@ -22,12 +22,11 @@ from charm_checkpoint.long_term.hygiene_settings import Hygiene
 from charm_checkpoint.long_term.revalidation import Revalidator
 from charm_checkpoint.long_term.scope import Scope
 from charm_checkpoint.long_term.steps import call
+from charm_checkpoint.runtime.turns import due_at, is_held, renewed, taken
 
 log = logging.getLogger("charm_checkpoint")
 
 KEY: Final = "run"
-RETRY: Final = 900_000_000
-"""Microseconds after which a run is repeated of which something failed."""
 
 
 @dataclass(frozen=True)
@@ -149,24 +148,6 @@ class _Lost(Exception):
     """Another program has taken the lease, as this one did not renew it in time."""
 
 
-def due_at(state: Mapping[str, Any] | None, hygiene: Hygiene) -> int | None:
-    """Return when the next run is due, None for at once."""
-    if state is None or state.get("ended") is None:
-        return None
-    return int(state["ended"]) + (min(RETRY, hygiene.interval) if state["failures"] else hygiene.interval)
-
-
-def is_due(state: Mapping[str, Any] | None, hygiene: Hygiene, now: int) -> bool:
-    """Tell whether the interval is over. A run that ended in a far future was by a clock that has been set since."""
-    due = due_at(state, hygiene)
-    return due is None or not due - 2 * hygiene.interval < now < due
-
-
-def is_held(state: Mapping[str, Any] | None, hygiene: Hygiene, now: int) -> bool:
-    """Tell whether a program is at it that is alive: it has renewed its lease not long ago, by a clock like ours."""
-    return bool(state and state.get("holder")) and abs(now - (state or {}).get("renewed", 0)) < hygiene.lifetime
-
-
 class Lease:
     """The right to keep a scope tidy, of one program at a time: an item that it renews with every step.
 
@@ -181,38 +162,26 @@ class Lease:
 
     def take(self, at_once: bool) -> Flow[bool]:
         """Take it if the interval is over, or ``at_once``, and no one has it; tell whether it was taken."""
-        taken: list[dict[str, Any]] = []
+        held: list[dict[str, Any] | None] = [None]
 
         def change(state: dict[str, Any] | None) -> dict[str, Any] | None:
-            taken.clear()
-            now = clock.now()
-            if is_held(state, self._hygiene, now):
-                return None
-            unfinished = bool(state and state.get("unfinished"))
-            if not (at_once or unfinished or is_due(state, self._hygiene, now)):
-                return None
-            taken.append(self._begun(state or {}, unfinished, now))
-            return taken[0]
+            held[0] = taken(state, self._me, self._hygiene.terms, clock.now(), at_once=at_once)
+            return held[0]
 
         yield from self._update(change)
-        self.state = taken[0] if taken else {}
-        return bool(taken)
-
-    def _begun(self, state: dict[str, Any], unfinished: bool, now: int) -> dict[str, Any]:
-        goes_on = unfinished and abs(now - state.get("began", 0)) < self._hygiene.interval
-        fresh = {"began": now, "done": [], "counts": {}, "failures": {}, "unfinished": True}
-        return {**state, **({} if goes_on else fresh), "holder": self._me, "renewed": now}
+        self.state = held[0] or {}
+        return held[0] is not None
 
     def note(self, **changed: Any) -> Flow[None]:
         """Renew it, and note what was done; raises `_Lost`."""
-        held: list[bool] = []
+        held: list[dict[str, Any] | None] = [None]
 
         def change(state: dict[str, Any] | None) -> dict[str, Any] | None:
-            held[:] = [state is not None and state.get("holder") == self._me]
-            return {**(state or {}), **changed, "renewed": clock.now()} if held[0] else None
+            held[0] = renewed(state, self._me, clock.now(), **changed)
+            return held[0]
 
         yield from self._update(change)
-        if not held[0]:
+        if held[0] is None:
             raise _Lost
         self.state |= changed
 
@@ -290,10 +259,10 @@ def status_of(scope: str, state: Mapping[str, Any] | None, hygiene: Hygiene) -> 
     """Return how it stands, from what is noted."""
     if state is None:
         return HygieneStatus(scope)
-    ended, due = state.get("ended"), due_at(state, hygiene)
+    ended, due = state.get("ended"), due_at(state, hygiene.terms)
     return HygieneStatus(
         scope,
-        is_held(state, hygiene, clock.now()),
+        is_held(state, hygiene.terms, clock.now()),
         time_of(state["began"]),
         None if ended is None else time_of(ended),
         None if due is None else time_of(due),

@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from charm_checkpoint.config.options import duration, suggest
+from charm_checkpoint.config.options import suggest, time_kept
 from charm_checkpoint.errors import ConfigError
+from charm_checkpoint.runtime.turns import Terms
 
 _SECOND: Final = 1_000_000
 
@@ -31,7 +32,7 @@ class Hygiene:
     def __post_init__(self) -> None:
         for name in ("every", "lease"):
             try:
-                seconds = duration(getattr(self, name))
+                seconds = time_kept(getattr(self, name))
             except ConfigError as error:
                 raise ConfigError(f"hygiene: {name}: {error}") from None
             if not seconds:
@@ -45,14 +46,9 @@ class Hygiene:
             raise ConfigError(f"hygiene: revalidate is True or False, not {self.revalidate!r}")
 
     @property
-    def interval(self) -> int:
-        """Return ``every`` in microseconds."""
-        return round(float(self.every) * _SECOND)
-
-    @property
-    def lifetime(self) -> int:
-        """Return ``lease`` in microseconds."""
-        return round(float(self.lease) * _SECOND)
+    def terms(self) -> Terms:
+        """Return how often it is done, and how long a program may say nothing."""
+        return Terms(round(float(self.every) * _SECOND), round(float(self.lease) * _SECOND))
 
     def purges(self, value: Mapping[str, Any]) -> bool:
         """Tell whether a memory is one to be deleted when it is archived for long."""

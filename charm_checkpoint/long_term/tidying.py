@@ -17,11 +17,12 @@ from charm_checkpoint.items import clock
 from charm_checkpoint.items.flow import Flow
 from charm_checkpoint.long_term import steps
 from charm_checkpoint.long_term.aging import Aging
-from charm_checkpoint.long_term.hygiene import RETRY, HygieneStatus, Kept, due_at, keep, state_of, status_of
+from charm_checkpoint.long_term.hygiene import HygieneStatus, Kept, keep, state_of, status_of
 from charm_checkpoint.long_term.hygiene_settings import Hygiene
 from charm_checkpoint.long_term.revalidation import place_of
 from charm_checkpoint.runtime import forks
 from charm_checkpoint.runtime.clock import monotonic
+from charm_checkpoint.runtime.turns import RETRY, due_at
 
 log = logging.getLogger("charm_checkpoint")
 
@@ -72,7 +73,7 @@ class Keeper:
                 self._pid, self._thread, self._task = os.getpid(), None, None
             if not self._is_time() or self._is_busy():
                 return False
-            self._rest(self._hygiene.lifetime)
+            self._rest(self._hygiene.terms.lifetime)
             return True
 
     # ----------------------------------------------------------------------------------------------------- blocking
@@ -93,7 +94,7 @@ class Keeper:
                 return
             except CharmError as error:
                 rests.append(_failed(error))
-        self._rest(min(rests, default=self._hygiene.interval))
+        self._rest(min(rests, default=self._hygiene.terms.interval))
 
     def close(self) -> None:
         """Stop for good; wait a moment for a step under way."""
@@ -125,7 +126,7 @@ class Keeper:
                 return
             except CharmError as error:
                 rests.append(_failed(error))
-        self._rest(min(rests, default=self._hygiene.interval))
+        self._rest(min(rests, default=self._hygiene.terms.interval))
 
     async def aclose(self) -> None:
         """Stop for good; wait a moment for a step under way."""
@@ -141,9 +142,9 @@ class Keeper:
 
     def _after(self, kept: Kept) -> int:
         """Return how long to do nothing after that, in microseconds."""
-        due = due_at(kept.state, self._hygiene)
-        wait = self._hygiene.lifetime if due is None else due - clock.now()
-        return min(max(wait, _SECOND), self._hygiene.interval)
+        due = due_at(kept.state, self._hygiene.terms)
+        wait = self._hygiene.terms.lifetime if due is None else due - clock.now()
+        return min(max(wait, _SECOND), self._hygiene.terms.interval)
 
 
 def _failed(error: CharmError) -> int:

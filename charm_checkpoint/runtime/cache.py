@@ -44,6 +44,14 @@ class Budget:
                 if (found := cache()) is not None:
                     found.rotate()
 
+    def clear(self) -> None:
+        """Have all caches forget everything."""
+        for _ in ("young", "old"):
+            for cache in list(self._caches.values()):
+                if (found := cache()) is not None:
+                    found.rotate()
+        self._used = 0
+
     def join(self, cache: Cache[Any, Any]) -> None:
         """Let a cache take part, for as long as somebody holds it."""
         number = next(self._numbers)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -23,9 +23,6 @@ from charm_checkpoint.errors import (
     ConfigError,
     Later,
     StoreCorrupt,
-    ThreadConflict,
-    ThreadDeleted,
-    ThreadExists,
     id_text,
 )
 from charm_checkpoint.plan import Plan
@@ -33,7 +30,7 @@ from charm_checkpoint.runtime.handle import Handle
 from charm_checkpoint.saver import run_context
 from charm_checkpoint.saver.conn_string import OfficialNames
 from charm_checkpoint.saver.in_flight import PUT_LOOKS, WRITES_LOOKS, InFlight
-from charm_checkpoint.saver.listing import Listing
+from charm_checkpoint.saver.listing import Lists
 from charm_checkpoint.saver.plans import OnConflict, Put, SaverPlans
 from charm_checkpoint.saver.reads import log
 from charm_checkpoint.saver.records import (
@@ -44,13 +41,26 @@ from charm_checkpoint.saver.records import (
     merged_metadata,
     names,
 )
+from charm_checkpoint.saver.refusals import refuse_conflict, refuse_deleted, refuse_existing
 from charm_checkpoint.saver.waiting import tell_of_gone
 from charm_checkpoint.store import Store, need_asyncio
 from charm_checkpoint.values.chunk_reader import ChunkReader
 from charm_checkpoint.values.serde import Serializer, checked
 
 
-class CharmSaver(OfficialNames, Handle, BaseCheckpointSaver[Any]):
+class TakesNote(Protocol):
+    """What wants to know of checkpoints that were put."""
+
+    def noted(self, thread: str) -> None:
+        """Take note of one, in a blocking call."""
+        ...
+
+    def anoted(self, thread: str) -> None:
+        """Take note of one, in an event loop."""
+        ...
+
+
+class CharmSaver(OfficialNames, Lists, Handle, BaseCheckpointSaver[Any]):
     """Save checkpoints in a store; one object for any thread and event loop, blocking or async.
 
     ``on_conflict`` says what becomes of a checkpoint whose parent is no longer the head:
@@ -77,6 +87,7 @@ class CharmSaver(OfficialNames, Handle, BaseCheckpointSaver[Any]):
             )
         super().__init__(serde=checked(serde))
         self.on_conflict: OnConflict = on_conflict
+        self.keeper: TakesNote | None = None
         self._store = store
         self._backend = store.backend
         self._reader = ChunkReader(store.backend, store.budget, store.limits)
@@ -138,15 +149,8 @@ class CharmSaver(OfficialNames, Handle, BaseCheckpointSaver[Any]):
 
     def _put_done(self, config: RunnableConfig, ref: CheckpointRef, id: str, put: Put) -> RunnableConfig:
         reply = put.reply
-        _refuse_deleted(ref, reply)
-        if reply.outcome == "conflict":
-            raise ThreadConflict(
-                f"Thread {ref.thread!r}: another writer's checkpoint {id_text(reply.head)} is the head; this one "
-                f"follows {id_text(ref.id) if ref.id else 'nothing'}. Nothing was written. Run it again: a new run "
-                "starts from the head.",
-                parent=ref.id,
-                head=reply.head,
-            )
+        refuse_deleted(ref, reply)
+        refuse_conflict(ref, reply)
         put.remember()
         self._hold(config, ref.thread)
         if reply.conflict:
@@ -167,7 +171,12 @@ class CharmSaver(OfficialNames, Handle, BaseCheckpointSaver[Any]):
         deletes = recalled.deletes if recalled else None
         return ref, partial(self._plans.put_writes, ref, writes, task_id, task_path, deletes)
 
-    def _forget(self, thread: str) -> None:
+    def forget_chunks(self, thread: str) -> None:
+        """Forget which chunks a thread has: what is put next is sent whole."""
+        self._plans.known.forget(thread)
+
+    def forget_thread(self, thread: str) -> None:
+        """Forget all that is known of a thread: what is done next in it starts afresh."""
         self._plans.known.forget(thread)
         run_context.forget(self._store.number, thread)
 
@@ -175,7 +184,7 @@ class CharmSaver(OfficialNames, Handle, BaseCheckpointSaver[Any]):
         if strategy == "keep_latest":
             self._plans.known.forget(thread)
         else:
-            self._forget(thread)  # it was deleted, and whoever does that may start afresh at once
+            self.forget_thread(thread)  # it was deleted, and whoever does that may start afresh at once
 
     # -------------------------------------------------------------- blocking
 
@@ -184,27 +193,6 @@ class CharmSaver(OfficialNames, Handle, BaseCheckpointSaver[Any]):
         ref = checkpoint_ref(config)
         found = self._store.run(partial(self._plans.reads.get_tuple, ref), write=False, thread=ref.thread)
         return self._noted(config, ref, found)
-
-    def list(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> Iterator[CheckpointTuple]:
-        """Yield checkpoints, last committed first; with no config, of all threads.
-
-        ``filter`` asks for metadata, see charm_checkpoint.saver.filters; ``before`` is exclusive. What is wrong
-        with either is told at once; each page is read when it is asked for.
-        """
-        return self._pages(Listing(config, filter, before, limit))
-
-    def _pages(self, listing: Listing) -> Iterator[CheckpointTuple]:
-        while listing.size:
-            yield from listing.take(
-                self._store.run(listing.next_page(self._plans.reads), write=False, thread=listing.thread)
-            )
 
     def put(
         self,
@@ -215,20 +203,23 @@ class CharmSaver(OfficialNames, Handle, BaseCheckpointSaver[Any]):
     ) -> RunnableConfig:
         """Commit a checkpoint after the one the config names; return the config that names it."""
         ref, plan = self._planned_put(config, checkpoint, metadata, new_versions)
-        return self._put_done(config, ref, checkpoint["id"], self._store.run(plan, write=True, thread=ref.thread))
+        made = self._put_done(config, ref, checkpoint["id"], self._store.run(plan, write=True, thread=ref.thread))
+        if self.keeper is not None:
+            self.keeper.noted(ref.thread)
+        return made
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Store a task's writes for the checkpoint the config names."""
         ref, plan = self._planned_writes(config, writes, task_id, task_path)
-        _refuse_deleted(ref, self._store.run(plan, write=True, thread=ref.thread))
+        refuse_deleted(ref, self._store.run(plan, write=True, thread=ref.thread))
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread's checkpoints and writes; runs that go on are refused (`ThreadDeleted`)."""
         thread = _name(thread_id)
         self._store.run(partial(self._backend.delete_thread, thread), write=True, thread=thread)
-        self._forget(thread)
+        self.forget_thread(thread)
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that runs made, with their writes, in all threads.
@@ -245,8 +236,8 @@ class CharmSaver(OfficialNames, Handle, BaseCheckpointSaver[Any]):
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread's checkpoints and writes; raises `ThreadExists` if the target has any."""
         plan = partial(_copied, self._backend, _name(source_thread_id), _name(target_thread_id))
-        _refuse_existing(target_thread_id, self._store.run(plan, write=True))
-        self._forget(_name(target_thread_id))  # what was seen there before was of another thread
+        refuse_existing(target_thread_id, self._store.run(plan, write=True))
+        self.forget_thread(_name(target_thread_id))  # what was seen there before was of another thread
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Keep only the latest checkpoint of each namespace, or none (``delete``, ``delete_all``).
@@ -280,24 +271,6 @@ class CharmSaver(OfficialNames, Handle, BaseCheckpointSaver[Any]):
         found = await self._store.arun(partial(self._plans.reads.get_tuple, ref), write=False, thread=ref.thread)
         return self._noted(config, ref, found)
 
-    def alist(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[CheckpointTuple]:
-        """Yield checkpoints, last committed first; see `list`."""
-        return self._apages(Listing(config, filter, before, limit))
-
-    async def _apages(self, listing: Listing) -> AsyncIterator[CheckpointTuple]:
-        while listing.size:
-            for item in listing.take(
-                await self._store.arun(listing.next_page(self._plans.reads), write=False, thread=listing.thread)
-            ):
-                yield item
-
     async def aput(
         self,
         config: RunnableConfig,
@@ -310,11 +283,14 @@ class CharmSaver(OfficialNames, Handle, BaseCheckpointSaver[Any]):
         ref, plan = self._planned_put(config, checkpoint, metadata, new_versions)
         token = self._puts.begin(ref[:2])
         try:
-            return self._put_done(
+            made = self._put_done(
                 config, ref, checkpoint["id"], await self._store.arun(plan, write=True, thread=ref.thread)
             )
         finally:
             self._puts.end(ref[:2], token)
+        if self.keeper is not None:
+            self.keeper.anoted(ref.thread)
+        return made
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -324,7 +300,7 @@ class CharmSaver(OfficialNames, Handle, BaseCheckpointSaver[Any]):
         ref, plan = self._planned_writes(config, writes, task_id, task_path)
         token = self._writes.begin(ref[:2])
         try:
-            _refuse_deleted(ref, await self._store.arun(plan, write=True, thread=ref.thread))
+            refuse_deleted(ref, await self._store.arun(plan, write=True, thread=ref.thread))
         finally:
             self._writes.end(ref[:2], token)
 
@@ -332,7 +308,7 @@ class CharmSaver(OfficialNames, Handle, BaseCheckpointSaver[Any]):
         """Delete a thread's checkpoints and writes; see `delete_thread`."""
         thread = _name(thread_id)
         await self._store.arun(partial(self._backend.delete_thread, thread), write=True, thread=thread)
-        self._forget(thread)
+        self.forget_thread(thread)
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that runs made; see `delete_for_runs`."""
@@ -346,8 +322,8 @@ class CharmSaver(OfficialNames, Handle, BaseCheckpointSaver[Any]):
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread's checkpoints and writes; see `copy_thread`."""
         plan = partial(_copied, self._backend, _name(source_thread_id), _name(target_thread_id))
-        _refuse_existing(target_thread_id, await self._store.arun(plan, write=True))
-        self._forget(_name(target_thread_id))
+        refuse_existing(target_thread_id, await self._store.arun(plan, write=True))
+        self.forget_thread(_name(target_thread_id))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Keep only the latest checkpoints, or none; see `prune`."""
@@ -384,16 +360,3 @@ def _copied(backend: Backend, source: str, target: str) -> Plan[WriteResult]:
 def _check_strategy(strategy: str) -> None:
     if strategy not in ("keep_latest", "delete", "delete_all"):
         raise ConfigError(f"The prune strategy {strategy!r} is not known: use keep_latest, delete or delete_all.")
-
-
-def _refuse_deleted(ref: CheckpointRef, reply: WriteResult) -> None:
-    if reply.outcome == "deleted":
-        raise ThreadDeleted(
-            f"Thread {ref.thread!r} was deleted after this run began, so its writes are refused. "
-            "To begin anew under the same id, start a new run."
-        )
-
-
-def _refuse_existing(thread: str, reply: WriteResult) -> None:
-    if reply.outcome == "conflict":
-        raise ThreadExists(f"Thread {thread!r} already holds checkpoints; delete it first or copy to another id.")

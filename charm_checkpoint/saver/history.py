@@ -7,12 +7,15 @@ but no value, and is named in the metadata's ``counters_since_delta_snapshot`` (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timezone
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from charm_checkpoint.contract import Backend, CheckpointRow, StoredCheckpoint
+from charm_checkpoint.contract import Backend, CheckpointRow, StoredCheckpoint, ThreadState
 from charm_checkpoint.plan import Plan
+from charm_checkpoint.saver.choosing import Outline, Rules, choose, is_task
 from charm_checkpoint.saver.records import Record
 from charm_checkpoint.values.offload import decoding
 from charm_checkpoint.values.sealing import unpacked_size
@@ -47,24 +50,60 @@ def walk(
             step = found.row.parent
 
 
+def with_writes(
+    backend: Backend, rows: Sequence[CheckpointRow], parents: bool = False
+) -> Plan[dict[tuple[str, str, str], StoredCheckpoint]]:
+    """Return checkpoints with their pending writes, by thread, namespace and id, and their parents too if wanted.
+
+    They are read along the lines of their parents, which brings no chunk, as a page with writes may.
+    """
+    found: dict[tuple[str, str, str], StoredCheckpoint] = {}
+    left = Counter((row.thread, row.ns) for row in rows)
+    for row in rows:
+        place = row.thread, row.ns
+        if (*place, row.id) in found:
+            continue
+        line = yield from backend.ancestors(*place, row.id, left[place] + parents)
+        for item in line:
+            assert item.row is not None
+            key = (*place, item.row.id)
+            if key not in found:
+                found[key] = item
+                left[place] = max(left[place] - 1, 1)
+        found.setdefault((*place, row.id), StoredCheckpoint(ThreadState(), None, row))
+    return found
+
+
 def prunable(rows: Iterable[CheckpointRow], decode: Decode) -> set[CheckpointKey]:
     """Return what keeping only the latest of each namespace removes.
 
-    Kept as well: what delta channels of the kept still need. Gone as well: namespaces of
-    tasks whose root checkpoint goes.
+    Kept as well: what delta channels of the kept still need, with the last of its tasks. Gone as well: namespaces
+    of tasks whose root checkpoint goes.
     """
     by_key = {(row.ns, row.id): row for row in rows}
-    heads: dict[str, CheckpointRow] = {}
-    for row in by_key.values():
-        if row.ns not in heads or heads[row.ns].seq < row.seq:
-            heads[row.ns] = row
-    kept = {(row.ns, row.id) for row in heads.values()}
-    root = heads.get("")
-    if root is not None:
-        kept -= {
-            (ns, row.id) for ns, row in heads.items() if _is_task(ns) and _root_of(decode(row)) not in (None, root.id)
-        }
-    return set(by_key) - with_delta_history(kept, by_key, decode)
+    outlines = [_outline(row, decode) for row in by_key.values()]
+    choosing = partial(choose, outlines, Rules(last=1, branches=False, strict=True))
+    kept, history = choosing().kept, set[CheckpointKey]()
+    while True:
+        more = with_delta_history(kept - history, by_key, decode) - kept
+        if not more:
+            return set(by_key) - kept
+        history |= more
+        kept = choosing(history=history).kept
+
+
+def with_their_tasks(
+    roots: Collection[CheckpointKey], by_key: Mapping[CheckpointKey, CheckpointRow], decode: Decode
+) -> set[CheckpointKey]:
+    """Return all checkpoints of tasks that ran under some of the root graph's."""
+    ids = {id for ns, id in roots if ns == ""}
+    if not ids:
+        return set()
+    return {key for key, row in by_key.items() if is_task(row.ns) and root_of(decode(row)) in ids}
+
+
+def _outline(row: CheckpointRow, decode: Decode) -> Outline:
+    return Outline(row.ns, row.id, row.parent, row.seq, root=root_of(decode(row)) if is_task(row.ns) else None)
 
 
 def with_delta_history(
@@ -75,7 +114,7 @@ def with_delta_history(
     for key in kept:
         row = by_key[key]
         record = decode(row)
-        missing = None if record is None else _delta_channels(record)
+        missing = None if record is None else delta_channels(record)
         seen = {key}
         while (missing is None or missing) and row.parent is not None and (row.ns, row.parent) in by_key:
             step = (row.ns, row.parent)
@@ -90,7 +129,7 @@ def with_delta_history(
     return result
 
 
-def _delta_channels(record: Record) -> set[str] | None:
+def delta_channels(record: Record) -> set[str] | None:
     """Return the delta channels that a checkpoint has no value of, None where what names them is damaged."""
     counters = record.metadata.get(COUNTERS)
     if counters is None:
@@ -104,12 +143,23 @@ _NAMES = (dict, list, tuple)
 _TEXT = frozenset({str})
 
 
-def _is_task(ns: str) -> bool:
-    """Tell whether a namespace belongs to one task: LangGraph then puts its id after a colon."""
-    return ":" in ns
+def root_of(record: Record | None) -> str | None:
+    """Return the root graph's checkpoint under which a subgraph's was made, None if it does not say."""
+    return None if record is None else parents_of(record.metadata).get("")
 
 
-def _root_of(record: Record | None) -> str | None:
-    parents = None if record is None else record.metadata.get("parents")
-    root = parents.get("") if type(parents) is dict else None
-    return root if type(root) is str else None
+def parents_of(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Return the checkpoints, by namespace, that one was made under."""
+    parents = metadata.get("parents")
+    if type(parents) is not dict:
+        return {}
+    return {ns: id for ns, id in parents.items() if type(ns) is type(id) is str}
+
+
+def made_at(text: Any) -> datetime | None:
+    """Return the time that a checkpoint says it was made at, in UTC; None if that is none."""
+    try:
+        time = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+        return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        return None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
@@ -15,6 +15,10 @@ from charm_checkpoint.runtime.clock import monotonic
 from charm_checkpoint.saver.filters import Filter
 from charm_checkpoint.saver.reads import Reads, log
 from charm_checkpoint.saver.records import NOT_TAGGED, limited, named
+
+if TYPE_CHECKING:
+    from charm_checkpoint.saver.plans import SaverPlans
+    from charm_checkpoint.store import Store
 
 PAGE = 50
 """Checkpoints read at a time by `CharmSaver.list`."""
@@ -33,7 +37,9 @@ class Listing:
         filter: Mapping[str, Any] | None,
         before: RunnableConfig | None,
         limit: int | None,
+        values: bool = True,
     ) -> None:
+        self._values = values
         self._filter = Filter(filter, NOT_TAGGED)
         self._after: Any = None
         self._left = limited(limit)
@@ -48,7 +54,8 @@ class Listing:
     def next_page(self, reads: Reads) -> partial[Plan[tuple[list[CheckpointTuple], Any]]]:
         """Return the plan of the next page."""
         self._spent -= monotonic()
-        return partial(reads.page, self._query, self._filter, self._after, self.size)
+        page = reads.page if self._values else reads.outlines
+        return partial(page, self._query, self._filter, self._after, self.size)
 
     def take(self, page: tuple[list[CheckpointTuple], Any]) -> list[CheckpointTuple]:
         """Return what of a page is wanted still; ``size`` becomes 0 at the end."""
@@ -74,3 +81,54 @@ class Listing:
                 self._spent,
                 self._found,
             )
+
+
+class Lists:
+    """The part of a saver that lists checkpoints."""
+
+    _store: Store
+    _plans: SaverPlans
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+        values: bool = True,
+    ) -> Iterator[CheckpointTuple]:
+        """Yield checkpoints, last committed first; with no config, of all threads.
+
+        ``filter`` asks for metadata, see charm_checkpoint.saver.filters; ``before`` is exclusive. What is wrong
+        with either is told at once; each page is read when it is asked for.
+
+        With ``values=False`` each has the versions of its channels and its pending writes as ever, but
+        ``channel_values`` is empty: nothing of the state is read or decoded, however large it is.
+        """
+        return self._pages(Listing(config, filter, before, limit, values))
+
+    def _pages(self, listing: Listing) -> Iterator[CheckpointTuple]:
+        while listing.size:
+            yield from listing.take(
+                self._store.run(listing.next_page(self._plans.reads), write=False, thread=listing.thread)
+            )
+
+    def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+        values: bool = True,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """Yield checkpoints, last committed first; see `list`."""
+        return self._apages(Listing(config, filter, before, limit, values))
+
+    async def _apages(self, listing: Listing) -> AsyncIterator[CheckpointTuple]:
+        while listing.size:
+            for item in listing.take(
+                await self._store.arun(listing.next_page(self._plans.reads), write=False, thread=listing.thread)
+            ):
+                yield item

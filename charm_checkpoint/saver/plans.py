@@ -20,6 +20,7 @@ from charm_checkpoint.saver.records import NOT_TAGGED, CheckpointRef, encode_rec
 from charm_checkpoint.saver.removals import Removals
 from charm_checkpoint.saver.tags import tags
 from charm_checkpoint.saver.threads import note_of_writes, noted
+from charm_checkpoint.telemetry.operation import note
 from charm_checkpoint.values.chunk_reader import ChunkReader
 from charm_checkpoint.values.encoder import EncodedValue, Encoder, is_small
 from charm_checkpoint.values.known_chunks import Channels, Held, KnownChunks, Parent, ThreadChunks
@@ -109,7 +110,14 @@ class SaverPlans:
             )  # fmt: skip
             if reply.outcome != "stale":
                 break
+            note(stale=1)
             base = yield from self._swept(base, ref, checkpoint, metadata, new_versions)
+        note(
+            (ref.ns, checkpoint["id"]),
+            chunks_sent=len(chunks),
+            chunks_reused=packed.encoder.reused,
+            conflicts=reply.conflict or reply.outcome == "conflict",
+        )
         parent = put_parent(checkpoint, metadata, packed.encoded, packed.channels)
         return Put(reply, partial(self._remember, ref, reply, chunks, parent, base.known, notes.title))
 
@@ -245,26 +253,27 @@ class SaverPlans:
         seen_deletes: int | None,
     ) -> Plan[WriteResult]:
         """Append a task's writes."""
+        note((ref.ns, ref.id or ""))
         join = partial(seal, self.identity_of_writes(ref))
         encode = partial(encode_writes, self._serde, writes, task_id, task_path, limits=self._limits, join=join)
         body = yield from encoding(encode)
-        note = note_of_writes(ref.ns, ref.id, [channel for channel, _ in writes])
-        return (yield from self._put_sealed(ref, body, seen_deletes, note))
+        told = note_of_writes(ref.ns, ref.id, [channel for channel, _ in writes])
+        return (yield from self._put_sealed(ref, body, seen_deletes, told))
 
     def put_body(
-        self, ref: CheckpointRef, packed: bytes, seen_deletes: int | None, note: bytes | None = None
+        self, ref: CheckpointRef, packed: bytes, seen_deletes: int | None, told: bytes | None = None
     ) -> Plan[WriteResult]:
         """Append a task's writes that are encoded already."""
-        return self._put_sealed(ref, seal(self.identity_of_writes(ref), packed), seen_deletes, note)
+        return self._put_sealed(ref, seal(self.identity_of_writes(ref), packed), seen_deletes, told)
 
     def identity_of_writes(self, ref: CheckpointRef) -> Identity:
         """Return what is sealed into, and read from, the writes of a checkpoint."""
         return self._identities.writes(ref.thread, ref.ns, ref.id or "")
 
     def _put_sealed(
-        self, ref: CheckpointRef, body: bytes, seen_deletes: int | None, note: bytes | None
+        self, ref: CheckpointRef, body: bytes, seen_deletes: int | None, told: bytes | None
     ) -> Plan[WriteResult]:
-        return self._backend.put_writes(NewWrites(ref.thread, ref.ns, ref.id or "", body, seen_deletes, note))
+        return self._backend.put_writes(NewWrites(ref.thread, ref.ns, ref.id or "", body, seen_deletes, told))
 
 
 def _encode(encoder: Encoder, name: str, value: Any, prior: bytes | None) -> EncodedValue:

@@ -14,7 +14,7 @@ from charm_checkpoint.errors import DataError, StoreCorrupt, TypeNotLoaded, name
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.saver.carrying import parent_of
 from charm_checkpoint.saver.filters import Filter
-from charm_checkpoint.saver.history import walk
+from charm_checkpoint.saver.history import walk, with_writes
 from charm_checkpoint.saver.pending_writes import decode_writes
 from charm_checkpoint.saver.records import (
     CheckpointRef,
@@ -23,6 +23,7 @@ from charm_checkpoint.saver.records import (
     decode_row,
     inline_values,
 )
+from charm_checkpoint.telemetry.operation import note
 from charm_checkpoint.values.chunk_reader import ChunkReader, retry_if_swept
 from charm_checkpoint.values.decoder import DecodedChunk, Decoder, split
 from charm_checkpoint.values.encoder import EncodedValue
@@ -62,6 +63,7 @@ class Reads:
         found = yield from self._backend.find(*ref, known=self._reader.known(ref.thread, ref.ns))
         if found.row is None:
             return found, None
+        note((found.row.ns, found.row.id))
         return found, (yield from self._read(found, found.row, None))
 
     def _read(self, found: StoredCheckpoint, row: CheckpointRow, filter: Filter | None) -> Plan[CheckpointTuple | None]:
@@ -159,6 +161,24 @@ class Reads:
             match = yield from self._read(found, found.row, filter)
             if match is not None:
                 tuples.append(match)
+        return tuples, page.next
+
+    def outlines(self, query: Query, filter: Filter, after: Any, size: int) -> Plan[tuple[list[CheckpointTuple], Any]]:
+        """Return the matches in one page of a listing without their values, and where to go on; no chunk is read."""
+        page = yield from self._backend.page(query, after, size, writes=False)
+        matches = []
+        for found in page.items:
+            assert found.row is not None
+            with placing(*_at(found.row)):
+                record = decode_row(self._serde, self._identities, found.row, outline=True, limits=self._limits)
+            if filter.matches(record.metadata):
+                matches.append((found.row, record))
+        stored = yield from with_writes(self._backend, [row for row, _ in matches])
+        tuples = []
+        for row, record in matches:
+            with placing(*_at(row)):
+                writes = self._writes(row, stored[row.thread, row.ns, row.id].writes)
+            tuples.append(_tuple_of(row, record, writes))
         return tuples, page.next
 
     def history(self, ref: CheckpointRef, channels: Sequence[str]) -> Plan[dict[str, DeltaChannelHistory]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
@@ -86,8 +87,10 @@ def _name(given: Any, kind: str) -> str:
 
 def limited(limit: Any) -> int | None:
     """Return how many a listing is to have at most, None for all; raises `ConfigError` for what is no such number."""
-    if limit is None or (isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0):
-        return limit
+    if limit is None:
+        return None
+    if isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0:
+        return min(limit, sys.maxsize)
     said = limit if type(limit) is int else type(limit).__name__
     raise ConfigError(f"limit is a whole number, 0 or more, or None for all, not {said}")
 

@@ -9,7 +9,7 @@ from functools import partial
 from charm_checkpoint.contract import Backend, CheckpointRow, Query
 from charm_checkpoint.errors import Later, StoreCorrupt, StoreUnavailable, placing
 from charm_checkpoint.plan import Plan
-from charm_checkpoint.saver.history import CheckpointKey, prunable, with_delta_history
+from charm_checkpoint.saver.history import CheckpointKey, prunable, with_delta_history, with_their_tasks
 from charm_checkpoint.saver.records import Record, decode_row
 from charm_checkpoint.values.sealing import Identities
 from charm_checkpoint.values.serde import Serializer
@@ -79,6 +79,7 @@ class Removals:
         by_key = {(row.ns, row.id): row for row in rows}
         keys = keys & set(by_key)
         needed = with_delta_history(set(by_key) - keys, by_key, self._outlined) & keys
+        needed |= with_their_tasks(needed, by_key, self._outlined) & keys
         if needed:
             log.warning(
                 "Thread %r: %d checkpoints of deleted runs stay, later ones are built on their writes.",

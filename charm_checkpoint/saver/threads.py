@@ -20,9 +20,15 @@ from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, TASKS
 
 from charm_checkpoint.contract import Backend, ThreadPage, ThreadRow
+from charm_checkpoint.plain import Plain
 from charm_checkpoint.plan import Plan
 
 Status: TypeAlias = Literal["done", "unfinished", "waits", "failed"]
+
+COPYING = "charm_checkpoint:copy:"
+"""How the names begin under which copies put threads together. One left by a killed copy goes when that is repeated."""
+IMPORTING = "charm_checkpoint:import:"
+"""How those of imports begin."""
 
 TITLE = 80
 """Characters of a title."""
@@ -42,8 +48,13 @@ _LOOKED_AT = 8
 """Messages, and channels, among which the first human one is looked for."""
 
 
+def is_staging(thread: str | None) -> bool:
+    """Tell whether a thread is one that a copy or an import puts together, which is no thread of anybody's yet."""
+    return thread is not None and thread.startswith((COPYING, IMPORTING))
+
+
 @dataclass(frozen=True, slots=True)
-class ThreadInfo:
+class ThreadInfo(Plain):
     """One thread in a listing.
 
     ``status`` tells of the last checkpoint of the root graph: ``waits`` for the answer to an
@@ -54,6 +65,10 @@ class ThreadInfo:
 
     ``damage`` says what is wrong with a thread that cannot be read; ``thread_id`` is None if that is
     not even its name.
+
+    ``size`` is how many bytes of payload its checkpoints, writes and chunks hold, None where nobody has counted them.
+    ``pinned``: it is kept whatever the retention says. ``cursor`` goes on behind it, with ``threads(after=cursor)``;
+    None in a listing that has no order.
     """
 
     thread_id: str | None
@@ -66,6 +81,9 @@ class ThreadInfo:
     step: int | None = None
     source: str | None = None
     damage: str | None = None
+    size: int | None = None
+    pinned: bool = False
+    cursor: str | None = None
 
 
 # ------------------------------------------------------------------------------ writing
@@ -198,6 +216,8 @@ def info(row: ThreadRow) -> ThreadInfo:
         step,
         source,
         row.damage,
+        row.size,
+        row.pinned,
     )
 
 
@@ -234,7 +254,8 @@ class ThreadListing:
     """A listing under way, a page at a time: nothing is held open between pages.
 
     Where threads that changed last come first, one that changes meanwhile moves to the front, where the
-    listing is past. So after several pages it looks there again, for those that changed since it began.
+    listing is past. So after several pages it looks there again, for those that changed since it began. What a copy
+    or an import is putting together is left out.
     """
 
     def __init__(self, backend: Backend, limit: int | None) -> None:
@@ -253,6 +274,10 @@ class ThreadListing:
 
     def take(self, page: ThreadPage) -> Iterator[ThreadInfo]:
         """Return what is new in a page; ``more`` is False after the last."""
+        return map(info, self.take_rows(page))
+
+    def take_rows(self, page: ThreadPage) -> list[ThreadRow]:
+        """Return what `take` does, as the store tells it."""
         several = self._after is not None
         if self._began is None and page.items:
             self._began = max([row.touched_at for row in page.items if row.touched_at < _NEVER], default=0)
@@ -270,12 +295,19 @@ class ThreadListing:
             self._again = True
         if self._left == 0:
             self.more = False
-        return map(info, fresh)
+        return fresh
+
+    def skip_rest(self) -> None:
+        """Go on as if the page taken last was the last of the listing."""
+        if self._after is not None:
+            self._after = None
+            self.more = not self._again and self._left != 0
+            self._again = True
 
     def _is_fresh(self, row: ThreadRow) -> bool:
         if row.thread is None:
             return not self._again
-        if row.thread in self._seen:
+        if row.thread in self._seen or is_staging(row.thread):
             return False
         self._seen.add(row.thread)
         return True

@@ -7,6 +7,10 @@
     │   ├── MissingExtra (ImportError)    the driver for this store is not installed
     │   └── MissingServer                 a program that charm_checkpoint.servers starts is not installed
     ├── InvalidFilter (ValueError)        a filter says what no filter can
+    ├── NotThere (LookupError)            what was asked for by its name is not there
+    │   ├── ThreadNotFound                the store holds no thread of that name
+    │   ├── CheckpointNotFound            the thread has no such checkpoint
+    │   └── PathNotFound                  nothing stands at that path of the state
     ├── ServerFailed (RuntimeError)       a local server did not start, or not do what was asked
     ├── StoreError (RuntimeError)         the store did not do what was asked
     │   ├── StoreUnavailable              it cannot be reached, is locked, or its disk is full
@@ -89,6 +93,22 @@ class MissingServer(ConfigError):
 
 class InvalidFilter(CharmError, ValueError):
     """A filter is not one; see charm_checkpoint.saver.filters for what it may say."""
+
+
+class NotThere(CharmError, LookupError):
+    """What was asked for by its name is not there."""
+
+
+class ThreadNotFound(NotThere):
+    """The store holds no thread of that name."""
+
+
+class CheckpointNotFound(NotThere):
+    """The thread has no such checkpoint."""
+
+
+class PathNotFound(NotThere):
+    """Nothing stands at that path of the state."""
 
 
 class ServerFailed(CharmError, RuntimeError):

@@ -28,14 +28,14 @@ from charm_checkpoint.plan import Plan
 from charm_checkpoint.saver.pending_writes import encode_items
 from charm_checkpoint.saver.plans import SaverPlans
 from charm_checkpoint.saver.records import THREAD_KEY, CheckpointRef
-from charm_checkpoint.saver.threads import note_of_writes
+from charm_checkpoint.saver.threads import IMPORTING, note_of_writes
 from charm_checkpoint.values.chunk_reader import ChunkReader
 from charm_checkpoint.values.sealing import opened
 from charm_checkpoint.values.serde import Serializer
 from charm_checkpoint.values.serde.telling import Finding
 
-STAGING = "charm_checkpoint:import:"
-"""How the names begin under which threads are put together. One left by a killed import goes when that is repeated."""
+REDIS = ("redis", "rediss", "valkey", "valkeys")
+"""Schemes of the plain-Redis saver's servers."""
 OUTLINE = 1000
 """Checkpoints of the target listed at a time, without their values."""
 
@@ -93,6 +93,7 @@ def import_official(
     *,
     threads: Iterable[str] | None = None,
     schema: str | None = None,
+    prefix: str | None = None,
     skip_existing: bool = False,
     dry_run: bool = False,
     cipher: CipherProtocol | None = None,
@@ -100,8 +101,9 @@ def import_official(
 ) -> ImportReport:
     """Take over threads of a SqliteSaver's file or a PostgresSaver's database, which stays as it is.
 
-    ``source`` is a path or URL, ``threads`` are the ids of those wanted, ``schema`` is where a
-    PostgresSaver's tables are, ``cipher`` that of an ``EncryptedSerializer``. Everything is kept:
+    So it does those of ``langgraph-checkpoint-plainredis``. ``source`` is a path or URL, ``threads`` are the ids of
+    those wanted, ``schema`` is where a PostgresSaver's tables are, ``prefix`` what the plain-Redis saver's keys begin
+    with, ``lg`` if None, ``cipher`` that of an ``EncryptedSerializer``. Everything is kept:
     ids, parents, namespaces, metadata, versions, values, pending writes and their order. To do it
     again changes nothing, and adds what the source has got since. ``dry_run`` does all of it but
     in RAM, and does not look at ``memory``'s threads.
@@ -118,11 +120,11 @@ def import_official(
     del source  # it may hold a password, and a traceback shows what a function was given
     with contextlib.ExitStack() as stack:
         serde, findings = memory.get_langgraph_checkpointer().serde, _Findings()
-        old = _open_source(place, schema, OfficialDecoder(cipher, Listener(serde.strict, findings.add)))
+        old = _open_source(place, schema, prefix, OfficialDecoder(cipher, Listener(serde.strict, findings.add)))
         stack.callback(old.close)
         target = stack.enter_context(open_memory("memory://")) if dry_run else memory
-        mark = blake2b(repr((place.plain(), schema, wanted)).encode(), digest_size=8).hexdigest()
-        run = _Import(old, target, serde, STAGING + mark)
+        mark = blake2b(repr((place.plain(), prefix or schema, wanted)).encode(), digest_size=8).hexdigest()
+        run = _Import(old, target, serde, IMPORTING + mark)
         run.findings = findings
         run.dry_run, run.skip_existing, run.on_progress = dry_run, skip_existing, on_progress
         for thread in old.threads() if wanted is None else wanted:
@@ -130,8 +132,16 @@ def import_official(
         return run.report
 
 
-def _open_source(place: Secret, schema: str | None, decoder: OfficialDecoder) -> Source:
+def _open_source(place: Secret, schema: str | None, prefix: str | None, decoder: OfficialDecoder) -> Source:
     location = parse_url(place.plain()) if "://" in place.plain() else None
+    if location is not None and location.scheme in REDIS:
+        if schema is not None:
+            raise ConfigError("a schema is for PostgresSaver's tables; of Redis' keys, give the prefix")
+        from charm_checkpoint.importers.plain_redis import PlainRedisSource
+
+        return PlainRedisSource(place, prefix, decoder)
+    if prefix is not None:
+        raise ConfigError("a prefix is for the keys of the plain-Redis saver; other sources have none")
     if location is not None and location.scheme in ("postgresql", "postgres"):
         from charm_checkpoint.importers.postgres import PostgresSource
 
@@ -140,7 +150,7 @@ def _open_source(place: Secret, schema: str | None, decoder: OfficialDecoder) ->
         raise ConfigError("a schema is for PostgresSaver's tables; a SQLite file has none")
     if location is not None and location.scheme != "sqlite":
         raise ConfigError(
-            f"no saver of LangGraph's is known for {location.scheme}://: name a SQLite file or postgresql://"
+            f"no saver of LangGraph's is known for {location.scheme}://: name a SQLite file, postgresql:// or redis://"
         )
     from charm_checkpoint.importers.sqlite import SqliteSource
 

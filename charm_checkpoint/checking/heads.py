@@ -15,6 +15,8 @@ from typing import NamedTuple
 from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.contract import Backend, CheckpointRow, Query
 from charm_checkpoint.errors import StoreCorrupt
+from charm_checkpoint.saver.choosing import is_task
+from charm_checkpoint.saver.history import parents_of
 from charm_checkpoint.saver.records import Record, decode_row
 from charm_checkpoint.saver.threads import ThreadListing
 from charm_checkpoint.values.limits import Limits
@@ -48,11 +50,6 @@ class Outlines(NamedTuple):
             return None
 
 
-def is_task(ns: str) -> bool:
-    """Tell whether a namespace belongs to one task of one step: LangGraph then puts the task's id after a colon."""
-    return ":" in ns
-
-
 def heads(backend: Backend, thread: str, outlines: Outlines) -> Session[list[Head]]:
     """Return the heads of a thread that a program goes on from; the root graph's first."""
     rows: dict[str, CheckpointRow] = {}
@@ -74,7 +71,7 @@ def heads(backend: Backend, thread: str, outlines: Outlines) -> Session[list[Hea
         if "" in rows:  # only now can be told which tasks are of the step under way
             for row in waiting:
                 record = outlines.record(row)
-                parents = {"": rows[""].id} if record is None else _parents(record)
+                parents = {"": rows[""].id} if record is None else parents_of(record.metadata)
                 if parents.get("") == rows[""].id:
                     tasks[row.ns] = (row.id, parents)
             waiting.clear()
@@ -98,14 +95,17 @@ def all_checkpoints(backend: Backend, thread: str) -> Session[list[Head]]:
             return listed
 
 
-def sampled(backend: Backend, count: int) -> Session[list[str]]:
-    """Return as many threads, chosen by their names: the same ones each time, old and new alike."""
+def sampled(backend: Backend, count: int, every: bool = False) -> Session[list[str]]:
+    """Return as many threads, chosen by their names: the same ones each time, old and new alike.
+
+    They have checkpoints, unless it is to be of ``every`` thread.
+    """
     best: list[tuple[int, str]] = []
     listing = ThreadListing(backend, None)
     while listing.more:
         page = yield Step(listing.next_page)
         for info in listing.take(page):
-            if info.thread_id is not None and info.checkpoints:
+            if info.thread_id is not None and (every or info.checkpoints):
                 heapq.heappush(best, (-_rank(info.thread_id), info.thread_id))
                 if len(best) > count:
                     heapq.heappop(best)
@@ -114,11 +114,3 @@ def sampled(backend: Backend, count: int) -> Session[list[str]]:
 
 def _rank(thread: str) -> int:
     return int.from_bytes(blake2b(thread.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
-
-
-def _parents(record: Record) -> dict[str, str]:
-    """Return the checkpoints, by namespace, that one was made under."""
-    parents = record.metadata.get("parents")
-    if type(parents) is not dict:
-        return {}
-    return {ns: id for ns, id in parents.items() if type(ns) is type(id) is str}

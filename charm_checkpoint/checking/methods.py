@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Literal
 
 from charm_checkpoint.checking.session import adrive, drive
 from charm_checkpoint.errors import ConfigError
 from charm_checkpoint.saver.records import names
 
 if TYPE_CHECKING:
+    from charm_checkpoint.checking.doctor.report import DoctorReport
+    from charm_checkpoint.checking.integrity.report import IntegrityProgress
     from charm_checkpoint.checking.report import CheckReport, MigrateReport
     from charm_checkpoint.checking.session import Session
+    from charm_checkpoint.config.url import Location
     from charm_checkpoint.saver.checkpointer import CharmSaver
     from charm_checkpoint.store import Store
 
@@ -20,6 +23,8 @@ class Checks:
     """Looking at all threads with the classes and the graph of this program, and storing their heads anew."""
 
     store: Store
+    location: Location
+    config: Any
     _saver: CharmSaver
 
     def check(
@@ -29,6 +34,9 @@ class Checks:
         sample: int | None = None,
         threads: Iterable[str] | None = None,
         history: bool = False,
+        integrity: bool | Literal["only"] = False,
+        repair: bool = False,
+        on_progress: Callable[[IntegrityProgress], object] | None = None,
     ) -> CheckReport:
         """Tell what this program would make of the threads that are stored; nothing is changed.
 
@@ -39,8 +47,16 @@ class Checks:
 
         ``sample`` looks at so many threads, the same ones each time, ``threads`` at these. ``history`` reads older
         checkpoints, too: only then can be told that an alias is needed no more.
+
+        ``integrity`` looks at everything that is stored, whatever the program's classes are, and puts what it finds
+        into the report's `integrity <charm_checkpoint.checking.integrity.IntegrityReport>`: every chunk that a
+        checkpoint or message list reaches is there and is what its address says, records and pending writes are the
+        thread's own, heads are the last ones committed, items can be read and found, counts are right, and the store's
+        own checks pass. With "only", classes and graph are left out. Each chunk is read once a thread, a few at a
+        time, and other programs may go on writing. ``repair`` mends what can be mended without losing anything: counts,
+        heads that are behind, chunks that nothing reaches. ``on_progress`` is called after each thread.
         """
-        return drive(self.store, self._check(graph, sample, threads, history))
+        return drive(self.store, self._check(graph, sample, threads, history, integrity, repair, on_progress))
 
     async def acheck(
         self,
@@ -49,17 +65,46 @@ class Checks:
         sample: int | None = None,
         threads: Iterable[str] | None = None,
         history: bool = False,
+        integrity: bool | Literal["only"] = False,
+        repair: bool = False,
+        on_progress: Callable[[IntegrityProgress], object] | None = None,
     ) -> CheckReport:
         """Tell what this program would make of the threads that are stored; see `check`."""
-        return await adrive(self.store, self._check(graph, sample, threads, history))
+        session = self._check(graph, sample, threads, history, integrity, repair, on_progress)
+        return await adrive(self.store, session)
 
     def _check(
-        self, graph: Any, sample: int | None, threads: Iterable[str] | None, history: bool
+        self,
+        graph: Any,
+        sample: int | None,
+        threads: Iterable[str] | None,
+        history: bool,
+        integrity: bool | Literal["only"],
+        repair: bool,
+        on_progress: Callable[[IntegrityProgress], object] | None,
     ) -> Session[CheckReport]:
-        from charm_checkpoint.checking.checking import check  # only for who uses it
+        from charm_checkpoint.checking.both import Wanted, check_both  # only for who uses it
 
         _check_kept(self.store)
-        return check(self.store, self._saver.serde, graph, _sample(sample, threads), _named(threads), history)
+        wanted = Wanted(integrity, repair, graph, _sample(sample, threads), _named(threads), history, on_progress)
+        return check_both(self.store, self._saver.serde, wanted)
+
+    def doctor(self) -> DoctorReport:
+        """Tell how the store is doing: whether it is reached, how quickly, what its settings promise, what to change.
+
+        Nothing is changed: no file is made, and no schema. Where the store cannot be reached the report says at which
+        step, and no error is raised.
+        """
+        return drive(self.store, self._doctor())
+
+    async def adoctor(self) -> DoctorReport:
+        """Tell how the store is doing; see `doctor`."""
+        return await adrive(self.store, self._doctor())
+
+    def _doctor(self) -> Session[DoctorReport]:
+        from charm_checkpoint.checking.doctor.session import doctor  # only for who uses it
+
+        return doctor(self.store, self.location, self.config)
 
     def migrate(self, *, dry_run: bool = False, threads: Iterable[str] | None = None) -> MigrateReport:
         """Store heads anew as the classes of this program have them: former names and shapes are then needed no more.

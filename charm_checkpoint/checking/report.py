@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
+
+from charm_checkpoint.checking.integrity.report import IntegrityReport
 
 EXAMPLES = 3
 """Threads that are named of those that have something."""
@@ -71,7 +73,8 @@ class CheckReport:
 
     ``threads`` and ``checkpoints`` count what was read, ``waiting`` the threads among them that wait for an answer
     or have nodes to run. ``is_sample`` tells that there are more, ``is_history`` that older checkpoints were read,
-    too. ``aliases`` are all that the program registered.
+    too. ``aliases`` are all that the program registered. ``integrity`` is what a look at all that is stored found, None
+    if there was none; with ``is_integrity_only`` there was no other.
     """
 
     threads: int = 0
@@ -81,6 +84,8 @@ class CheckReport:
     is_history: bool = False
     findings: list[CheckFinding] = field(default_factory=list)
     aliases: list[AliasUse] = field(default_factory=list)
+    integrity: IntegrityReport | None = None
+    is_integrity_only: bool = False
 
     @property
     def problems(self) -> list[CheckFinding]:
@@ -89,23 +94,29 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """Tell whether there are no problems."""
-        return not self.problems
+        """Tell whether there are no problems, and nothing that is damaged."""
+        return not self.problems and (self.integrity is None or self.integrity.ok)
 
     def without(self, *accepted: str) -> CheckReport:
         """Return the report without what is accepted: patterns such as ``node:ask``, ``lost:app:Order.*``, ``kept``."""
         patterns = [pattern if ":" in pattern else f"{pattern}:*" for pattern in accepted]
         left = [found for found in self.findings if not any(fnmatchcase(found.key, pattern) for pattern in patterns)]
-        return CheckReport(
-            self.threads, self.checkpoints, self.waiting, self.is_sample, self.is_history, left, self.aliases
-        )
+        return replace(self, findings=left)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain data, for JSON."""
-        return {**asdict(self), "findings": [_plain(found) for found in self.findings], "ok": self.ok}
+        integrity = None if self.integrity is None else self.integrity.as_dict()
+        findings = [_plain(found) for found in self.findings]
+        return {**asdict(self), "findings": findings, "integrity": integrity, "ok": self.ok}
 
     def lines(self) -> Iterator[str]:
         """Yield the report as lines for people to read."""
+        if not self.is_integrity_only:
+            yield from self._lines()
+        if self.integrity is not None:
+            yield from self.integrity.lines()
+
+    def _lines(self) -> Iterator[str]:
         some = "some of the threads: " if self.is_sample else ""
         yield (
             f"{some}{_count(self.threads, 'thread')}, {self.waiting} of them not done, "

@@ -12,11 +12,12 @@ T = TypeVar("T")
 
 
 class Step(NamedTuple):
-    """A plan to run as one transaction, and whose it is."""
+    """A plan to run as one transaction, and whose it is; ``bare``: the schema is not made before, nor looked at."""
 
     make: MakePlan[Any]
     thread: str | None = None
     write: bool = False
+    bare: bool = False
 
 
 Session: TypeAlias = Generator[Step, Any, T]
@@ -25,9 +26,21 @@ Session: TypeAlias = Generator[Step, Any, T]
 
 def drive(store: Store, session: Session[T]) -> T:
     """Run a session's steps, blocking; an error of a step is raised where it was yielded."""
-    return run(session, lambda step: store.run(step.make, write=step.write, thread=step.thread))
+
+    def execute(step: Step) -> Any:
+        if step.bare:
+            return store.driver.run(step.make, write=step.write)
+        return store.run(step.make, write=step.write, thread=step.thread)
+
+    return run(session, execute)
 
 
 async def adrive(store: Store, session: Session[T]) -> T:
     """Run a session as `drive` does, without blocking the event loop."""
-    return await arun(session, lambda step: store.arun(step.make, write=step.write, thread=step.thread))
+
+    async def execute(step: Step) -> Any:
+        if step.bare:
+            return await store.driver.arun(step.make, write=step.write)
+        return await store.arun(step.make, write=step.write, thread=step.thread)
+
+    return await arun(session, execute)

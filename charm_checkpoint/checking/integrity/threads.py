@@ -1,0 +1,229 @@
+"""One thread: its checkpoints, writes and heads, what they reach, its messages, and whether the counts agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+from charm_checkpoint.checking.integrity.blame import Blame
+from charm_checkpoint.checking.integrity.chunks import Reached
+from charm_checkpoint.checking.integrity.messages import MessagesLook
+from charm_checkpoint.checking.integrity.report import IntegrityFinding
+from charm_checkpoint.checking.integrity.tools import Tools
+from charm_checkpoint.checking.session import Session, Step
+from charm_checkpoint.contract import CheckpointRow, Query, StoredCheckpoint, ThreadState, Usage
+from charm_checkpoint.errors import StoreCorrupt
+from charm_checkpoint.plan import Compute, Plan
+from charm_checkpoint.values.decoder import split
+
+PAGE = 100
+"""Checkpoints that are read at a time."""
+ATTEMPTS = 3
+"""How often a thread is looked at anew because it was changed meanwhile."""
+NOWHERE = "\0no checkpoint"
+"""The id of no checkpoint: what is found under it tells a thread's state and nothing else."""
+
+CUT = "what is older in this thread could not be listed, and was not looked at."
+
+
+MOST_KNOWN = 500
+"""Addresses that a store is told of, which it then does not send again."""
+
+
+class Head(NamedTuple):
+    """The checkpoint of a namespace that was committed last, of those that are listed."""
+
+    id: str
+    seq: int
+    roots: bytes
+
+
+class _Counts(NamedTuple):
+    checkpoints: int
+    writes: int
+
+
+class ThreadLook:
+    """What one look at a thread found."""
+
+    def __init__(self, tools: Tools, thread: str) -> None:
+        self._tools = tools
+        self.thread = thread
+        self.findings: list[IntegrityFinding] = []
+        self.reached = Reached(tools, thread)
+        self.messages = MessagesLook(tools, thread)
+        self.checkpoints = self.writes = self.size = 0
+        self.is_cut = False
+        self._heads: dict[str, Head] = {}
+        self._awaited: dict[tuple[str, str], tuple[str, int]] = {}
+        self._seen: dict[str, set[str]] = {}
+        self.broken: set[tuple[str, str]] = set()
+        """Checkpoints whose record or writes cannot be read."""
+
+    def look(self) -> Session[ThreadState]:
+        """Look at all of it, and return the state that the thread had at the beginning."""
+        state = yield from self._state()
+        yield from self._pages()
+        yield from self._check_heads()
+        self._tell_parents()
+        yield from self.messages.look()
+        if self.broken or self.reached.bad:
+            self.findings += yield from Blame(self._tools, self.reached, self.broken).findings(self.findings)
+        return state
+
+    def _state(self) -> Session[ThreadState]:
+        try:
+            found = yield Step(partial(self._tools.backend.find, self.thread, "", NOWHERE), self.thread)
+        except StoreCorrupt as error:
+            self._add("thread", f"its own record cannot be read: {error}")
+            return ThreadState()
+        return ThreadState(*found.state)
+
+    def state_now(self) -> Session[ThreadState | None]:
+        """Return the state that the thread has now, None if nobody can tell."""
+        try:
+            found = yield Step(partial(self._tools.backend.find, self.thread, "", NOWHERE), self.thread)
+        except StoreCorrupt:
+            return None
+        return ThreadState(*found.state)
+
+    # ---------------------------------------------------------------- checkpoints
+
+    def _pages(self) -> Session[None]:
+        after, size = None, PAGE
+        known: tuple[bytes, ...] = ()
+        while True:
+            query = partial(self._tools.backend.page, Query(self.thread), after, size, known=known)
+            try:
+                page = yield Step(query, self.thread)
+            except StoreCorrupt as error:
+                if size > 1:
+                    size = max(1, size // 10)  # what comes before the damage is looked at all the same
+                    continue
+                self._add("thread", f"its checkpoints cannot be listed: {error}; {CUT}")
+                self.is_cut = True
+                return
+            for found in page.items:
+                yield from self._checkpoint(found)
+            known = self._at_hand([found.row for found in page.items if found.row is not None])
+            after = page.next
+            if after is None:
+                return
+
+    def _at_hand(self, rows: Sequence[CheckpointRow]) -> tuple[bytes, ...]:
+        """Return what the checkpoints before reach: those behind them have most of it, too."""
+        roots = dict.fromkeys(root for row in rows for root in split(row.roots))
+        names = [name for root in roots for name in (root, *self.reached.refs(root)) if name in self.reached.named]
+        return tuple(dict.fromkeys(names))[:MOST_KNOWN]
+
+    def _checkpoint(self, found: StoredCheckpoint) -> Session[None]:
+        row = found.row
+        if row is None:
+            return
+        self.checkpoints += 1
+        self.writes += len(found.writes)
+        self.size += len(row.body) + sum(map(len, found.writes))
+        self._note(row)
+        failed = yield Step(partial(self._read, row, found.writes), self.thread)
+        for kind, why in failed:
+            self.broken.add((row.ns, row.id))
+            self._add(kind, why, namespace=row.ns, checkpoint=row.id)
+        yield from self.reached.walk(split(row.roots), found.chunks)
+
+    def _read(self, row: CheckpointRow, writes: Sequence[bytes]) -> Plan[list[tuple[str, str]]]:
+        failed: list[tuple[str, str]] = yield Compute(lambda: list(self._failures(row, writes)))
+        return failed
+
+    def _failures(self, row: CheckpointRow, writes: Sequence[bytes]) -> list[tuple[str, str]]:
+        failed = []
+        try:
+            if row.thread != self.thread:
+                raise StoreCorrupt(f"it is named as that of thread {row.thread!r}")
+            self._tools.channels(row)
+        except StoreCorrupt as error:
+            failed.append(("record", f"its record cannot be read: {error}"))
+        for body in writes:
+            try:
+                self._tools.writes(row, body)
+            except StoreCorrupt as error:
+                failed.append(("writes", f"its pending writes cannot be read: {error}"))
+        return failed
+
+    def _note(self, row: CheckpointRow) -> None:
+        head = self._heads.get(row.ns)
+        if head is None or row.seq > head.seq:
+            self._heads[row.ns] = Head(row.id, row.seq, row.roots)
+        self._seen.setdefault(row.ns, set()).add(row.id)
+        self._awaited.pop((row.ns, row.id), None)
+        if row.parent is not None and row.parent not in self._seen[row.ns]:
+            first, count = self._awaited.get((row.ns, row.parent), (row.id, 0))
+            self._awaited[row.ns, row.parent] = (first, count + 1)
+
+    def _tell_parents(self) -> None:
+        if self.is_cut:
+            return
+        for (ns, parent), (id, count) in self._awaited.items():
+            self._add(
+                "parent", f"its parent {parent!r} is not stored, as is so after a prune.", grade="note", namespace=ns,
+                checkpoint=id, count=count,
+            )  # fmt: skip
+
+    # ---------------------------------------------------------------------- heads
+
+    def _check_heads(self) -> Session[None]:
+        for ns in dict.fromkeys(("", *self._heads)):
+            last = self._heads.get(ns)
+            try:
+                known = () if last is None else split(last.roots)
+                find = partial(self._tools.backend.find, self.thread, ns, None, known=known)
+                found = yield Step(find, self.thread)
+            except StoreCorrupt as error:
+                if last is None or (ns, last.id) not in self.broken:
+                    self._add("head", f"the head cannot be read: {error}", namespace=ns)
+                continue
+            head = found.row.id if found.row is not None else found.head
+            why = _wrong_head(head, last, found)
+            if why is not None and not self.is_cut:
+                self._add(
+                    "head", why, namespace=ns, checkpoint=None if last is None else last.id, repairable=True,
+                    advice="A repair makes the last one committed the head.",
+                )  # fmt: skip
+
+    # --------------------------------------------------------------------- counts
+
+    def compare(self, usage: Usage) -> None:
+        """Compare what was seen with what the store counts: rows that nothing shows, chunks that nothing reaches."""
+        if self.is_cut:
+            return
+        counted = _Counts(usage.checkpoints, usage.writes)
+        if counted.checkpoints != self.checkpoints:
+            self._add(
+                "counter", f"{counted.checkpoints:,} checkpoints are counted, and {self.checkpoints:,} are listed.",
+                advice="Copy the thread under another name, which takes what can be listed, and delete this one.",
+            )  # fmt: skip
+        if counted.writes > self.writes:
+            self._add(
+                "writes", f"pending writes of {counted.writes - self.writes:,} tasks are of checkpoints that are not "
+                "stored: they wait for these, or are left of them.", grade="note", count=counted.writes - self.writes,
+            )  # fmt: skip
+
+    def tell(self, kind: str, message: str) -> None:
+        """Add a finding about the thread as a whole."""
+        self._add(kind, message)
+
+    def _add(self, kind: str, message: str, **others: object) -> None:
+        found = IntegrityFinding(kind, message, thread=self.thread)
+        self.findings.append(replace(found, **others))  # type: ignore[arg-type]
+
+
+def _wrong_head(head: str | None, last: Head | None, found: StoredCheckpoint) -> str | None:
+    """Say what is wrong with a namespace's head, None if nothing is."""
+    if last is None:
+        return None if head is None else f"the head is {head!r}, and no checkpoint of the namespace can be listed."
+    if found.row is None:
+        return "the namespace has no head, or one that is not there: a run would begin from nothing."
+    if head != last.id or found.row.seq != last.seq:
+        return f"the head is {head!r}, which is not the last one committed."
+    return None

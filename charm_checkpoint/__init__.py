@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from charm_checkpoint.config.registry import register_store as register_store
     from charm_checkpoint.errors import AmbiguousMemory as AmbiguousMemory
     from charm_checkpoint.errors import CharmError as CharmError
+    from charm_checkpoint.errors import CheckpointNotFound as CheckpointNotFound
     from charm_checkpoint.errors import ConfigError as ConfigError
     from charm_checkpoint.errors import DataError as DataError
     from charm_checkpoint.errors import ForgottenMemory as ForgottenMemory
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from charm_checkpoint.errors import MissingExtra as MissingExtra
     from charm_checkpoint.errors import NewerFormat as NewerFormat
     from charm_checkpoint.errors import NotSerializable as NotSerializable
+    from charm_checkpoint.errors import NotThere as NotThere
+    from charm_checkpoint.errors import PathNotFound as PathNotFound
     from charm_checkpoint.errors import ProtectedMemory as ProtectedMemory
     from charm_checkpoint.errors import ReadOnlyStore as ReadOnlyStore
     from charm_checkpoint.errors import SchemaMismatch as SchemaMismatch
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from charm_checkpoint.errors import ThreadConflict as ThreadConflict
     from charm_checkpoint.errors import ThreadDeleted as ThreadDeleted
     from charm_checkpoint.errors import ThreadExists as ThreadExists
+    from charm_checkpoint.errors import ThreadNotFound as ThreadNotFound
     from charm_checkpoint.errors import TypeNotLoaded as TypeNotLoaded
     from charm_checkpoint.hosts.charm import from_charm as from_charm
     from charm_checkpoint.hosts.zeroclaw.opening import long_term_from_toml as long_term_from_toml
@@ -76,11 +80,11 @@ _HOMES = {
     "long_term_from_toml": "hosts.zeroclaw.opening",
     **dict.fromkeys(
         (
-            "AmbiguousMemory", "CharmError", "ConfigError", "DataError", "ForgottenMemory", "InvalidFilter",
-            "ItemConflict", "LoginRefused", "MemoryExists", "MemoryNotFound", "MemoryRefused", "MissingExtra",
-            "NewerFormat", "NotSerializable", "ProtectedMemory", "ReadOnlyStore", "SchemaMismatch", "StoreClosed",
-            "StoreCorrupt", "StoreError", "StoreUnavailable", "SuspiciousMemory", "ThreadConflict", "ThreadDeleted",
-            "ThreadExists", "TypeNotLoaded",
+            "AmbiguousMemory", "CharmError", "CheckpointNotFound", "ConfigError", "DataError", "ForgottenMemory",
+            "InvalidFilter", "ItemConflict", "LoginRefused", "MemoryExists", "MemoryNotFound", "MemoryRefused",
+            "MissingExtra", "NewerFormat", "NotSerializable", "NotThere", "PathNotFound", "ProtectedMemory",
+            "ReadOnlyStore", "SchemaMismatch", "StoreClosed", "StoreCorrupt", "StoreError", "StoreUnavailable",
+            "SuspiciousMemory", "ThreadConflict", "ThreadDeleted", "ThreadExists", "ThreadNotFound", "TypeNotLoaded",
         ),
         "errors",
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -24,19 +24,21 @@ from charm_checkpoint.config.tracebacks import unseen
 from charm_checkpoint.config.url import as_url
 from charm_checkpoint.contract import Usage
 from charm_checkpoint.errors import ConfigError, DataError, StoreError
+from charm_checkpoint.inspection.methods import Inspects
 from charm_checkpoint.items.namespaces import ITEMS
 from charm_checkpoint.messages.charm_base import BaseMemoryStore
 from charm_checkpoint.messages.chat_history import CharmChatHistory
 from charm_checkpoint.messages.langchain import Message
 from charm_checkpoint.messages.plans import MessageHistory, converting
 from charm_checkpoint.opening import OPTIONS as OPTIONS
-from charm_checkpoint.opening import as_strict, opened
+from charm_checkpoint.opening import as_strict, opened, policy_of
 from charm_checkpoint.plan import Plan
+from charm_checkpoint.retention.methods import Retains
 from charm_checkpoint.runtime import forks
 from charm_checkpoint.runtime.handle import Handle
 from charm_checkpoint.saver.checkpointer import CharmSaver
-from charm_checkpoint.saver.records import checkpoint_ref, limited
-from charm_checkpoint.saver.threads import ThreadInfo, ThreadListing
+from charm_checkpoint.saver.records import checkpoint_ref
+from charm_checkpoint.transfer.methods import Transfers
 from charm_checkpoint.values.serde import checked
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("charm_checkpoint")
 
 
-class Memory(Checks, Handle, BaseMemoryStore):
+class Memory(Checks, Inspects, Retains, Transfers, Handle, BaseMemoryStore):
     """A store's message history, checkpointer and long-term memory, for any thread and event loop.
 
     ``config`` holds ``url`` and options, as ``runtime.memory.config`` of Charm does; ``${NAME}``
@@ -81,6 +83,7 @@ class Memory(Checks, Handle, BaseMemoryStore):
         # Weakly: a server may make one for each of its users.
         self._memories: WeakSet[LongTermMemory] = WeakSet()
         self._saver = CharmSaver(self.store, serde=as_strict(serde, settings), on_conflict=settings["on_conflict"])
+        self._keep(policy_of(self.store, settings), settings["sweep_every"])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.location)!r})"
@@ -201,17 +204,6 @@ class Memory(Checks, Handle, BaseMemoryStore):
         """Return a thread's messages as a LangChain chat history."""
         return CharmChatHistory(self, _name(thread_id))
 
-    def threads(self, limit: int | None = None) -> Iterator[ThreadInfo]:
-        """Yield the threads that hold checkpoints, writes or messages, ``limit`` at most; no value is read.
-
-        Those changed last come first, but on Redis, where they come in no order.
-        """
-        return self._threads(ThreadListing(self.store.backend, limited(limit)))
-
-    def _threads(self, listing: ThreadListing) -> Iterator[ThreadInfo]:
-        while listing.more:
-            yield from listing.take(self.store.run(listing.next_page, write=False))
-
     def usage(self, thread_id: str | None = None) -> Usage:
         """Count what a thread, or the whole store, holds; `Usage` says which stores count damaged threads."""
         thread = None if thread_id is None else _name(thread_id)
@@ -232,6 +224,8 @@ class Memory(Checks, Handle, BaseMemoryStore):
         """Release every connection; may be called again."""
         for memories in list(self._memories):
             memories.close()
+        if self._keeper is not None:
+            self._keeper.close()
         self.store.close()
 
     def __enter__(self) -> Self:
@@ -281,15 +275,6 @@ class Memory(Checks, Handle, BaseMemoryStore):
         await self._saver.adelete_thread(thread)
         await self.store.arun(partial(self._history.forget, thread), write=True, thread=thread)
 
-    def athreads(self, limit: int | None = None) -> AsyncIterator[ThreadInfo]:
-        """Yield the threads of the store; see `threads`."""
-        return self._athreads(ThreadListing(self.store.backend, limited(limit)))
-
-    async def _athreads(self, listing: ThreadListing) -> AsyncIterator[ThreadInfo]:
-        while listing.more:
-            for item in listing.take(await self.store.arun(listing.next_page, write=False)):
-                yield item
-
     async def ausage(self, thread_id: str | None = None) -> Usage:
         """Count what a thread, or the whole store, holds."""
         thread = None if thread_id is None else _name(thread_id)
@@ -303,6 +288,8 @@ class Memory(Checks, Handle, BaseMemoryStore):
         """Release every connection, without blocking the event loop."""
         for memories in list(self._memories):
             await memories.aclose()
+        if self._keeper is not None:
+            await self._keeper.aclose()
         await self.store.aclose()
 
     async def __aenter__(self) -> Self:

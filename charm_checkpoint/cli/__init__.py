@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from charm_checkpoint.cli.parser import build_parser, main
+from charm_checkpoint.cli.app import main
 
-__all__ = ["build_parser", "main"]
+__all__ = ["main"]

@@ -19,8 +19,12 @@ class OutputLost(Exception):
     """What a command printed could not be written."""
 
 
+class ReaderGone(Exception):
+    """Whoever read what a command printed went away, as ``head`` does."""
+
+
 def prepare_streams() -> None:
-    """Let every line be written, argparse's and a question's too: escaped where the encoding has no such character."""
+    """Let every line be written, a question's too: escaped where the encoding has no such character."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -62,7 +66,15 @@ def echo_error(text: str) -> None:
     """Print an error on stderr, of more lines than one if it holds a traceback; nobody hears of it if that fails."""
     try:
         _write(sys.stderr, printable(f"charm-checkpoint: {text}", lines=True) + "\n")
-    except (OutputLost, BrokenPipeError):
+    except (OutputLost, ReaderGone):
+        _swallow(sys.stderr)
+
+
+def echo_note(text: str) -> None:
+    """Print a remark on stderr, which is no error; nobody hears of it if that fails."""
+    try:
+        _write(sys.stderr, printable(text, lines=True) + "\n")
+    except (OutputLost, ReaderGone):
         _swallow(sys.stderr)
 
 
@@ -73,6 +85,8 @@ def agreed(question: str, usual: bool = False) -> bool:
     _write(sys.stdout, printable(question) + (" [Y/n] " if usual else " [y/N] "))
     try:
         answer = sys.stdin.readline()  # empty at the end of what is typed, which is no answer
+        if not answer:
+            _write(sys.stdout, "\n")
         return answer.strip().lower() in (("y", "yes", "") if usual and answer else ("y", "yes"))
     except (OSError, UnicodeError):  # the terminal went away, or what was typed is no text
         return False
@@ -81,11 +95,6 @@ def agreed(question: str, usual: bool = False) -> bool:
 def swallow_output() -> None:
     """Let nothing more be written: the reader went away, as `head` does, and Python would fail again at exit."""
     _swallow(sys.stdout)
-
-
-def finish() -> None:
-    """Let out what argparse printed, so that a failure is told now, and not by Python as it ends."""
-    _write(sys.stdout, "")
 
 
 def _swallow(stream: TextIO | None) -> None:
@@ -104,6 +113,6 @@ def _write(stream: TextIO | None, text: str) -> None:
             stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         stream.flush()
     except BrokenPipeError:
-        raise
+        raise ReaderGone from None
     except OSError as error:
         raise OutputLost(f"the output cannot be written: {error.strerror}") from None

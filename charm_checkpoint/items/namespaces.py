@@ -14,6 +14,12 @@ EMBEDDINGS: Final = b"e"
 INDEXES: Final = b"n"
 """Begins the path of indexes that searches keep."""
 
+UPKEEP: Final = b"u"
+"""Begins the path of what programs note for each other of a store's upkeep."""
+
+OWN: Final = (CACHE, EMBEDDINGS, INDEXES, UPKEEP)
+"""What begins the paths of what programs keep in a store for themselves, and can lose: no item of a user's."""
+
 _END = b"\0"
 
 

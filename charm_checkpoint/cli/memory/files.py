@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from charm_checkpoint.cli.groups import Part
 from charm_checkpoint.cli.memory.options import DryRun, Json, Project, ScopeName, Url, opened
 from charm_checkpoint.cli.memory.output import print_json
 from charm_checkpoint.cli.terminal import echo, echo_error
@@ -17,10 +18,11 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is th
 
 def add_commands(app: typer.Typer) -> None:
     """Add these commands."""
-    app.command()(export)
-    app.command("import")(import_)
-    app.command()(snapshot)
-    app.command()(hydrate)
+    part = Part(app)
+    part.add(export)
+    part.add(import_)
+    part.add(snapshot)
+    part.add(hydrate)
 
 
 def export(

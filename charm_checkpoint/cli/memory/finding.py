@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from charm_checkpoint.cli.groups import Part
 from charm_checkpoint.cli.memory.options import Json, Project, ScopeName, Url, opened
 from charm_checkpoint.cli.memory.output import print_json, print_memories, print_memory
 from charm_checkpoint.cli.terminal import echo, echo_error
@@ -20,9 +21,10 @@ Category = Annotated[str | None, typer.Option(help="Of this category alone.", sh
 
 def add_commands(app: typer.Typer) -> None:
     """Add these commands."""
-    app.command()(recall)
-    app.command("list")(list_)
-    app.command()(show)
+    part = Part(app)
+    part.add(recall)
+    part.add(list_)
+    part.add(show)
 
 
 def recall(

@@ -2,68 +2,44 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from charm_checkpoint.cli.terminal import echo, put, put_json
-from charm_checkpoint.printable import printable
+from charm_checkpoint.cli import output
+from charm_checkpoint.cli.output import Column, print_table
+from charm_checkpoint.cli.terminal import echo
+from charm_checkpoint.cli.values import Cell
 
 if TYPE_CHECKING:
     from charm_checkpoint.long_term.records import MemoryEntry
 
-_UNITS = ((365 * 86400, "y"), (30 * 86400, "mo"), (86400, "d"), (3600, "h"), (60, "min"))
+__all__ = ["first_line", "print_json", "print_memories", "print_memory", "print_table"]
+
+_COLUMNS = (
+    Column("title"),
+    Column("kind", extra=True),
+    Column("scope"),
+    Column("status"),
+    Column("changed"),
+    Column("uses", right=True, extra=True),
+    Column("says", gives=2),
+)
 
 
 def print_json(memories: Iterable[MemoryEntry], **more: Any) -> None:
     """Print one JSON object: the memories, and what else a command has to say."""
-    text = json.dumps({"memories": [entry.to_dict() for entry in memories], **more}, ensure_ascii=False, indent=2)
-    put_json(text)
-
-
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table with a header that fits the terminal; tab-separated where there is none."""
-    if not _is_terminal():
-        for row in (columns, *rows):
-            put("\t".join(printable(_line(cell)) for cell in row) + "\n")
-        return
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="ellipsis", no_wrap=True)
-    for row in rows:
-        table.add_row(*(Text(printable(_line(cell))) for cell in row))
-    out = StringIO()
-    console = Console(file=out, force_terminal=not os.environ.get("NO_COLOR"), width=_width())
-    console.print(table)
-    put(out.getvalue())
+    output.print_json({"memories": [entry.to_dict() for entry in memories], **more})
 
 
 def print_memories(entries: Sequence[MemoryEntry], *, scores: bool = False) -> None:
     """Print memories, a line each."""
-    columns = ["title", "kind", "scope", "status", "changed", "uses", "says"]
-    rows = []
+    rows: list[list[Cell]] = []
     for entry in entries:
         status = f"{entry.status}, to review" if entry.needs_review else entry.status
-        row = [
-            entry.title,
-            entry.kind,
-            entry.scope,
-            status,
-            age(entry.updated),
-            str(entry.uses),
-            first_line(entry.body),
-        ]
+        says = first_line(entry.body)
+        row: list[Cell] = [entry.title, entry.kind, entry.scope, status, entry.updated, entry.uses, says]
         rows.append([f"{entry.score:.2f}" if entry.score is not None else "-", *row] if scores else row)
-    print_table(["score", *columns] if scores else columns, rows)
+    print_table((Column("score", right=True), *_COLUMNS) if scores else _COLUMNS, rows)
 
 
 def print_memory(entry: MemoryEntry) -> None:
@@ -92,30 +68,6 @@ def print_memory(entry: MemoryEntry) -> None:
         echo(f"  {line}")
 
 
-def age(moment: datetime) -> str:
-    """Return how long ago something was, in its largest unit."""
-    seconds = (datetime.now(timezone.utc) - moment).total_seconds()
-    for size, unit in _UNITS:
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit} ago"
-    return "now"
-
-
 def first_line(text: str) -> str:
     """Return the first line of a text that says something."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _is_terminal() -> bool:
-    return sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
-
-
-def _width() -> int:
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or 100  # 0 where nobody set its size
-    except (OSError, ValueError):
-        return 100

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charm_checkpoint.cli.asking import confirm
+from charm_checkpoint.cli.groups import Part
 from charm_checkpoint.cli.memory.options import DryRun, Json, Project, ScopeName, Url, Yes, opened
 from charm_checkpoint.cli.memory.output import print_json, print_memory, print_table
-from charm_checkpoint.cli.terminal import agreed, echo, echo_error
+from charm_checkpoint.cli.terminal import echo, echo_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +25,9 @@ _OUTCOMES = ("quarantined", "recovered", "failing", "broken", "unchecked")
 
 def add_commands(app: typer.Typer) -> None:
     """Add these commands."""
+    part = Part(app)
     for command in (revalidate, sweep, restore, purge):
-        app.command()(command)
+        part.add(command)
 
 
 def revalidate(
@@ -111,9 +114,7 @@ def purge(
         asked = memories.purge(wanted, scope, dry_run=True)
         if not dry_run and asked.purged and not yes:
             _print_aged(asked.purged, "archived")
-            if not agreed(f"Delete these {len(asked.purged)} for good?"):
-                echo_error("nothing was deleted (--yes does not ask)")
-                return 1
+            confirm(f"Delete these {len(asked.purged)} for good?", yes)
         done = asked if dry_run else memories.purge(asked.purged, scope)
     if as_json:
         print_json([], purge=done.to_dict())

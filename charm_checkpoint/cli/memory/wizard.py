@@ -9,6 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from charm_checkpoint.cli.groups import Part
 from charm_checkpoint.cli.memory.output import print_table
 from charm_checkpoint.cli.memory.settings_files import FORMS, form_of, write_settings
 from charm_checkpoint.cli.terminal import agreed, echo, echo_error, put
@@ -45,7 +46,8 @@ CHOICES: dict[str, Choice] = {
 
 def add_commands(app: typer.Typer) -> None:
     """Add this command."""
-    app.command()(init)
+    part = Part(app)
+    part.add(init)
 
 
 def init(

@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from charm_checkpoint.cli.asking import confirm
+from charm_checkpoint.cli.groups import Part
 from charm_checkpoint.cli.memory.options import Json, Project, ScopeName, Url, Yes, opened
 from charm_checkpoint.cli.memory.output import print_json, print_memories, print_memory
-from charm_checkpoint.cli.terminal import agreed, echo, echo_error
+from charm_checkpoint.cli.terminal import echo, echo_error
+from charm_checkpoint.cli.typing_again import to_type
 from charm_checkpoint.errors import ConfigError
 
 Title = Annotated[str, typer.Argument(metavar="TITLE", help="The title, exactly.", show_default=False)]
@@ -17,8 +20,9 @@ Title = Annotated[str, typer.Argument(metavar="TITLE", help="The title, exactly.
 
 def add_commands(app: typer.Typer) -> None:
     """Add these commands."""
+    part = Part(app)
     for command in (remember, forget, undo, review, approve, promote):
-        app.command()(command)
+        part.add(command)
 
 
 def remember(
@@ -36,13 +40,14 @@ def remember(
     importance: Annotated[float | None, typer.Option(help="From 0 to 1.", show_default=False)] = None,
     category: Annotated[str | None, typer.Option(help="Such as core or daily.", show_default=False)] = None,
     session: Annotated[str | None, typer.Option(help="The session it belongs to.", show_default=False)] = None,
+    create: Annotated[bool, typer.Option("--create", help="Make the store if there is none yet.")] = False,
     url: Url = None,
     project: Project = None,
     as_json: Json = False,
 ) -> int:
     """Write a memory down, in place of the one with this title."""
     text = sys.stdin.read() if body == "-" else body
-    with opened(url, project, create=True) as memories:
+    with opened(url, project, create=create) as memories:
         before = memories.read(title, scope, count_use=False)
         entry = memories.remember(
             kind, title, text, scope, tag, cite, importance=importance, category=category, session=session
@@ -53,7 +58,7 @@ def remember(
     done = "Replaced" if before else "Wrote"
     echo(f"{done} {entry.kind} memory: {entry.title} ({entry.scope})")
     if entry.needs_review:
-        echo(f"It is held for review ({entry.reason}): charm-checkpoint memory approve")
+        echo(f"It is held for review ({entry.reason}): {to_type(url, 'memory approve', entry.title)}")
     return 0
 
 
@@ -132,9 +137,8 @@ def approve(
         else:
             waiting = memories.review(scope)
             print_memories(waiting)
-            if waiting and not yes and not agreed(f"Approve these {len(waiting)}?"):
-                echo_error("nothing was approved (--yes does not ask)")
-                return 1
+            if waiting:
+                confirm(f"Approve these {len(waiting)}?", yes, "nothing was approved")
             done = [memories.approve(entry.title, entry.scope, digest=entry.digest) for entry in waiting]
     if as_json:
         print_json(done)

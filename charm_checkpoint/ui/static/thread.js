@@ -1,0 +1,316 @@
+// One thread: its time line, and what it was at any point of it.
+import { get, post } from "./api.js";
+import { link, where as place } from "./address.js";
+import { ConversationView, json, long } from "./conversation.js";
+import { confirmed, toast } from "./dialogs.js";
+import { diffView } from "./diff.js";
+import { append, busy, button, el, empty, failed, load, pill, put, scrollerOf } from "./dom.js";
+import { Follower } from "./follow.js";
+import { bytes, count, facts, made, moment, since, space } from "./format.js";
+import { report } from "./sizes.js";
+import { stateView } from "./state.js";
+import { cut } from "./text.js";
+import { state as status } from "./threads.js";
+import { Timeline, name } from "./timeline.js";
+
+const PAGE = 200, RECENT = 40;
+export const TABS = [["conversation", "Conversation"], ["state", "State"], ["changes", "Changes"], ["size", "Size"]];
+
+export class ThreadView {
+  constructor(id, session, events) {
+    Object.assign(this, { id, session, events, rows: [], next: undefined, where: { at: undefined, ns: "", base: undefined, tab: "conversation", options: {} } });
+    this.timeline = new Timeline(id);
+    this.timeline.onToggle = () => this.draw();
+    this.head = el("header.thread-head");
+    this.notices = el("div.notices", { "aria-live": "polite" });
+    this.tabs = el("div.tabs", { role: "tablist", "aria-label": "What is shown" });
+    this.point = el("div.point");
+    this.panel = el("div.panel-body.scrolls", { role: "tabpanel", id: "panel", tabindex: "0" });
+    this.earlier = el("div.list-foot");
+    this.dot = el("button.live", { type: "button", onclick: () => this.follow(!this.follower.isOn) }, el("span.live-dot", { "aria-hidden": "true" }), el("span.live-text"));
+    this.follower = new Follower(() => get("pulse", { thread: id }), (told) => this.moved(told), (how, error) => this.live(how, error));
+    this.node = el("section.detail", { "aria-label": "Thread" },
+      this.head,
+      el("div.thread-body", {},
+        el("div.time-column.scrolls", {}, this.timeline.node, this.earlier),
+        el("div.panel", {}, this.notices, this.point, this.tabs, this.panel)));
+  }
+
+  async open(options) {
+    this.take(options);
+    this.isRead = false;
+    put(this.head, this.heading());
+    put(this.earlier, busy());
+    try {
+      await this.readHistory();
+    } catch (error) {
+      return this.broken(error);
+    }
+    if (this.isClosed) return;
+    this.isRead = true;
+    this.draw();
+    this.follower.start();
+    await this.look();
+  }
+
+  // Options of the address: what is looked at, and how.
+  take(options) {
+    this.where = { at: options.at, ns: options.ns ?? "", base: options.base, tab: TABS.some(([tab]) => tab === options.tab) ? options.tab : "conversation", options: keep(options) };
+  }
+
+  async change(options) {
+    this.take(options);
+    if (!this.isRead) return; // the reading that is under way shows it
+    this.draw();
+    await this.look();
+  }
+
+  close() {
+    this.isClosed = true;
+    this.follower.stop();
+  }
+
+  broken(error) {
+    put(this.earlier);
+    put(this.notices, failed(error, () => this.open(place().options)));
+    if (this.session.writes) append(this.notices, [el("p", {}, button("Delete this thread…", () => this.askDelete(), { class: "button is-danger" }))]);
+  }
+
+  // ------------------------------------------------------------------ reading
+
+  async readHistory() {
+    const found = await get("history", { thread: this.id, limit: PAGE });
+    this.rows = found.checkpoints;
+    this.next = found.next;
+  }
+
+  async further() {
+    put(this.earlier, busy());
+    try {
+      const found = await get("history", { thread: this.id, limit: PAGE, after: this.next });
+      this.rows.push(...found.checkpoints);
+      this.next = found.next;
+      this.draw();
+    } catch (error) {
+      put(this.earlier, failed(error, () => this.further()));
+    }
+  }
+
+  // Something changed: the latest are read again, and take their places.
+  async moved(told) {
+    if (this.isClosed) return;
+    const found = await get("history", { thread: this.id, limit: RECENT });
+    const fresh = new Set(found.checkpoints.map(key));
+    const overlaps = this.rows.some((row) => fresh.has(key(row)));
+    if (overlaps) this.rows = [...found.checkpoints, ...this.rows.filter((row) => !fresh.has(key(row)))];
+    else Object.assign(this, { rows: found.checkpoints, next: found.next });
+    if (!found.next) Object.assign(this, { rows: found.checkpoints, next: null });
+    for (const row of this.rows.slice(found.checkpoints.length)) if (row.is_head) row.is_head = false;
+    this.draw();
+    if (!this.where.at || this.current()?.is_head) await this.look(true);
+    if (told.failure) toast(told.failure, "failed");
+    this.events.changed?.();
+  }
+
+  head_of(ns) {
+    return this.rows.find((row) => row.checkpoint_ns === ns && row.is_head) ?? this.rows.find((row) => row.checkpoint_ns === ns);
+  }
+
+  current() {
+    const { at, ns } = this.where;
+    return at ? this.rows.find((row) => row.checkpoint_id === at && row.checkpoint_ns === ns) : this.head_of(ns);
+  }
+
+  // ------------------------------------------------------------------ showing
+
+  draw() {
+    const row = this.current();
+    this.timeline.show(this.rows, !this.next, { ...this.where, at: this.where.at ?? row?.checkpoint_id });
+    put(this.earlier, this.next ? button("Earlier checkpoints", () => this.further()) : this.rows.length ? null : empty("No checkpoints", "This thread holds messages only."));
+    put(this.head, this.heading());
+    put(this.tabs, TABS.map(([tab, label], at) => el("button.tab", {
+      type: "button", role: "tab", id: `tab-${tab}`, "aria-controls": "panel", "aria-selected": String(tab === this.where.tab),
+      title: `${label} (${at + 1})`, onclick: () => this.go({ tab }),
+    }, label)));
+    this.panel.setAttribute("aria-labelledby", `tab-${this.where.tab}`);
+    put(this.point, row ? this.pointing(row) : null);
+  }
+
+  heading() {
+    const info = this.events.info?.(this.id);
+    return [
+      el("a.back", { href: "#/", "aria-label": "Back to the threads" }, "‹"),
+      el("div.thread-names", {},
+        el("h1", { dir: "auto" }, cut(info?.title ?? this.id, 140)),
+        el("p.quiet", {}, el("code.thread-id", { dir: "auto", title: cut(this.id, 400) }, cut(this.id, 60)), facts(" ", info?.checkpoints ? count(info.checkpoints, "checkpoint") : "", info?.size ? bytes(info.size) : "", since(info?.updated_at)))),
+      info?.status ? status(info.status) : null, this.dot,
+      this.session.writes ? button("Delete…", () => this.askDelete(), { class: "button is-quiet" }) : null,
+    ];
+  }
+
+  pointing(row) {
+    const told = [row.step === null ? "" : `step ${row.step}`, row.source === "loop" ? "" : row.source, row.created_at ? moment(row.created_at) : "", row.device ? "on " + row.device : "", row.next.length ? "next: " + row.next.join(", ") : ""].filter(Boolean);
+    return el("div.point-line", {},
+      el("div", {},
+        el("p.point-title", { dir: "auto" }, row.checkpoint_ns ? space(row.checkpoint_ns) + " › " : "", made(row), " ", row.is_head && !row.checkpoint_ns ? pill("head", "head") : null, row.is_fork ? pill("fork", "fork") : null),
+        el("p.quiet", { dir: "auto" }, told.join(" · ")),
+        row.note ? el("p.note", { dir: "auto" }, "⚠ " + row.note) : null),
+      el("div.point-acts", {},
+        this.where.at ? el("a.button.is-quiet", { href: link("thread", this.id, { ...this.where.options, at: undefined, ns: undefined }) }, "Go to the head") : null,
+        this.session.writes && !row.checkpoint_ns && !row.note ? button("Fork…", () => this.askFork(row)) : null));
+  }
+
+  async look(isQuiet = false) {
+    const row = this.current();
+    if (!row && this.where.at === undefined) {
+      put(this.notices);
+      return this.conversation({ thread: this.id });
+    }
+    const at = { thread: this.id, checkpoint: this.where.at ?? row.checkpoint_id, ns: this.where.ns };
+    const reading = get("state", at);
+    reading.then((state) => this.tell(state, row), (error) => put(this.notices, failed(error)));
+    if (!isQuiet) this.notices.replaceChildren();
+    await this.tab(at, row, reading);
+  }
+
+  tab(at, row, reading) {
+    const { tab } = this.where;
+    if (tab === "state") return load(this.panel, () => reading, (state) => stateView(state, this.where));
+    if (tab === "size") return load(this.panel, () => get("size", { thread: this.id }), (found) => report(found, this.where.options));
+    if (tab === "changes") return this.changes(at, row);
+    return this.conversation(at);
+  }
+
+  async conversation(asked) {
+    const scroller = scrollerOf(this.panel);
+    const wasDown = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 80;
+    const view = new ConversationView(asked);
+    await load(this.panel, () => view.load(), (node) => node);
+    if (wasDown && scroller === this.panel) scroller.scrollTop = scroller.scrollHeight;
+  }
+
+  changes(at, row) {
+    const base = this.where.base ?? row?.parent_id;
+    const others = this.rows.filter((each) => each.checkpoint_ns === at.ns && each.checkpoint_id !== at.checkpoint);
+    const choose = el("label.compare", {}, "compared with ", el("select.choice", { onchange: (event) => this.go({ base: event.target.value || undefined }) },
+      el("option", { value: "", selected: !this.where.base }, "the one before"),
+      others.slice(0, 500).map((each) => el("option", { value: each.checkpoint_id, selected: each.checkpoint_id === this.where.base }, name(each)))));
+    const first = () => empty("This is the first checkpoint", "Choose another one to compare it with.");
+    const read = async () => (base ? get("diff", { thread: this.id, a: base, b: at.checkpoint, ns: at.ns }) : null);
+    return load(this.panel, read, (found) => [choose, found ? diffView(found) : first()]);
+  }
+
+  // ------------------------------------------------------------------ what stopped it
+
+  tell(state, row) {
+    if (this.isClosed) return;
+    const isHead = row?.is_head && !this.where.ns;
+    put(this.notices,
+      state.failure ? notice("failed", "The run that was started here failed", el("p", { dir: "auto" }, state.failure)) : null,
+      state.errors.map((error) => notice("failed", `${error.node ?? "A task"} failed`, long(error.text, "pre.code"))),
+      state.questions.map((asked) => this.question(asked, state, isHead)));
+  }
+
+  question(asked, state, isHead) {
+    const waits = asked.waits && isHead;
+    const title = `${asked.node ?? "A node"} ${waits ? "waits for an answer" : "asked"}`;
+    return notice(waits ? "waits" : "asked", title,
+      typeof asked.value === "string" ? long(asked.value) : long(json(asked.value) ?? "null", "pre.code"),
+      asked.note ? el("p.note", {}, "⚠ " + asked.note) : null,
+      waits && state.answers.length ? el("p.stored", {}, "An answer is stored: ", el("code", { dir: "auto" }, cut(json(state.answers[0]) ?? "null", 200)), ". The program takes it when it goes on with this thread.") : null,
+      waits && this.session.writes ? this.answering(asked, state) : null);
+  }
+
+  answering(asked, state) {
+    const field = el("textarea.answer", { rows: "2", placeholder: "An answer: text, or JSON", "aria-label": "Answer", dir: "auto" });
+    const send = (answer, shown) => confirmed(
+      "Answer this question?",
+      [el("pre.code", { dir: "auto" }, cut(shown, 2000)), el("p", {}, this.session.runs ? "The graph goes on with it here, at once." : "It is stored with the thread. The program takes it when it goes on: graph.invoke(None, config).")],
+      "Answer", async () => {
+        const { outcome } = await post("answer", { thread: this.id, checkpoint: state.checkpoint.checkpoint_id, id: asked.id, answer });
+        toast(outcome === "running" ? "The graph goes on" : "The answer is stored");
+        this.follower.soon();
+        await this.look(true);
+      });
+    const quick = decisions(asked.value);
+    return el("div.answering", {},
+      quick ? el("div.quick", {}, quick.map(([label, answer]) => button(label, () => send(answer, json(answer)), { class: label === "Approve" ? "button is-primary" : "button" }))) : null,
+      field,
+      button("Answer…", () => {
+        const answer = parsed(field.value);
+        if (answer === "" ) return field.focus();
+        send(answer, typeof answer === "string" ? answer : json(answer));
+      }));
+  }
+
+  // ------------------------------------------------------------------ changing
+
+  askFork(row) {
+    const name = el("input.search", { type: "text", placeholder: "leave empty to go back in this thread", "aria-label": "Name of a new thread", spellcheck: "false", dir: "auto" });
+    confirmed("Fork here?", [
+      el("p", {}, `A copy of step ${row.step ?? "?"} (${made(row)}) becomes the head of this thread, from which the next run goes on. What came after stays as a branch.`),
+      el("label.field", {}, "Or in a new thread of this name:", name),
+    ], "Fork", async () => {
+      const done = await post("fork", { thread: this.id, checkpoint: row.checkpoint_id, target: name.value || undefined });
+      toast(done.thread_id === this.id ? "The copy is the head now" : "The new thread is there");
+      this.events.changed?.();
+      location.hash = link("thread", done.thread_id);
+      if (done.thread_id === this.id) await this.change({}), this.follower.soon();
+    });
+    name.focus();
+  }
+
+  askDelete() {
+    const info = this.events.info?.(this.id);
+    confirmed("Delete this thread?", [
+      el("p", { dir: "auto" }, el("b", {}, cut(info?.title ?? this.id, 140))),
+      el("p", {}, `Its checkpoints${info?.checkpoints ? ` (${info.checkpoints})` : ""}, pending writes and messages are removed from the store. Nothing brings them back.`),
+    ], "Delete", async () => {
+      await post("delete", { thread: this.id });
+      toast("The thread is deleted");
+      this.close();
+      this.events.gone?.(this.id);
+      location.hash = "#/";
+    }, { danger: true });
+  }
+
+  // ------------------------------------------------------------------ following, and going elsewhere
+
+  follow(is) {
+    if (is) this.follower.start();
+    else this.follower.stop();
+  }
+
+  live(how, error) {
+    const said = { on: "following", off: "not following", lost: "lost" }[how];
+    this.dot.className = `live is-${how}`;
+    this.dot.title = how === "lost" ? error.message : how === "on" ? "What changes is shown by itself (f)" : "Follow what changes (f)";
+    this.dot.querySelector(".live-text").textContent = said;
+  }
+
+  go(options) {
+    const now = { ...this.where.options, at: this.where.at, ns: this.where.ns || undefined, ...options };
+    location.hash = link("thread", this.id, now);
+  }
+}
+
+const keep = ({ tab, base }) => ({ tab, base });
+const key = (row) => row.checkpoint_ns + "\n" + row.checkpoint_id;
+
+const notice = (kind, title, ...content) => el(`section.notice.is-${kind}`, { "aria-label": title }, el("h2", {}, title), content);
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+// What LangChain's human in the loop asks has an answer of a known form.
+function decisions(value) {
+  const asked = value?.action_requests;
+  if (!Array.isArray(asked) || !asked.length) return null;
+  const all = (type) => ({ decisions: asked.map(() => ({ type })) });
+  return [["Approve", all("approve")], ["Reject", all("reject")]];
+}

@@ -250,3 +250,7 @@ ANSWERS: dict[tuple[str, str], list[Generation]] = {
     ("plain", "model=b"): [Generation(text="one"), Generation(text="other")],
 }
 """What models answered, by prompt and settings."""
+
+ERASED, PINNED = "erased", "copy"
+UNTIL = 4_000_000_000
+"""The second until which something is kept of the thread that was erased."""

@@ -18,7 +18,7 @@ from charm_checkpoint import open_memory
 from charm_checkpoint.saver.checkpointer import CharmSaver
 from charm_checkpoint.stores.files.contents import Contents
 from charm_checkpoint.stores.files.log import Scan
-from charm_checkpoint.stores.files.thread import name_of
+from charm_checkpoint.stores.files.threads import name_of
 from charm_checkpoint.stores.shared.names import CHECKPOINTS
 
 

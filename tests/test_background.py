@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from charm_checkpoint.agents.background import Background
+from charm_checkpoint.runtime.background import Background
 
 SCALE = int(os.environ.get("CHARM_TEST_SCALE", "1"))
 

@@ -18,7 +18,7 @@ from charm_checkpoint.config import manager
 from charm_checkpoint.config.registry import load_object
 from charm_checkpoint.hosts.charm.project import anchored
 from charm_checkpoint.memory import Memory
-from charm_checkpoint.stores.sqlite.mounts import remote_kind
+from charm_checkpoint.stores.shared.mounts import remote_kind
 
 SQLITE = "runtime: {memory: {provider: sqlite, config: {url: 'sqlite:///agent.db'}}}"
 
@@ -309,7 +309,7 @@ def test_sqlite_on_a_remote_mount_is_told_once(
 ) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_bytes(b"1 1 0:1 / / rw - fuse.gcsfuse bucket rw\n")
-    monkeypatch.setattr("charm_checkpoint.stores.sqlite.mounts.MOUNTS", mounts)
+    monkeypatch.setattr("charm_checkpoint.stores.shared.mounts.MOUNTS", mounts)
     with charm_checkpoint.open_memory(f"sqlite:///{tmp_path}/agent.db") as memory:
         memory.save_messages("t", [])
         assert memory.load_messages("t") == []

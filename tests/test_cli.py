@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,12 @@ import pytest
 from langgraph.graph import START, MessagesState, StateGraph
 
 from charm_checkpoint import __version__, open_memory
-from charm_checkpoint.cli import build_parser, main
+from charm_checkpoint.cli import main
+from charm_checkpoint.cli.app import command as whole_command
 from charm_checkpoint.cli.brief import brief
+from charm_checkpoint.cli.typing_again import to_type
 
-COMMANDS = (
-    *("demo", "stores", "threads", "show", "messages", "usage", "delete", "prune", "copy", "schema"),
-    *("import-official", "init-charm", "check", "migrate"),
-)
+COMMANDS = tuple(name for name, found in whole_command().commands.items() if not hasattr(found, "commands"))
 
 
 @pytest.fixture
@@ -51,44 +52,36 @@ def count(url: str, thread: str | None = None) -> int:
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
     code = (
         "import sys; from charm_checkpoint.cli import main\n"
-        "try: main(['--help'])\n"
-        "except SystemExit: pass\n"
-        "heavy = {'langgraph', 'langchain_core', 'sqlite3', 'psycopg', 'redis', 'pydantic'} & set(sys.modules)\n"
-        "sys.exit(f'imported {heavy}' if heavy else 0)"
+        "code = main(['--help'])\n"
+        "heavy = {'langgraph', 'langchain_core', 'sqlite3', 'psycopg', 'redis', 'pydantic', 'rich'}\n"
+        "heavy &= set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else code)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert all(command in done.stdout for command in COMMANDS)
+    assert len(COMMANDS) > 15 and all(command in done.stdout for command in COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit:
-        main([command, "--help"])
-    assert exit.value.code == 0
-    assert f"usage: charm-checkpoint {command}" in capsys.readouterr().out
+    assert main([command, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert f"Usage: charm-checkpoint {command}" in said
+    assert f"Examples:\n  charm-checkpoint {command}" in said
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_settings_alone_have_a_variable_and_name_it(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def actions() -> list[argparse.Action]:
-        subparsers = next(action for action in build_parser()._actions if action.choices)
-        assert isinstance(subparsers.choices, dict)
-        found: list[argparse.Action] = subparsers.choices[command]._actions
-        return [action for action in found if action.option_strings and action.dest != "help"]
-
-    variables = {
-        action.dest: f"CHARM_CHECKPOINT_{action.option_strings[0].lstrip('-').replace('-', '_').upper()}"
-        for action in actions()
-    }
-    before = {action.dest: action.default for action in actions()}
-    for variable in variables.values():
-        monkeypatch.setenv(variable, "1")
-    for action in actions():
-        setting = action.dest == "modules" or (action.dest == "url" and command != "demo")
-        assert (f"[{variables[action.dest]}]" in (action.help or "")) is setting
-        assert ("CHARM_CHECKPOINT_" in (action.help or "")) is setting
-        assert (action.default != before[action.dest]) is setting
+def test_settings_alone_have_a_variable_and_name_it(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = {"url": "URL", "modules": "IMPORT"}
+    options = [param for param in whole_command().commands[command].params if param.param_type_name == "option"]
+    assert options or command == "stores"
+    for option in options:
+        setting = option.name in settings and not (option.name == "url" and command == "demo")
+        assert option.envvar == (f"CHARM_CHECKPOINT_{settings[option.name]}" if setting else None)
+        assert "CHARM_CHECKPOINT_" not in (option.help or "")
+        if setting:  # and its help says so
+            assert main([command, "--help"]) == 0
+            assert option.envvar in capsys.readouterr().out
 
 
 def test_a_wrong_setting_names_its_variable(
@@ -138,49 +131,96 @@ def test_stores_lists_each_kind_with_its_options(capsys: pytest.CaptureFixture[s
     assert "?synchronous=" in out
 
 
-def test_threads_lists_each_thread_once(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_threads_are_a_table_with_a_header(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["threads", "--url", url]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert sorted(line.split()[0] for line in lines) == ["ann", "bob"]
-    assert all("step 1" in line for line in lines)
+    head, *rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert head == ["thread", "state", "changed", "checkpoints", "size", "title"]
+    assert sorted(row[0] for row in rows) == ["ann", "bob"]  # they may have changed at the same moment
+    assert {(row[1], row[3]) for row in rows} == {("done", "3")}
+    assert rows[0][5] == f"I am {rows[0][0]}" and datetime.fromisoformat(rows[0][2].replace("Z", "+00:00")).tzinfo
 
 
-def test_limit_ends_a_listing(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["threads", "--url", url, "--limit", "1"])
-    main(["show", "ann", "--url", url, "--limit", "2"])
-    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
-    assert len(lines) == 3
+def test_threads_are_looked_for(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def ids(*words: str) -> list[str]:
+        assert main(["threads", "--url", url, "--json", *words]) == 0
+        return sorted(info["thread_id"] for info in json.loads(capsys.readouterr().out)["threads"])
+
+    assert ids() == ["ann", "bob"]
+    assert ids("--search", "AM BOB") == ["bob"]
+    assert ids("--state", "waits", "--state", "failed") == ids("--until", "2020-01-01") == ids("--until", "1h") == []
+    assert ids("--state", "idle") == ids("--since", "1h") == ids("--order", "id") == ["ann", "bob"]
+    assert main(["threads", "--url", url, "--limit", "1", "--json", "--order", "id"]) == 0
+    page = json.loads(capsys.readouterr().out)
+    assert page["more"] == 1
+    assert ids("--order", "id", "--after", page["threads"][0]["cursor"]) == ["bob"]
+    for wrong in (("--state", "asleep"), ("--order", "colour"), ("--since", "tomorrowish")):
+        assert main(["threads", "--url", url, *wrong]) == 2
+        assert wrong[1] in capsys.readouterr().err
 
 
-def test_show_lists_checkpoints_latest_first_and_values_short(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_limit_ends_a_listing_and_tells_the_rest(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["threads", "--url", url, "--limit", "1"]) == main(["history", "ann", "--url", url, "-n", "2"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2 + 3
+    assert err.splitlines() == ["and 1 more thread; --all shows them", "and 1 more checkpoint; --all shows them"]
+
+
+def test_history_lists_checkpoints_latest_first(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["history", "ann", "--url", url]) == 0
+    head, *rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [row[head.index("step")] for row in rows] == ["1", "0", "-1"]
+    assert [row[head.index("wrote")] for row in rows] == ["answer", "__start__", ""]
+    assert [row[head.index("marks")] for row in rows] == ["head", "", ""]
+
+
+def test_show_is_the_state_with_its_messages_as_a_chat(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "ann", "--url", url]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    steps = [line.split("step ")[1].split()[0] for line in lines if not line.startswith(" ")]
-    assert steps == ["1", "0", "-1"]
-    assert "human: 'I am ann', ai: 'hello xxx" in lines[1]
-    assert max(map(len, lines)) < 300
+    said = capsys.readouterr().out
+    assert re.search(r"^thread ann  checkpoint [0-9a-f-]{36} \(head\)\nstep 1  loop .* wrote: answer$", said, re.M)
+    assert "messages:\n  human  I am ann\n  ai     hello xxx" in said and "more characters" in said
+    assert max(map(len, said.splitlines())) < 500
+    assert main(["show", "ann", "head~1", "--full", "--url", url]) == 0
+    assert re.search(r"step 0 .*\n\nmessages:\n  human  I am ann\n$", capsys.readouterr().out)
+    assert main(["show", "ann", "--channel", "messages", "--json", "--url", url]) == 0
+    channel = json.loads(capsys.readouterr().out)["channel"]
+    assert [message["content"][:8] for message in channel["value"]] == ["I am ann", "hello xx"]
+    assert main(["show", "ann", "--channel", "mesages", "--url", url]) == 1
+    assert "Did you mean 'messages'?" in capsys.readouterr().err
 
 
-def test_show_marks_conflicts(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_history_and_show_mark_conflicts(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     with open_memory(url) as memory:
         saver = memory.get_langgraph_checkpointer()
         head, _, first = saver.list({"configurable": {"thread_id": "bob"}})
         late: Any = {**head.checkpoint, "id": head.checkpoint["id"][:-4] + "beef"}
         saver.put(first.config, late, {"source": "loop", "step": 1, "parents": {}}, {})
-    main(["show", "bob", "--url", url, "--limit", "1"])
-    assert f"CONFLICT with {head.checkpoint['id']}" in capsys.readouterr().out
+    for command in ("history", "show"):
+        assert main([command, "bob", "--url", url]) == 0
+        assert f"CONFLICT with {head.checkpoint['id']}" in capsys.readouterr().out
 
 
-def test_show_of_an_unknown_thread_fails(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["show", "eve", "--url", url]) == 1
-    assert "'eve' has no checkpoints" in capsys.readouterr().err
+def test_a_thread_that_is_not_there_is_met_with_the_nearest(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (
+        ["show", "anne"],
+        ["history", "anne"],
+        ["diff", "anne", "head"],
+        ["diff", "bob", "head", "--other", "anne"],
+        ["blame", "anne", "messages"],
+        ["size", "anne"],
+        ["messages", "anne"],
+    ):
+        assert main([*command, "--url", url]) == 1, command
+        [line] = capsys.readouterr().err.splitlines()
+        assert line == "charm-checkpoint: there is no thread 'anne'. Did you mean 'ann'?"
 
 
 def test_messages_are_json_lines(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["messages", "ann", "--url", url]) == 0
     out = capsys.readouterr().out
-    assert "\x1b" not in out
+    assert "\x1b" not in out and "hé" in out
     assert json.loads(out)["content"] == "hé\x1b[31m"
+    assert main(["messages", "ann", "--json", "--url", url]) == 0
+    assert json.loads(capsys.readouterr().out) == {"thread_id": "ann", "messages": [json.loads(out)]}
 
 
 def test_usage_counts_a_thread_or_all(
@@ -237,18 +277,18 @@ def test_classes_of_the_state_are_imported_only_when_named(tmp_path: Path) -> No
     show = ("-m", "charm_checkpoint", "show", "t", "--url", "sqlite:///a.db")
     drawn = run("-c", DRAW, "sqlite:///a.db")
     assert drawn.returncode == 0, drawn.stderr
-    for command in (("threads",), ("prune", "t", "old")):
+    for command in (("threads",), ("prune", "t", "old", "--yes")):
         done = run("-m", "charm_checkpoint", *command, "--url", "sqlite:///a.db")
         assert done.returncode == 0, done.stderr
-    assert "step admin" in run("-m", "charm_checkpoint", "show", "old", "--url", "sqlite:///a.db").stdout
     opaque = run(*show)
     assert opaque.returncode == 0 and "Traceback" not in opaque.stderr
-    assert "shape = Unknown shapes:Circle {'radius': 7}" in opaque.stdout and "Circle" in opaque.stderr
-    assert "shape = Circle(radius=7)" in run(*show, "--import", "shapes").stdout
+    assert "shape:\n  radius: 7\n" in opaque.stdout and "shapes:Circle" in opaque.stderr
+    known = run(*show, "--import", "shapes")
+    assert "shape:\n  radius: 7\n" in known.stdout and "Circle" not in known.stderr
 
 
 def test_a_reader_that_goes_away_is_no_error(url: str) -> None:
-    command = [sys.executable, "-m", "charm_checkpoint", "show", "ann", "--url", url]
+    command = [sys.executable, "-m", "charm_checkpoint", "show", "ann", "--full", "--url", url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout and process.stderr
         process.stdout.close()
@@ -273,9 +313,19 @@ def test_delete_removes_checkpoints_and_messages(url: str) -> None:
 
 
 def test_prune_keeps_the_latest(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["prune", "ann", "bob", "--url", url]) == 0
+    assert main(["prune", "ann", "bob", "--yes", "--url", url]) == 0
     assert "ann: 3 checkpoints before, 1 now" in capsys.readouterr().out
     assert count(url) == 2
+
+
+def test_prune_asks_and_says_what_would_go(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prune", "ann", "--url", url]) == 2
+    assert "--yes" in capsys.readouterr().err
+    assert main(["prune", "ann", "--dry-run", "--url", url]) == 0
+    assert capsys.readouterr().out == "ann: 2 of 3 checkpoints would go\n"
+    assert count(url, "ann") == 3
+    assert main(["prune", "ann", "--keep-last", "2", "--yes", "--url", url]) == 0
+    assert count(url, "ann") == 2
 
 
 def test_prune_can_delete_all_and_asks_as_delete_does(url: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -312,7 +362,7 @@ def test_a_thread_that_is_not_there_is_exit_code_1(
 
 
 def test_prune_of_some_that_are_there(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["prune", "ann", "eve", "--url", url]) == 1
+    assert main(["prune", "ann", "eve", "--yes", "--url", url]) == 1
     out, err = capsys.readouterr()
     assert "ann: 3 checkpoints before, 1 now" in out
     assert err == "charm-checkpoint: there is no thread 'eve'\n"
@@ -368,9 +418,7 @@ def test_configuration_errors_are_one_line_and_exit_2(
     ],
 )
 def test_wrong_command_lines_exit_2(argv: list[str]) -> None:
-    with pytest.raises(SystemExit) as exit:
-        main(argv)
-    assert exit.value.code == 2
+    assert main(argv) == 2
 
 
 def test_passwords_are_masked(capsys: pytest.CaptureFixture[str]) -> None:
@@ -400,3 +448,233 @@ def test_debug_shows_the_traceback() -> None:
 )
 def test_brief(value: object, text: str) -> None:
     assert brief(value) == text
+
+
+# -------------------------------------------------------------------- what stopped, and back
+
+
+def test_what_failed_is_shown_and_gone_back_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"sqlite:///{tmp_path.as_posix()}/agent.db"
+    broken = True
+
+    def pay(state: Any) -> dict[str, Any]:
+        if broken:
+            raise RuntimeError("no money left")
+        return {"messages": [("ai", "paid")]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("plan", lambda state: {"messages": [("ai", "pay 5")]})
+    builder.add_node("pay", pay)
+    builder.add_edge(START, "plan")
+    builder.add_edge("plan", "pay")
+    config: Any = {"configurable": {"thread_id": "t"}}
+
+    def run(*words: str) -> str:
+        assert main([*words, "--url", url]) == 0
+        return capsys.readouterr().out
+
+    with open_memory(url) as memory:
+        graph = builder.compile(checkpointer=memory.get_langgraph_checkpointer())
+        with pytest.raises(RuntimeError):
+            graph.invoke({"messages": [("user", "buy it")]}, config)
+        shown = run("show", "t")
+        assert "failed  pay: RuntimeError('no money left')" in shown and f"fork --url {url} t head~1" in shown
+        assert "failed" in run("history", "t", "--limit", "1")
+        dry = json.loads(run("fork", "t", "head~1", "--dry-run", "--json"))
+        assert dry["checkpoint_id"] is None and count(url, "t") == 3
+        run("fork", "t", "head~1", "--to", "other")
+        assert main(["fork", "t", "head~1", "--to", "other", "--url", url]) == 1
+        assert "give another name" in capsys.readouterr().err
+        made = json.loads(run("fork", "t", "head~1", "--json"))
+        broken = False
+        for thread in ("t", "other"):
+            there: Any = {"configurable": {"thread_id": thread}}
+            assert graph.get_state(there).next == ("plan",)
+            assert [message.content for message in graph.invoke(None, there)["messages"]] == ["buy it", "pay 5", "paid"]
+        run("fork", "t", made["former_head"])
+        assert graph.get_state(config).next == ("pay",)
+        assert "+ ai     pay 5" in run("diff", "t", "head~1")
+        assert "messages[1]\tplan\t1\t" in run("blame", "t", "messages", "--checkpoint", made["former_head"])
+
+
+def test_sizes_are_told_of_the_store_and_of_a_thread(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["ann"]):
+        assert main(["size", *words, "--url", url, "--json"]) == 0
+        report = json.loads(capsys.readouterr().out)
+        assert main(["size", *words, "--url", url]) == 0
+        out = capsys.readouterr().out
+        assert f"together\t\t{report['size']}" in out and report["size"] > 500
+    assert "largest values" in out and "messages[1].content" in out
+
+
+def test_items_are_put_found_and_deleted(url: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def run(*words: str, code: int = 0) -> str:
+        assert main(["items", *words, "--url", url]) == code, capsys.readouterr()
+        said = capsys.readouterr()
+        return said.out if code == 0 else said.err
+
+    assert run("put", "users.7", "taste", '{"text": "Prefers window seats", "n": 4}') == "put taste in users.7\n"
+    run("put", "users.8", "home", '{"text": "Lives in Ghent"}')
+    assert json.loads(run("get", "users.7", "taste", "--json"))["items"][0]["value"]["n"] == 4
+    assert "text: Prefers window seats" in run("get", '["users", "7"]', "taste")
+    found = json.loads(run("search", "users", "window seat", "--explain", "--json"))["items"]
+    assert found[0]["key"] == "taste" and found[0]["score"] > 0.5 and "words" in found[0]["parts"]
+    assert run("list", "--filter", '{"n": 4}').splitlines()[1].startswith("users.7\ttaste\t")
+    assert run("namespaces", "--depth", "1") == "namespace\titems\nusers\t2\n"
+    assert run("export", str(tmp_path / "all.jsonl"), "users") == f"wrote 2 items to {tmp_path / 'all.jsonl'}\n"
+    assert "--overwrite" in run("export", str(tmp_path / "all.jsonl"), code=2)
+    assert "1 item would be deleted" in run("delete", "users.7", "--dry-run")
+    assert "--yes" in run("delete", "users.7", code=2)
+    assert run("delete", "users.7", "taste", "--yes") == "1 item deleted: taste in users.7\n"
+    assert "nothing to delete" in run("delete", "users.7", "--yes", code=1)
+    assert run("import", str(tmp_path / "all.jsonl"), "--keep").startswith("put 1 item")
+    assert "no item 'x'" in run("get", "users.7", "x", code=1)
+    for wrong in (["list", "--filter", "[]"], ["list", "a..b"], ["list", "[1]"], ["put", "a", "k", "{"]):
+        run(*wrong, code=2)
+
+
+def test_bench_times_a_store_and_leaves_nothing(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--turns", "2", "--size", "10", "--json", "--url", url]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(each["operation"], each["count"]) for each in told["operations"]] == [
+        ("put", 2),
+        ("put_writes", 2),
+        ("get_tuple", 2),
+        ("append_messages", 2),
+    ]
+    assert all(0 < each["p50_ms"] <= each["p99_ms"] <= each["max_ms"] for each in told["operations"])
+    assert count(url, told["thread_id"]) == 0 and count(url) == 6
+
+
+FAR = "9" * 23
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["threads", "--limit", FAR], 0),
+        (["history", "ann", "--limit", FAR], 0),
+        (["items", "list", "--limit", FAR], 0),
+        (["items", "search", "what?", "users", "--limit", FAR], 0),
+        (["show", "ann", "--last", FAR], 0),
+        (["show", "ann", f"head~{FAR}"], 1),
+        (["sweep", "--ttl", f"{FAR}d", "--keep-for", f"{FAR}d", "--yes"], 2),
+        (["prune", "ann", "--keep-last", FAR, "--yes"], 0),
+        (["threads", "--until", "0001-01-01T00:00:00+14:00"], 0),
+        (["threads", "--since", "9999-12-31T23:59:59-14:00"], 0),
+        (["threads", "--since", "0001-01-01"], 0),
+        (["erase", "ann", "--remember", f"{FAR}d", "--dry-run"], 2),
+        (["erase", "--namespace", "users.7", "--dry-run"], 0),
+        (["erase", "--namespace", "users/7", "--dry-run"], 0),
+        (["erase", "--namespace", '["users", "7"]', "--dry-run"], 0),
+        (["erase", "--namespace", "users.7/8", "--dry-run"], 2),
+        (["erase", "--namespace", "a//b", "--dry-run"], 2),
+        (["items", "put", "users.7", "k", '{"a": NaN}'], 2),
+        (["items", "put", "users.7", "k", '{"a": -Infinity}'], 2),
+        (["items", "put", "users.7", "k", '{"a": 1e999}'], 2),
+        (["items", "put", "users.7", "k", "[" * 100_000], 2),
+    ],
+)
+def test_no_number_moment_or_name_is_a_traceback(url: str, words: list[str], code: int) -> None:
+    assert main([*words, "--url", url]) == code
+
+
+@pytest.mark.parametrize("limit", [10**23, 2**63])
+def test_moments_and_limits_have_no_end_in_python_either(url: str, limit: int) -> None:
+    with open_memory(url) as memory:
+        saver = memory.get_langgraph_checkpointer()
+        assert len(list(saver.list(None, limit=limit))) == 6
+        for order in ("activity", "id"):
+            found = memory.threads(limit, order=order, since=datetime.min, until=datetime.max)
+            assert len(list(found)) == 2
+        assert len(list(memory.history("ann", limit=limit))) == 3
+        assert memory.get_langgraph_store().search((), limit=limit) == []
+
+
+IDS = ["a\nb", "a\tb", "", "  ", "a b"]
+
+
+def test_ids_in_a_pipe_are_those_that_there_are(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_memory(url) as memory:
+        for id in IDS:
+            memory.append_messages(id, [{"role": "user", "content": "hi"}])
+    assert main(["threads", "--url", url, "--order", "id"]) == 0
+    names = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert sorted(names) == sorted(["ann", "bob", "a\\nb", "a\\tb", '""', '"  "', "a b"])
+
+
+def test_history_in_a_pipe_has_the_same_columns_each_time(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["history", "ann", "--url", url]) == 0
+    head, *rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert {"parent", "device", "namespace"} <= set(head)
+    assert [dict(zip(head, row, strict=True))["parent"] for row in rows] == [rows[1][0], rows[2][0], ""]
+
+
+def test_a_fork_is_of_now_and_says_what_it_leaves_and_how_to_undo_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from langgraph.types import interrupt
+
+    url, thread = f"sqlite:///{tmp_path.as_posix()}/agent.db", "it's -x"
+    builder = StateGraph(MessagesState)
+    builder.add_node("ask", lambda state: {"messages": [("ai", interrupt("sure?"))]})
+    builder.add_edge(START, "ask")
+    config: Any = {"configurable": {"thread_id": thread}}
+    with open_memory(url) as memory:
+        graph = builder.compile(checkpointer=memory.get_langgraph_checkpointer())
+        graph.invoke({"messages": [("user", "hi")]}, config)
+        before = graph.get_state(config)
+        assert main(["fork", thread, "head", "--dry-run", "--url", url]) == 0
+        assert "1 question" in capsys.readouterr().err
+        assert main(["fork", thread, "head", "--url", url]) == 0
+        out, err = capsys.readouterr()
+        assert "1 question" in err
+        undo = shlex.split(out.strip().partition("to undo: ")[2])
+        after = graph.get_state(config)
+        assert datetime.fromisoformat(str(after.created_at)) > datetime.fromisoformat(str(before.created_at))
+        assert main(undo[1:]) == 0
+        assert main(["fork", thread, "head", "--to", "new", "--url", url]) == 0
+        assert "all of it's -x came along, 4 checkpoints" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("word", ["a b", "it's", "a\nb\\c'd", "-x", "head~1", "", "$HOME"])
+def test_what_is_proposed_is_what_a_shell_reads(word: str) -> None:
+    line = to_type("sqlite:///a b.db", "fork", word)
+    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip("\0" if word else "").split("\0")[4 + word.startswith("-")] == word
+    assert to_type("redis://:secret@host", "show") == 'charm-checkpoint show --url "$CHARM_CHECKPOINT_URL"'
+
+
+def test_what_tidies_tells_what_it_did_as_json(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def told(*words: str) -> Any:
+        assert main([*words, "--json", "--url", url]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert told("pin", "ann") == {"thread_id": "ann", "pinned": True}
+    assert [each["thread_id"] for each in told("threads", "--pinned")["threads"]] == ["ann"]
+    assert told("unpin", "ann") == {"thread_id": "ann", "pinned": False}
+    assert told("threads", "--pinned")["threads"] == []
+    would = told("prune", "ann", "--dry-run")
+    assert would == {"threads": [{"thread_id": "ann", "checkpoints": 3, "removed": 2}], "dry_run": True}
+    assert told("prune", "ann", "--yes") == {**would, "dry_run": False}
+    assert told("prune", "ann")["threads"][0]["removed"] == 0  # which nobody is asked about
+    assert told("delete", "ann", "--dry-run") == {"thread_id": "ann", "checkpoints": 1, "dry_run": True}
+    assert told("delete", "ann", "--yes") == {"thread_id": "ann", "checkpoints": 1, "dry_run": False}
+    assert main(["repair", "bob", "--json", "--url", url]) == 2
+
+
+def test_what_is_said_is_of_the_command(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "ann", "zzz", "--url", url]) == 1
+    err = capsys.readouterr().err
+    assert "charm-checkpoint history lists those it has" in err and "history('ann')" not in err
+    assert main(["messages", "bob", "--url", url]) == 0
+    out, err = capsys.readouterr()
+    assert out == "" and f"show --url {url} bob --messages" in err
+
+
+def test_what_a_prune_took_is_one_line_of_a_check(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prune", "ann", "bob", "--yes", "--url", url]) == 0
+    capsys.readouterr()
+    assert main(["check", "--url", url]) == 0
+    [note] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note")]
+    assert "2 parents of checkpoints" in note

@@ -22,7 +22,7 @@ from charm_checkpoint.cli import main
 from charm_checkpoint.errors import SchemaMismatch, StoreCorrupt, ThreadConflict, ThreadExists
 from charm_checkpoint.importers import import_official
 from charm_checkpoint.stores.files.log import FIRST, Entry, encode
-from charm_checkpoint.stores.files.thread import name_of
+from charm_checkpoint.stores.files.threads import name_of
 from charm_checkpoint.stores.shared.names import CHECKPOINTS
 from charm_checkpoint.testing.graphs import chat
 
@@ -187,9 +187,11 @@ def fill_and_break_page(path: Path) -> None:
     """Make a SQLite store in which one page, with checkpoints of the bad thread alone, is broken."""
     with open_memory(f"sqlite:///{path}") as memory:
         saver = memory.get_langgraph_checkpointer()
-        for thread in ("sound", "bad"):
+        # Several whole pages lie between the sound thread's rows and the broken page: SQLite joins a page that is
+        # emptied with the two beside it, whichever of its rows goes first.
+        for thread, steps in (("sound", 30), ("bad", 90)):
             at = config(thread)
-            for step in range(30):
+            for step in range(steps):
                 at = put(saver, at, {"text": [str(step) * 300], "step": step}, run_id=f"run of {thread}")
     query(path, "PRAGMA wal_checkpoint(TRUNCATE)")
     [[root]] = query(path, "SELECT rootpage FROM sqlite_master WHERE name = 'checkpoint'")
@@ -208,7 +210,7 @@ def test_a_damaged_page(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
     fill_and_break_page(path)
     with open_memory(f"sqlite:///{path}") as memory, caplog.at_level(logging.WARNING):
         saver = memory.get_langgraph_checkpointer()
-        assert {item.thread_id: item.checkpoints for item in memory.threads()} == {"sound": 30, "bad": 30}
+        assert {item.thread_id: item.checkpoints for item in memory.threads()} == {"sound": 30, "bad": 90}
         with pytest.raises(StoreCorrupt, match="^Thread 'bad': .*is not a sound SQLite database"):
             saver.get_tuple(config("bad"))
         assert memory.usage("sound").checkpoints == 30
@@ -338,12 +340,12 @@ def test_a_prune_from_the_shell_tells_of_a_damaged_thread_and_goes_on(
 ) -> None:
     with open_memory(broken) as memory:
         sound = memory.usage("sound").checkpoints
-    assert main(["prune", "bad", "sound", "--url", broken]) not in (0, 2)
+    assert main(["prune", "bad", "sound", "--yes", "--url", broken]) not in (0, 2)
     out, err = capsys.readouterr()
     assert out == f"bad: ? checkpoints before, ? now\nsound: {sound} checkpoints before, 1 now\n"
     assert "Thread 'bad': " in err
     assert main(["prune", "bad", "sound", "--strategy", "delete", "--yes", "--url", broken]) == 0
-    assert capsys.readouterr().out == "bad: ? checkpoints before, 0 now\nsound: 1 checkpoints before, 0 now\n"
+    assert capsys.readouterr().out == "bad: ? checkpoints before, 0 now\nsound: 1 checkpoint before, 0 now\n"
 
 
 def test_the_shell_says_how_many_are_damaged(broken: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,8 @@ from charm_checkpoint.demo.director import Screen, run_demo
 from charm_checkpoint.demo.place import SERVERS
 from charm_checkpoint.errors import ConfigError
 
+pytestmark = pytest.mark.timeout(300)  # a dozen processes one after the other, each of which imports LangGraph
+
 GOOD = Outcome(
     waiting=(),
     messages=expected_messages(),
@@ -71,7 +73,7 @@ def run_cli(*args: str, cwd: Path, path: str = "") -> subprocess.CompletedProces
     paths = os.pathsep.join(filter(None, [path, *sys.path]))
     env = {**os.environ, "PYTHONPATH": paths, "PYTHONIOENCODING": "utf-8", "TMPDIR": str(cwd)}
     command = [sys.executable, "-m", "charm_checkpoint", *args]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, encoding="utf-8", timeout=100)
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, encoding="utf-8", timeout=280)
 
 
 def job(tmp_path: Path, url: str = "") -> Job:

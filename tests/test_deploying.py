@@ -14,7 +14,7 @@ import pytest
 
 from charm_checkpoint import open_memory
 from charm_checkpoint.cli import main
-from charm_checkpoint.cli.deploying import load_graph
+from charm_checkpoint.cli.checking import load_graph
 from charm_checkpoint.errors import ConfigError
 
 PROGRAM = """
@@ -106,7 +106,7 @@ def test_from_a_first_look_to_no_alias(folder: Path, capsys: pytest.CaptureFixtu
     assert code == 0 and "unknown  first:Order: " in said and "--import app." in said.splitlines()[-1]
     code, said = command("migrate", "--dry-run", "--json")
     assert [found["subject"] for found in json.loads(said)["unknown"]] == ["first:Order"]
-    code, said = command("check")
+    code, said = command("check", "--history")
     assert code == 1 and "--import app or --graph app:graph." in said.splitlines()[-1]
     code, said = command("check", "--graph", "third:things.graph")
     assert code == 1 and "unknown  first:Order: " in said and "[2 threads: " in said
@@ -128,7 +128,7 @@ def test_from_a_first_look_to_no_alias(folder: Path, capsys: pytest.CaptureFixtu
     assert code == 0 and "1 checkpoint rewritten, 1 up to date" in said
     code, said = command("check", "--import", "second", "--history")
     assert "needed still, by 2 threads" in said  # the writes of earlier steps have it
-    assert command("prune", "ann", "bob")[0] == 0
+    assert command("prune", "ann", "bob", "--yes")[0] == 0
     code, said = command("check", "--import", "second", "--history")
     assert code == 0 and "first:Order: needed no more (for second:Parcel)" in said
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import os
@@ -12,8 +11,11 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import parse_qsl
 
 import pytest
@@ -21,14 +23,14 @@ import yaml
 from conftest import or_skip
 from pages import BY_NAME, PAGES, README, ROOT, Block, Page
 from stores import supabase_url, tenant_url, valkey_url
-from typer.main import get_command
 from workers import child
 
 from benchmarks import retrieval
 from benchmarks.cli import parser as benchmarks_parser
 from charm_checkpoint import CharmError, StorageManager, contract, errors, from_charm
-from charm_checkpoint.cli import build_parser
-from charm_checkpoint.cli.memory.app import app
+from charm_checkpoint.cli import main
+from charm_checkpoint.cli.app import command as whole_command
+from charm_checkpoint.cli.options import without_debug
 from charm_checkpoint.config import registry
 from charm_checkpoint.moved import present_name
 from charm_checkpoint.testing import ContractSuite
@@ -53,8 +55,9 @@ NEEDS = {
 """What some pages' code needs that is not installed everywhere."""
 
 LEAVES = {
-    "README.md": {"agent.db"},
+    "README.md": {"agent.db", "other.db"},
     "docs/charm.md": {"charm.yaml", "my-agent"},
+    "docs/moving.md": {"agent.db", "other.db", "folder", "agents.charm", "new.db", "some.charm", "monday.db"},
     "docs/migrating.md": {"agent.db", "checkpoints.sqlite", "new.db"},
     "docs/stores/postgres.md": {"charm_checkpoint.sql"},
     "docs/stores/supabase.md": {"charm_checkpoint.sql"},
@@ -104,6 +107,7 @@ def run_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[P
         process.wait(30)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", having("python", "sh", "console"))
 def test_the_code_of_a_page_runs(name: str, run_python: Callable[..., None], tmp_path: Path) -> None:
     page = BY_NAME[name]
@@ -127,22 +131,50 @@ def test_the_code_of_a_page_runs(name: str, run_python: Callable[..., None], tmp
 
 def run_commands(block: Block, folder: Path, environment: dict[str, str]) -> None:
     """Run a block of commands; what ``console`` shows after each must be what it prints."""
-    scripts = [(block.code, None)]
+    scripts: list[tuple[str, str | None]] = [(block.code, None)]
     if block.language == "console":
-        scripts = [(one[0], one[1]) for one in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block.code, re.MULTILINE)]
-    places = [str(Path(sys.executable).parent), os.environ["PATH"]]
-    added = {"PATH": os.pathsep.join(places), "PYTHONPATH": str(folder), **environment}
+        scripts = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block.code, re.MULTILINE)
     for script, shown in scripts:
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
-            cwd=folder,
-            env={**os.environ, **added},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        done = run_here(script, folder, environment) or run_script(script, folder, environment)
         assert done.returncode == 0, done.stdout + done.stderr
         assert shown is None or done.stdout == shown
+
+
+def run_script(script: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a script as a shell does."""
+    places = [str(Path(sys.executable).parent), os.environ["PATH"]]
+    added = {"PATH": os.pathsep.join(places), "PYTHONPATH": str(folder), **environment}
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env={**os.environ, **added},
+        capture_output=True,
+        text=True,
+        timeout=240,  # one runs the whole suite of a store
+    )
+
+
+BY_ITSELF = re.compile(r"[|<>&$`;\\]|--import|--graph| ui | migrate ")
+"""What is in a command that needs a shell, or a process of its own."""
+
+
+def run_here(script: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str] | None:
+    """Run a script of nothing but this package's command in this process: others take a second to begin.
+
+    Where the shell has a part in it, or what is imported matters, here by other tests, too, that is not done.
+    """
+    lines = script.strip().splitlines()
+    if any(BY_ITSELF.search(line) or not line.startswith("charm-checkpoint ") for line in lines):
+        return None
+    out, err, code, was = StringIO(), StringIO(), 0, os.getcwd()
+    os.chdir(folder)
+    try:
+        with patch.dict(os.environ, environment), redirect_stdout(out), redirect_stderr(err):
+            for line in lines:
+                code = code or main(shlex.split(line, comments=True)[1:])
+    finally:
+        os.chdir(was)
+    return subprocess.CompletedProcess(script, code, out.getvalue(), err.getvalue())
 
 
 # ------------------------------------------------------------------- code that is only looked at
@@ -211,18 +243,23 @@ def test_commands_are_known(name: str) -> None:
 
 def check_command(program: str, arguments: list[str]) -> None:
     """Have a command's own parser look at its arguments: it exits where they are wrong."""
-    if program == "charm-checkpoint" and arguments[:1] == ["memory"]:
-        group: Any = get_command(app)
-        context = group.make_context("memory", arguments[1:], resilient_parsing=True)
-        name, command, rest = group.resolve_command(context, arguments[1:])
-        command.make_context(name, rest)
-    elif program == "charm-checkpoint" and arguments != ["--help"]:
-        build_parser().parse_args(arguments)
+    if program == "charm-checkpoint":
+        check_words(whole_command(), without_debug(arguments))
     elif program == "benchmarks":
         own = retrieval.parser() if arguments[:1] == ["retrieval"] else benchmarks_parser()
         own.parse_args(arguments[1:] if own.prog.endswith("retrieval") else arguments)
     elif program == "pip":
         check_extras([word for word in arguments if "[" in word])
+
+
+def check_words(command: Any, words: list[str], parent: Any = None) -> None:
+    """Have a command, or the one in it that the words name, look at the words: it raises where they are wrong."""
+    rest = list(words)
+    while hasattr(command, "commands") and rest != ["--help"]:
+        parent = command.make_context(command.name, rest, parent=parent)
+        name, command, rest = command.resolve_command(parent, [*parent._protected_args, *parent.args])
+    if rest != ["--help"]:
+        command.make_context(command.name, rest, parent=parent)
 
 
 def check_extras(wanted: list[str]) -> None:
@@ -290,22 +327,19 @@ def test_every_form_of_url_is_in_the_table(scheme: str) -> None:
 
 def names_of_commands() -> list[str]:
     """Return the names of all commands."""
-    return list(subparsers())
-
-
-def subparsers() -> dict[str, argparse.ArgumentParser]:
-    """Return the parser of each command."""
-    actions = build_parser()._actions
-    return next(action.choices for action in actions if isinstance(action, argparse._SubParsersAction))
+    return [name for name, command in whole_command().commands.items() if not command.hidden]
 
 
 @pytest.mark.parametrize("command", names_of_commands())
 def test_every_command_has_its_place(command: str) -> None:
     text = BY_NAME["docs/cli.md"].text
-    section = text[text.index(f"## `{command}`") :].split("\n## ")[0]
-    for option in subparsers()[command]._actions:
-        for flag in option.option_strings[-1:]:
-            assert flag == "--help" or f"`{flag}" in section or f"`{flag}" in text[: text.index("\n## `")], flag
+    heading = re.search(rf"^## .*`{command}`", text, re.MULTILINE)
+    assert heading, "a heading of its own, or one with others"
+    section = text[heading.start() :].split("\n## ")[0]
+    for option in whole_command().commands[command].params:
+        if option.param_type_name == "option":
+            flag = max(option.opts, key=len)
+            assert f"`{flag}" in section or f"`{flag}" in text[: text.index("\n## `")], flag
 
 
 def test_former_names_are_those_of_the_code() -> None:

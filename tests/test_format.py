@@ -359,9 +359,10 @@ def test_entries_of_items() -> None:
 def test_keys_of_redis() -> None:
     ours, anns = redis_rows.Names("charm", ""), redis_rows.Names("charm", "ann")
     tag, other = ours.tag("t"), anns.tag("t")
+    ours.learn(b"s" * 16)
     made = [
         ours.thread(tag)[0], anns.thread(other)[0], ours.listing(tag), anns.listing(other), ours.version(),
-        ours.run(b"tr"), ours.stage(tag, b"k"), ours.legacy("t"),
+        ours.run(b"tr"), ours.stage(tag, b"k"), ours.legacy("t"), ours.thread(tag)[7], ours.graves(),
     ]  # fmt: skip
     assert made == [bare(key).encode() for _, key in table("Redis and Valkey", "Example")]
 

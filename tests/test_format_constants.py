@@ -39,7 +39,7 @@ MODULES: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "values.encoder": (
         "sqlite",
-        dict.fromkeys(("INLINE", "WHOLE", "TINY", "NESTED", "PIECE", "SMALL_TEXT", "MANIFOLD"), WRITERS),
+        dict.fromkeys(("INLINE", "WHOLE", "TINY", "NESTED", "PIECE", "SMALL_TEXT", "MANIFOLD", "UNASKED"), WRITERS),
     ),
     "values.serde.forms": ("sqlite", {}),
     "values.serde.stored_names": (
@@ -71,6 +71,7 @@ MODULES: dict[str, tuple[str, dict[str, str]]] = {
         {
             **dict.fromkeys(("TITLE", "_STEPS", "_LOOKED_AT", "_HUMAN"), WRITERS),
             **dict.fromkeys(("PAGE", "FURTHER", "_NEVER"), ELSEWHERE),
+            **dict.fromkeys(("COPYING", "IMPORTING"), "is of threads that are not whole yet, and stay for no other"),
             **dict.fromkeys(("_MESSAGES", "_BRANCH", "JOIN"), "is LangGraph's"),
         },
     ),
@@ -91,6 +92,7 @@ MODULES: dict[str, tuple[str, dict[str, str]]] = {
         "files",
         {"NEW": "is there for a moment only", "FOLDER": ELSEWHERE},
     ),
+    "stores.files.erased": ("files", {"_NEW": "is there for a moment only"}),
     "stores.files.messages": (
         "files",
         dict.fromkeys(("_PLAIN", "_DEVICES", "_UNSAFE", "_NAME_BYTES"), WRITERS),
@@ -102,13 +104,27 @@ MODULES: dict[str, tuple[str, dict[str, str]]] = {
             "LISTS": "is tried by its text",
         },
     ),
+    "stores.redis.slots": (
+        "redis",
+        {
+            "SLOTS": "is Redis'",
+            **dict.fromkeys(("_PAIRS", "_FIRST", "_SECOND"), "is made of the letters"),
+        },
+    ),
     "stores.redis.item_rows": (
         "redis",
         dict.fromkeys(
             ("STATE", "ROWS", "STAMPS", "ENTRIES", "VECTORS", "VALUES", "ORDER", "ENDS", "DONE", "INTENT"), ELSEWHERE
         ),
     ),
-    "items.namespaces": ("sqlite", {"INDEXES": "is of kept indexes, which may be lost"}),
+    "items.namespaces": (
+        "sqlite",
+        {
+            "INDEXES": "is of kept indexes, which may be lost",
+            "UPKEEP": "is of notes of upkeep, which may be lost",
+            "OWN": "is made of the others",
+        },
+    ),
     "items.values": (
         "sqlite",
         {"VALUE_LIMIT": WRITERS, "_LONG": WRITERS, "_NOT_OPENED": ELSEWHERE, "_NOT_JSON": ELSEWHERE},
@@ -139,7 +155,7 @@ def constants() -> Iterator[tuple[str, str, str]]:
                 yield store, place, name
 
 
-FIELDS = "dwqbtaispnNyorYOfl"
+FIELDS = "dwqbtaispnNyorYOflP"
 """Letters that fields of Redis' hashes begin with. The others tell of calls that are made again, and of runs."""
 
 TEXTS = {
@@ -164,13 +180,15 @@ TEXTS = {
         Alteration("stores.shared.names", "", 'len(tenant).to_bytes(4, "big")', 'len(tenant).to_bytes(3, "big")'),
         Alteration("stores.shared.names", "", "bytes((kind,))", "bytes((kind + 1,))"),
         Alteration("stores.sqlite.reads", "", "c.key = s.head", "c.key = s.key"),
-        Alteration("stores.sqlite.schema", "", "        3,\n", "        4,\n"),
+        Alteration("stores.sqlite.schema", "", "        4,\n", "        5,\n"),
+        Alteration("stores.sqlite.steps", "", "digest_size=16", "digest_size=15"),
     ],
     "files": [
         Alteration("stores.files.log", "", "digest_size=8", "digest_size=7"),
         Alteration("stores.files.contents", "", "2: Contents._second_format", "3: Contents._second_format"),
         Alteration("stores.files.messages", "", '"{start}~{', '"{start}-{'),
         Alteration("stores.files.messages", "", "digest_size=16", "digest_size=15"),
+        Alteration("stores.files.erased", "", "kind, until, deletes, sweeps,", "kind, until, sweeps, deletes,"),
     ],
     "redis": [
         Alteration("stores.redis.rows", "", 'len(part).to_bytes(3, "big")', 'len(part).to_bytes(4, "big")'),
@@ -178,6 +196,9 @@ TEXTS = {
         Alteration("stores.redis.rows", "", '.rstrip(b"=")', ""),
         Alteration("stores.redis.rows", "", "LISTS = 16", "LISTS = 8"),
         Alteration("stores.redis.layout", "", "VERSION = 3", "VERSION = 1"),
+        Alteration("stores.redis.rows", "", "key=self.secret or", "key=b'' or"),
+        Alteration(".lua", "", "'mr'", "'mr!'"),
+        Alteration(".lua", "", "kind .. 'd'", "kind .. 'D'"),
         Alteration("stores.redis.item_rows", "", 'len(self._tenant).to_bytes(4, "big")', 'b""'),
         Alteration("stores.redis.item_rows", "", 'row.split(b" ", 4)', 'row.split(b",", 4)'),
         Alteration(".lua", "", "ADDRESS = 16", "ADDRESS = 15"),
@@ -187,6 +208,7 @@ TEXTS = {
     ],
     "script": [
         Alteration(".sql", "", "1684366704", "1684366705"),
+        Alteration(".sql", "", "sha256(s.secret || p_identity)", "sha256(p_identity || s.secret)"),
         Alteration(".sql", "", "kind smallint", "sort smallint"),
     ],
 }  # fmt: skip

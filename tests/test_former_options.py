@@ -253,7 +253,7 @@ def test_an_option_that_is_to_go_is_not_offered() -> None:
         open_memory("postgresql://127.0.0.1:9/db?conect=x")
     assert "'connect'" not in str(caught.value)
     with pytest.raises(ConfigError, match="known: ") as caught:
-        open_memory("postgresql://127.0.0.1:9/db?quite_another=x")
+        open_memory("postgresql://127.0.0.1:9/db?zzzz=x")
     assert ", pool, " in str(caught.value) and "async_connect" not in str(caught.value)
 
 

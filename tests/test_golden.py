@@ -26,9 +26,9 @@ from charm_checkpoint.contract_items import ItemKey
 from charm_checkpoint.errors import ItemConflict, ReadOnlyStore, SchemaMismatch
 from charm_checkpoint.messages.plans import FOLD_BATCHES, MessageHistory
 from charm_checkpoint.runtime.cache import Budget
-from charm_checkpoint.testing.call_modes import CALL_MODES, CallMode, InMode, ItemsInMode
+from charm_checkpoint.testing.call_modes import CALL_MODES, CallMode, InMode, ItemsInMode, PlansInMode
 from charm_checkpoint.testing.graphs import Command, nested, paused
-from charm_checkpoint.testing.samples import checkpoint, config, ids
+from charm_checkpoint.testing.samples import checkpoint, config, ids, new
 
 
 def url_of(version: str, store: str, scratch: Path) -> str:
@@ -225,6 +225,18 @@ def test_messages_in_a_log_read_back(tmp_path: Path, mode: CallMode) -> None:
         store.run(partial(history.append, second.LOGGED, [{"n": 1}]), write=True)
         store.run(partial(history.fold, second.LOGGED), write=True)
         assert same(store.run(partial(history.load, second.LOGGED), write=False), [*messages, {"n": 1}])
+
+
+@pytest.mark.parametrize("store", ["sqlite", "files"])
+def test_what_is_known_of_erased_and_pinned_threads(store: str, tmp_path: Path, mode: CallMode) -> None:
+    with open_memory(opened(store, tmp_path)) as memory:
+        backend = PlansInMode(memory.store, mode)
+        assert backend.find(third.ERASED, "", None).state.deletes == 1
+        assert backend.put(new("late", thread=third.ERASED, seen_deletes=0)).outcome == "deleted"
+        assert [row.thread for row in backend.threads(None, 1000).items if row.pinned] == [third.PINNED]
+        assert backend.forget_erased(third.UNTIL - 1) == 0
+        assert backend.forget_erased(third.UNTIL) == 1
+        assert backend.put(new("late", thread=third.ERASED, seen_deletes=0)).outcome == "stored"
 
 
 def test_a_golden_store_of_todays_schema_has_todays_tables(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,9 +22,10 @@ from charm_checkpoint.items import clock
 from charm_checkpoint.items.flow import Flow
 from charm_checkpoint.long_term import steps
 from charm_checkpoint.long_term.aging import Sweep
-from charm_checkpoint.long_term.hygiene import Lease, due_at, is_due, is_held
+from charm_checkpoint.long_term.hygiene import Lease
 from charm_checkpoint.long_term.hygiene_settings import Hygiene, hygiene_of
 from charm_checkpoint.long_term.memories import LongTermMemory
+from charm_checkpoint.runtime.turns import due_at, is_due, is_held
 from charm_checkpoint.testing.long_term_base import Clock
 
 DAY = 86_400_000_000
@@ -160,16 +162,17 @@ def test_closing_stops_it_and_another_goes_on(url: str, monkeypatch: pytest.Monk
         fill(memory.long_term("p", SCOPES), 20)
         memories = memory.long_term("p", SCOPES, hygiene=Hygiene(step=1))
         assert memories._keeper
-        stop = memories._keeper._stop
+        stop, is_within = memories._keeper._stop, threading.Event()
 
         def slowly(self: Sweep) -> Flow[bool]:
             if len(self.archived) == 5:
+                is_within.set()
                 stop.wait(60)
             return (yield from plain(self))
 
         monkeypatch.setattr(Sweep, "step", slowly)
         memories.read("any")
-        wait_for(lambda: archived(memories) == 5)
+        assert is_within.wait(60)
         memories.close()
         other = memory.long_term("p", SCOPES, hygiene=Hygiene(step=1))
         wait_for(lambda: not other.hygiene_status()[0].running)
@@ -276,9 +279,10 @@ def test_whoever_was_away_too_long_has_lost_the_lease(url: str, dates: Clock) ->
 )
 def test_when_it_is_due(ended: int | None, failures: dict[str, str], now: int, due: bool) -> None:
     state = {"ended": ended, "failures": failures}
-    assert is_due(state, Hygiene("1h"), now) is due
-    assert is_due(None, Hygiene("1h"), now) and due_at(None, Hygiene()) is None
-    assert not is_held(None, Hygiene(), now) and not is_held({"holder": None, "renewed": now}, Hygiene(), now)
+    terms = Hygiene("1h").terms
+    assert is_due(state, terms, now) is due
+    assert is_due(None, terms, now) and due_at(None, terms) is None
+    assert not is_held(None, terms, now) and not is_held({"holder": None, "renewed": now}, terms, now)
 
 
 def test_settings_are_checked() -> None:

@@ -26,7 +26,7 @@ from charm_checkpoint.errors import (
 from charm_checkpoint.saver.checkpointer import CharmSaver
 from charm_checkpoint.stores.files.contents import Contents
 from charm_checkpoint.stores.files.store import folder_of
-from charm_checkpoint.stores.files.thread import Threads
+from charm_checkpoint.stores.files.threads import Threads
 
 posix = pytest.mark.skipif(os.name != "posix", reason="forks")
 

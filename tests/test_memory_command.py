@@ -16,7 +16,7 @@ from charm_checkpoint import long_term_from_toml, open_memory
 from charm_checkpoint.cli import main
 from charm_checkpoint.cli.memory.app import app
 
-NOW = "0.0000001"  # days
+NOW = "0.000000001"  # days
 TITLES = ("never-force-push", "two words", "größe", "-dash", "a\x1b[31mred")
 
 
@@ -30,7 +30,8 @@ class Command:
 
     def __call__(self, name: str, *words: str, code: int = 0) -> str:
         """Run a command, which ends with a code; return what it said."""
-        given = [name, "--url", self.url, "--project", str(self.folder / "project"), *words]
+        made = ["--create"] if name == "remember" else []
+        given = [name, *made, "--url", self.url, "--project", str(self.folder / "project"), *words]
         assert main(["memory", *given]) == code, self.capsys.readouterr()
         said = self.capsys.readouterr()
         return said.out if code == 0 else said.err
@@ -91,7 +92,7 @@ def test_what_was_imported_is_reviewed_and_approved(command: Command) -> None:
     digest = command.json("show", "one")["memories"][0]["digest"]
     assert "look at it again" in command("approve", "one", "--digest", "0" * 64, code=1)
     assert command.titles("approve", "one", "--digest", digest) == ["one"]
-    assert "nothing was approved" in command("approve", "--all", code=1)
+    assert "nothing was approved" in command("approve", "--all", code=2)
     assert "two" in command("approve", "--all", "--yes")
     assert sorted(command.titles("recall", "ferry")) == ["one", "two"]
 
@@ -201,10 +202,24 @@ def test_what_is_old_is_archived_restored_and_deleted(command: Command) -> None:
     assert command.json("restore", "old")["memories"][0]["status"] == "active"
     command("sweep", "--days", NOW)
     assert command("purge") == "0 deleted\n"
-    assert "nothing was deleted" in command("purge", "--days", NOW, code=1)
+    assert "nothing was deleted" in command("purge", "--days", NOW, code=2)
     assert "1 would be deleted" in command("purge", "old", "--dry-run")
     assert "1 deleted" in command("purge", "--days", NOW, "--yes")
     assert command.titles("list", "--status", "all") == []
+
+
+@pytest.mark.parametrize("scheme", ["sqlite:///{}/nothere.db", "file://{}/nothere"])
+def test_a_store_that_is_not_there_is_made_only_where_that_is_asked_for(
+    command: Command, tmp_path: Path, scheme: str
+) -> None:
+    command.url = scheme.format(tmp_path.as_posix())
+    remember = ["memory", "remember", "fact", "t", "b", "--url", command.url]
+    assert main(remember) == 2
+    assert "--create" in command.capsys.readouterr().err
+    assert command("hydrate", str(tmp_path / "no.jsonl"), code=2)
+    assert command("import", str(tmp_path / "no.md"), code=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["project"]
+    assert main([*remember, "--create"]) == 0
 
 
 def test_a_snapshot_goes_into_another_store(command: Command) -> None:

@@ -78,7 +78,7 @@ def test_json_is_json_in_any_encoding(encoding: str, monkeypatch: pytest.MonkeyP
     at = ("--url", "sqlite:///a.db")
     bodies = ("grüße 日本 🎉 \\x \x1b \u202e", "é", "☃")
     for number, body in enumerate(bodies):
-        assert main(["memory", "remember", "fact", f"t{number} ü", body, *at]) == 0
+        assert main(["memory", "remember", "fact", f"t{number} ü", body, "--create", *at]) == 0
     shown = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding=encoding))
     assert main(["memory", "list", "--json", *at]) == 0
@@ -103,7 +103,7 @@ def test_what_the_commands_say_tells_what_to_type(capsys: pytest.CaptureFixture[
     Path("notes").mkdir()
     Path("notes/theirs.md").write_text("---\ntitle: theirs\nkind: fact\n---\n\nWe deploy with docker compose.\n")
     at = ("--url", "sqlite:///a.db")
-    remember = ("remember", "fact", "mine", "x", *at)
+    remember = ("remember", "fact", "mine", "x", "--create", *at)
     for words, code, says in (
         (("list", *at), 2, "charm-checkpoint memory init"),
         ((*remember, "--cite", "a.py"), 1, "--project ."),

@@ -209,6 +209,20 @@ def test_what_is_cut_off_leaves_no_thread_and_is_done_again(file: Path, memory: 
         check_same(official, memory.get_langgraph_checkpointer())
 
 
+def test_what_is_being_taken_over_is_nobodys_thread_yet(file: Path, memory: Memory) -> None:
+    with sqlite_saver(file) as official:
+        counting(official).invoke({"log": []}, thread("counting"))
+    seen: list[Any] = []
+
+    def look(progress: Progress) -> None:
+        if progress.checkpoints == 3:
+            looked_at = memory.sweep({"keep_last": 1}).looked_at
+            seen.append((memory.usage().threads, list(memory.threads()), looked_at))
+
+    assert import_official(file, memory, on_progress=look).checkpoints == 5
+    assert seen == [(1, [], 0)]
+
+
 def test_a_deleted_thread_can_be_taken_over_again(file: Path, memory: Memory) -> None:
     with sqlite_saver(file) as official:
         counting(official).invoke({"log": []}, thread("counting"))
@@ -355,12 +369,12 @@ def test_wrong_sources_are_named(file: Path, tmp_path: Path, memory: Memory) -> 
     with open_memory(f"sqlite:///{tmp_path.as_posix()}/ours.db") as ours:
         ours.setup()
     assert "is a file of charm_checkpoint" in refusal(tmp_path / "ours.db", SchemaMismatch)
-    assert "redis://" in refusal("redis://localhost", ConfigError)
+    assert "mysql://" in refusal("mysql://localhost/db", ConfigError)
     assert "a list of thread ids" in refusal(file, ConfigError, threads="ann")
     assert "a SQLite file has none" in refusal(file, ConfigError, schema="public")
-    down = refusal("postgresql://user:hidden@127.0.0.1:1/db", StoreUnavailable)
-    assert "cannot be read" in down
-    assert "hidden" not in down
+    assert "cannot be read" in refusal("postgresql://user:hidden@127.0.0.1:1/db", StoreUnavailable)
+    for down in ("postgresql", "redis"):
+        assert "hidden" not in refusal(f"{down}://user:hidden@127.0.0.1:1/0", StoreUnavailable)
 
 
 def test_a_file_without_threads_and_its_own_target(file: Path, memory: Memory) -> None:

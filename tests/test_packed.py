@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from charm_checkpoint.config import registry
 from charm_checkpoint.demo.director import run_demo
 from charm_checkpoint.runtime import packed_program
 from charm_checkpoint.servers.process import Process
+from charm_checkpoint.ui import assets
 
 PROGRAM = CHILDREN / "packed.py"
 
@@ -30,7 +32,9 @@ def run(command: Sequence[str], path: str | None = None) -> subprocess.Completed
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     if path:
         env["PYTHONPATH"] = path
-    return subprocess.run(list(command), capture_output=True, text=True, timeout=300, env=env)
+    # Elsewhere than in the project, whose package ``python -c`` would take first.
+    elsewhere = tempfile.gettempdir()
+    return subprocess.run(list(command), capture_output=True, text=True, timeout=300, env=env, cwd=elsewhere)
 
 
 def outcomes(command: Sequence[str], folder: Path, *more: str, path: str | None = None) -> dict[str, Any]:
@@ -131,6 +135,9 @@ def test_the_package_runs_from_a_zip(tmp_path: Path) -> None:
     done = run([*command, "cli", "init-charm", f"{tmp_path}/agent"], str(archive))
     assert (done.returncode, done.stderr) == (0, "")
     assert "CREATE TABLE" in run([*command, "cli", "schema", "--url", "postgresql://"], str(archive)).stdout
+    page = "from charm_checkpoint.ui import assets; print(assets.__file__, len(assets.load()))"
+    where, files = run([sys.executable, "-c", page], str(archive)).stdout.split()
+    assert (where.startswith(str(archive)), int(files)) == (True, len(assets.NAMES))
 
 
 @pytest.mark.parametrize("flags", [["-OO"], ["-I", "-O", "-B", "-W", "error", "-X", "utf8=0"]], ids=["-OO", "-I -O"])

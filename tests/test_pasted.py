@@ -116,7 +116,7 @@ class TestPostgres:
             ("postgresql://h/db?tiemout=3", "did you mean 'timeout'"),
             ("postgresql://h/db?poolsize=3", "did you mean 'max_connections'"),
             ("postgresql://h/db?sslmod=require", "did you mean 'sslmode'"),
-            ("postgresql://h/db?quite_another=1", "known: .*max_connections"),
+            ("postgresql://h/db?zzzz=1", "known: .*max_connections"),
             ("postgresql+nonsense://h/db", "no store for the scheme 'postgresql\\+nonsense'"),
             ("jdbc:postgresql://h:5432/db?user=u&password=s3cret", "write postgresql://"),
             ("psql 'postgresql://u:s3cret@h/db'", "the URL alone"),
@@ -341,7 +341,7 @@ class TestFiles:
 def test_an_unknown_option_is_told_in_a_line(scheme: str, name: str) -> None:
     with pytest.raises(ConfigError, match="unknown option") as caught:
         open_memory(f"{scheme}://", **{name: 1})
-    assert len(str(caught.value)) < 400
+    assert len(str(caught.value)) < 500  # the names of all options, and not what came
     assert "s3cret" not in str(caught.value)
 
 

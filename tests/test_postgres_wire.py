@@ -71,6 +71,13 @@ def undone(connection: psycopg.Connection[Any], make: Callable[..., Any], functi
         return answer(make, connection, SCHEMA, function, args)
 
 
+def timeless(rows: Any) -> Any:
+    """Return rows without microseconds since 1970: a new thread's sweeps are counted from them on."""
+    if not isinstance(rows, list):
+        return rows
+    return [[None if isinstance(cell, int) and cell > 10**15 else cell for cell in row] for row in rows]
+
+
 def answer(make: Callable[..., Any], *args: Any) -> Any:
     try:
         return make(*args)
@@ -105,6 +112,9 @@ def scenario(backend: PostgresBackend) -> Iterator[Plan[Any]]:
     yield backend.runs(["r", "none"])
     yield backend.threads(None, 10)
     yield backend.threads(None, 1)
+    for thread in ("t", "nobody"):
+        yield backend.pin(thread, True)
+        yield backend.thread_row(thread)
     yield backend.copy_thread("t", "copy")
     yield backend.copy_thread("t", "copy")
     yield backend.put_messages(new_messages("a list", one))
@@ -121,6 +131,12 @@ def scenario(backend: PostgresBackend) -> Iterator[Plan[Any]]:
     yield backend.delete_thread("t")
     yield backend.delete_thread("nobody")
     yield backend.put(new("6", "3", seen_deletes=0))
+    yield backend.space()
+    yield backend.compact(None)
+    yield backend.erase_thread("copy", 10**9)
+    yield backend.erase_thread("nobody", 0, 5)
+    yield backend.put(new("1", thread="copy", seen_deletes=0))
+    yield backend.forget_erased(10**9)
 
 
 def items_scenario(items: PostgresItems) -> Iterator[Plan[Any]]:
@@ -151,14 +167,14 @@ def test_every_function_gives_the_same_rows_as_by_a_cursor(connection: psycopg.C
 
     def execute(call: Call) -> list[Any]:
         plain = undone(connection, plainly, call.function, call.args)
-        assert undone(connection, directly, call.function, call.args) == plain, call.function
+        assert timeless(undone(connection, directly, call.function, call.args)) == timeless(plain), call.function
         called[call.function] = called.get(call.function, 0) + len(plain)
         return directly(connection, SCHEMA, call.function, call.args)
 
     name = tenant.rpartition("=")[2]
     for plan in (*scenario(PostgresBackend(name)), *items_scenario(PostgresItems(name))):
         run(plan, execute)
-    assert called.keys() == FUNCTIONS.keys()
+    assert called.keys() | {"threads"} == FUNCTIONS.keys()  # which programs of an earlier version call
     assert all(called.values()), "a function that gave no rows shows little"
 
 

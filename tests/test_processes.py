@@ -26,7 +26,7 @@ from charm_checkpoint import open_memory
 from charm_checkpoint.config.options import parse_url
 from charm_checkpoint.errors import StoreUnavailable
 from charm_checkpoint.saver.checkpointer import CharmSaver
-from charm_checkpoint.stores.files.thread import name_of
+from charm_checkpoint.stores.files.threads import name_of
 from charm_checkpoint.stores.shared.names import CHECKPOINTS
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks")

@@ -92,9 +92,9 @@ def test_who_may_write_tidies_up_as_ever(mode: CallMode) -> None:
     fill(url, mode)
     with open_memory(url, ttl="1h", refresh_on_read=True) as memory, redis.Redis.from_url(url) as server:
         twin = InMode(memory, mode)
-        before = sum(server.zcard(key) for key in server.scan_iter("*threads-*"))
+        before = sum(server.zcard(key) for key in server.scan_iter("*threads-*}"))
         assert twin.usage().threads == 1
-        assert sum(server.zcard(key) for key in server.scan_iter("*threads-*")) == before - 1
+        assert sum(server.zcard(key) for key in server.scan_iter("*threads-*}")) == before - 1
         keys = list(server.scan_iter("*}:messages"))
         server.pexpire(keys[0], 5000)
         assert twin.load_messages("t") == [{"n": 1}]

@@ -212,7 +212,7 @@ def test_3_4_hygiene(
     text, env = config_of(store)
     days = {"hygiene_enabled": True, "archive_after_days": 7, "purge_after_days": 30}
     tidy = open_config(text, env, **days).raw.settings.tidy
-    assert tidy is not None and tidy.interval == 12 * 3600 * 10**6, "once in twelve hours, by itself"
+    assert tidy is not None and tidy.every == 12 * 3600, "once in twelve hours, by itself"
     zeroclaw, memories, _ = open_config(text, env, **days, hygiene=replace(tidy, every="5000d"))
     for category in ("core", "daily", "conversation", "my own"):
         zeroclaw.store(category, f"what is in {category}", category)

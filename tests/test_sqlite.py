@@ -138,7 +138,7 @@ def test_a_store_that_nobody_keeps_ends_its_threads(url: str) -> None:
     memory = open_memory(url)
     asyncio.run(memory.aappend_messages("t", [{"content": "hi"}]))
     del memory
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60  # they end at once, but a busy machine may not let them
     while threading.active_count() > before:
         gc.collect()
         assert time.monotonic() < deadline

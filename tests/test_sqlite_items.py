@@ -85,7 +85,7 @@ def test_a_program_of_the_version_before_says_what_to_do(url: str, path: Path, m
         change(memory, put(1))
     with monkeypatch.context() as former:
         former.setattr(backend, "MIGRATIONS", schema.MIGRATIONS[:2])
-        with open_memory(url) as memory, pytest.raises(SchemaMismatch, match=r"version 3; .* up to 2.*pip install -U"):
+        with open_memory(url) as memory, pytest.raises(SchemaMismatch, match=r"version 4; .* up to 2.*pip install -U"):
             memory.load_messages("t")
     with open_memory(url) as memory:
         assert read(memory, "count", b"", NOW) == 1
@@ -95,13 +95,14 @@ def test_a_program_that_runs_on_while_another_migrates(url: str, monkeypatch: py
     with monkeypatch.context() as former:
         former.setattr(backend, "MIGRATIONS", schema.MIGRATIONS[:2])
         running = open_memory(url)
-        running.save_messages("t", [{"role": "user", "content": "before"}])
+        running.setup()
     with running, open_memory(url) as memory:
         with pytest.raises(SchemaMismatch, match="run setup"):
             read(running, "count", b"", NOW)
         change(memory, put(1))
+        assert read(running, "count", b"", NOW) == 1
         running.append_messages("t", [{"role": "user", "content": "after"}])
-        assert [message["content"] for message in memory.load_messages("t")] == ["before", "after"]
+        assert [message["content"] for message in memory.load_messages("t")] == ["after"]
 
 
 def test_a_file_that_is_only_read(url: str) -> None:

@@ -89,6 +89,10 @@ METHODS: dict[str, Callable[[str], tuple[Any, ...]]] = {
     "put_messages": lambda thread: (NewMessages(thread, b"x", b"", [], None),),
     "append_messages": lambda thread: (thread, b"x"),
     "usage": lambda thread: (thread,),
+    "threads": lambda thread: (None, 10),
+    "erase_thread": lambda thread: (thread, 4_000_000_000),
+    "forget_erased": lambda thread: (0,),
+    "pin": lambda thread: (thread, True),
 }
 
 ITEM_METHODS: dict[str, Callable[[ItemKey], tuple[Any, ...]]] = {
@@ -160,6 +164,26 @@ def test_another_users_tenant_is_refused_and_whether_a_thread_is_there_is_not_to
             assert len(said) == 1 and STRANGER in said.pop(), name
         with open_memory(server.store_url(), tenant=ann) as service:
             assert contents(service) == before
+
+
+def test_what_is_erased_of_one_user_is_not_anothers(server: SupabaseServer) -> None:
+    ann, bob = str(uuid4()), str(uuid4())
+    with open_memory(user_url(server, ann)) as one, open_memory(user_url(server, bob)) as other:
+
+        def run(memory: Memory, method: str, *args: Any) -> Any:
+            return memory.store.run(partial(getattr(memory.store.backend, method), *args), write=True)
+
+        for memory in (one, other):
+            fill(memory)
+            assert run(memory, "erase_thread", "t", 4_000_000_000).checkpoints == 1
+        assert run(other, "forget_erased", 4_000_000_000) == 1
+        assert run(one, "find", "t", "", None).state.deletes == 1
+        assert run(other, "find", "t", "", None).state.deletes == 0
+        # How much room all tenants take is no user's to know.
+        assert run(one, "space").taken is None
+        with open_memory(server.store_url(), tenant=ann) as service:
+            assert run(service, "space").taken > 0
+            assert run(service, "find", "t", "", None).state.deletes == 1
 
 
 def test_users_and_the_service_key_see_what_is_theirs(server: SupabaseServer) -> None:

@@ -188,7 +188,7 @@ def tried(group: str) -> dict[str, dict[str, Any]]:
         [sys.executable, "-c", f"import {__name__} as bombs; bombs.main({group!r})"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         cwd=Path(__file__).parents[1],
     )
     assert done.returncode == 0, done.stderr[-2000:] or done.returncode

@@ -73,6 +73,7 @@ READ: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.timeout(300)  # 2.5 GB are unpacked
 def test_each_is_refused_at_once_within_little_memory() -> None:
     came = tried("attacks.test_compression.READ")
     assert {name: each["came"] for name, each in came.items()} == dict.fromkeys(READ, "StoreCorrupt")

@@ -22,7 +22,7 @@ from local_files import contents_of, filled, frames, length, log_of, opened
 
 from attacks.planted import Wrap
 from charm_checkpoint import open_memory
-from charm_checkpoint.cli.parser import main
+from charm_checkpoint.cli import main
 from charm_checkpoint.errors import StoreCorrupt
 from charm_checkpoint.testing.samples import config
 

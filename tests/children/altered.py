@@ -44,8 +44,9 @@ def found(url: str) -> list[str]:
 def states(store: Any) -> list[str]:
     """Return what a store tells of threads beside what they hold."""
     backend = store.backend
-    found = [store.run(partial(backend.find, thread, "", None), write=False).state for thread in ("chat", "deleted")]
-    lists = [store.run(partial(backend.messages, thread), write=False) for thread in ("chat", "batches", "logged")]
+    threads, listed = ("chat", "deleted", "erased"), ("chat", "batches", "logged", "erased")
+    found = [store.run(partial(backend.find, thread, "", None), write=False).state for thread in threads]
+    lists = [store.run(partial(backend.messages, thread), write=False) for thread in listed]
     return list(map(repr, (*found, *((held.state, held.revision) for held in lists))))
 
 

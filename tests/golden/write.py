@@ -113,6 +113,15 @@ def fill_third(memory: Memory) -> None:
     with dated(0):
         over = third.EXPIRED
         store.put(over.namespace, over.key, over.value, ttl=over.ttl)
+    fill_kept(memory)
+
+
+def fill_kept(memory: Memory) -> None:
+    """Erase a thread, and pin another."""
+    saver, backend = memory.get_langgraph_checkpointer(), memory.store.backend
+    saver.put(config(third.ERASED), checkpoint({"log": ["gone"] * 900}, id="gone"), {"source": "loop"}, {"log": 1})
+    memory.store.run(partial(backend.erase_thread, third.ERASED, third.UNTIL), write=True)
+    assert memory.store.run(partial(backend.pin, third.PINNED, True), write=True)
 
 
 def fill_meanings(memory: Memory) -> None:
@@ -194,7 +203,7 @@ def write_postgres(folder: Path, server: PostgresServer) -> None:
         fill(memory)
     keep_text(folder / "postgres.zip", "dump.sql", dump(server, url))
     rows = dump(server, url, "--data-only", "--inserts", f"--exclude-table={SCHEMA}.migration")
-    keep_text(folder / "supabase.zip", "dump.sql", supabase_sql(SCHEMA) + rows)
+    keep_text(folder / "supabase.zip", "dump.sql", f"{supabase_sql(SCHEMA)}DELETE FROM {SCHEMA}.thread_secret;\n{rows}")
 
 
 def dump(server: PostgresServer, url: str, *options: str) -> str:

@@ -22,7 +22,8 @@ from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 
 from charm_checkpoint.errors import HOSTS, corrupt
 from charm_checkpoint.saver.history import COUNTERS
-from charm_checkpoint.saver.records import OTHER_SHAPE, Record, plain_name
+from charm_checkpoint.saver.records import OTHER_SHAPE, Record
+from charm_checkpoint.saver.refs import plain_name
 from charm_checkpoint.saver.waiting import leads_to_node
 from charm_checkpoint.values.encoder import EncodedValue
 from charm_checkpoint.values.known_chunks import Channels, Held, Parent
@@ -75,6 +76,12 @@ def put_parent(
 ) -> Parent:
     """Return what is remembered of a checkpoint that was put, for the one that follows it."""
     return Parent(checkpoint["id"], dict(checkpoint["channel_versions"]), encoded, channels, _counters(metadata))
+
+
+def leans(checkpoint: Checkpoint, metadata: Mapping[str, Any]) -> bool:
+    """Tell whether a checkpoint has a delta channel without its value, which its ancestors have then."""
+    counters = _counters(metadata)
+    return bool(counters) and not counters.keys() <= checkpoint["channel_values"].keys()
 
 
 def may_lack(checkpoint: Checkpoint, metadata: Mapping[str, Any], new_versions: ChannelVersions) -> set[str]:

@@ -31,16 +31,11 @@ from charm_checkpoint.saver import run_context
 from charm_checkpoint.saver.conn_string import OfficialNames
 from charm_checkpoint.saver.in_flight import PUT_LOOKS, WRITES_LOOKS, InFlight
 from charm_checkpoint.saver.listing import Lists
+from charm_checkpoint.saver.merging import merged_metadata
 from charm_checkpoint.saver.plans import OnConflict, Put, SaverPlans
 from charm_checkpoint.saver.reads import log
-from charm_checkpoint.saver.records import (
-    CONFLICT_KEY,
-    CheckpointRef,
-    checkpoint_ref,
-    config_of,
-    merged_metadata,
-    names,
-)
+from charm_checkpoint.saver.records import CONFLICT_KEY
+from charm_checkpoint.saver.refs import CheckpointRef, checkpoint_ref, config_of, names
 from charm_checkpoint.saver.refusals import refuse_conflict, refuse_deleted, refuse_existing
 from charm_checkpoint.saver.waiting import tell_of_gone
 from charm_checkpoint.store import Store, need_asyncio
@@ -170,6 +165,11 @@ class CharmSaver(OfficialNames, Lists, Handle, BaseCheckpointSaver[Any]):
         recalled = run_context.recall(config, self._store.number, ref.thread)
         deletes = recalled.deletes if recalled else None
         return ref, partial(self._plans.put_writes, ref, writes, task_id, task_path, deletes)
+
+    @property
+    def plans(self) -> SaverPlans:
+        """The plans by which it reads, puts and removes, for who does several of these together."""
+        return self._plans
 
     def forget_chunks(self, thread: str) -> None:
         """Forget which chunks a thread has: what is put next is sent whole."""

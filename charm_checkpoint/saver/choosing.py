@@ -12,7 +12,7 @@ STARTS = 2
 """How many of those that follow one checkpoint make it a branch's start, and stay for that."""
 
 
-class Outline(NamedTuple):
+class Candidate(NamedTuple):
     """What a choice goes by, of one checkpoint.
 
     ``created`` is when it was made, in seconds since 1970 by its writer's clock, None if that is not known or was not
@@ -61,7 +61,7 @@ def is_task(ns: str) -> bool:
 
 
 def choose(
-    outlines: Iterable[Outline], rules: Rules, waiting: Collection[Key] = (), history: Collection[Key] = ()
+    outlines: Iterable[Candidate], rules: Rules, waiting: Collection[Key] = (), history: Collection[Key] = ()
 ) -> Choice:
     """Return what goes of a thread; ``waiting`` stays whatever the rules say.
 
@@ -84,9 +84,9 @@ def choose(
     return Choice(doomed, kept, tips)
 
 
-def _by_namespace(outlines: Iterable[Outline]) -> dict[str, list[Outline]]:
+def _by_namespace(outlines: Iterable[Candidate]) -> dict[str, list[Candidate]]:
     """Return the checkpoints of each namespace, last committed first."""
-    spaces: dict[str, list[Outline]] = {}
+    spaces: dict[str, list[Candidate]] = {}
     for one in outlines:
         spaces.setdefault(one.ns, []).append(one)
     for line in spaces.values():
@@ -94,15 +94,15 @@ def _by_namespace(outlines: Iterable[Outline]) -> dict[str, list[Outline]]:
     return spaces
 
 
-def _children(by_key: Mapping[Key, Outline]) -> dict[Key, list[Outline]]:
-    children: dict[Key, list[Outline]] = {}
+def _children(by_key: Mapping[Key, Candidate]) -> dict[Key, list[Candidate]]:
+    children: dict[Key, list[Candidate]] = {}
     for one in by_key.values():
         if one.parent is not None and (one.ns, one.parent) in by_key and one.parent != one.id:
             children.setdefault((one.ns, one.parent), []).append(one)
     return children
 
 
-def _starts(children: Mapping[Key, Sequence[Outline]]) -> set[Key]:
+def _starts(children: Mapping[Key, Sequence[Candidate]]) -> set[Key]:
     """Return where branches begin, with the last that follow: so it is seen next time, too, that they begin there."""
     starts: set[Key] = set()
     for key, following in children.items():
@@ -113,7 +113,7 @@ def _starts(children: Mapping[Key, Sequence[Outline]]) -> set[Key]:
 
 
 def _of_gone_tasks(
-    spaces: Mapping[str, Sequence[Outline]], kept: Collection[Key], strict: bool, history: Collection[Key]
+    spaces: Mapping[str, Sequence[Candidate]], kept: Collection[Key], strict: bool, history: Collection[Key]
 ) -> set[Key]:
     """Return all checkpoints of tasks whose root checkpoint goes, or went."""
     roots = spaces.get("", [])

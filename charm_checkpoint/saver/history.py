@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from charm_checkpoint.contract import Backend, CheckpointRow, StoredCheckpoint, ThreadState
 from charm_checkpoint.plan import Plan
-from charm_checkpoint.saver.choosing import Outline, Rules, choose, is_task
+from charm_checkpoint.saver.choosing import Candidate, Rules, choose, is_task
 from charm_checkpoint.saver.records import Record
 from charm_checkpoint.values.offload import decoding
 from charm_checkpoint.values.sealing import unpacked_size
@@ -34,9 +34,11 @@ Decode: TypeAlias = Callable[[CheckpointRow], "Record | None"]
 def walk(
     backend: Backend, thread: str, ns: str, id: str | None, visit: Callable[[StoredCheckpoint], bool]
 ) -> Plan[None]:
-    """Visit the ancestors of a checkpoint (the head if ``id`` is None), nearest first, while ``visit`` says so."""
+    """Visit a checkpoint (the head if ``id`` is None), then its ancestors, nearest first, while ``visit`` says so."""
     target = yield from backend.find(thread, ns, id)
-    step = target.row.parent if target.row else None
+    if target.row is None or not visit(target):
+        return
+    step = target.row.parent
     seen: set[str] = set()
     while step is not None and step not in seen:
         line = yield from backend.ancestors(thread, ns, step, BATCH)
@@ -102,8 +104,8 @@ def with_their_tasks(
     return {key for key, row in by_key.items() if is_task(row.ns) and root_of(decode(row)) in ids}
 
 
-def _outline(row: CheckpointRow, decode: Decode) -> Outline:
-    return Outline(row.ns, row.id, row.parent, row.seq, root=root_of(decode(row)) if is_task(row.ns) else None)
+def _outline(row: CheckpointRow, decode: Decode) -> Candidate:
+    return Candidate(row.ns, row.id, row.parent, row.seq, root=root_of(decode(row)) if is_task(row.ns) else None)
 
 
 def with_delta_history(

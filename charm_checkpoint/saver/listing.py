@@ -14,7 +14,8 @@ from charm_checkpoint.plan import Plan
 from charm_checkpoint.runtime.clock import monotonic
 from charm_checkpoint.saver.filters import Filter
 from charm_checkpoint.saver.reads import Reads, log
-from charm_checkpoint.saver.records import NOT_TAGGED, limited, named
+from charm_checkpoint.saver.records import NOT_TAGGED
+from charm_checkpoint.saver.refs import limited, named
 
 if TYPE_CHECKING:
     from charm_checkpoint.saver.plans import SaverPlans

@@ -12,14 +12,16 @@ from charm_checkpoint.contract import Backend, NewCheckpoint, NewWrites, WriteRe
 from charm_checkpoint.errors import DataError, NotSerializable
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.runtime.cache import Budget
-from charm_checkpoint.saver.carrying import NOTHING, Carried, Encoded, carried, may_lack, put_parent
+from charm_checkpoint.saver.carrying import NOTHING, Carried, Encoded, carried, leans, may_lack, put_parent
 from charm_checkpoint.saver.history import COUNTERS
-from charm_checkpoint.saver.pending_writes import encode_writes
+from charm_checkpoint.saver.notes import note_of_writes, noted
 from charm_checkpoint.saver.reads import Reads
-from charm_checkpoint.saver.records import NOT_TAGGED, CheckpointRef, encode_record, run_of
+from charm_checkpoint.saver.records import NOT_TAGGED, encode_record
+from charm_checkpoint.saver.refs import CheckpointRef, run_of
+from charm_checkpoint.saver.refusals import begins_anew, refuse_orphan
 from charm_checkpoint.saver.removals import Removals
 from charm_checkpoint.saver.tags import tags
-from charm_checkpoint.saver.threads import note_of_writes, noted
+from charm_checkpoint.saver.task_writes import encode_writes
 from charm_checkpoint.telemetry.operation import note
 from charm_checkpoint.values.chunk_reader import ChunkReader
 from charm_checkpoint.values.encoder import EncodedValue, Encoder, is_small
@@ -44,11 +46,20 @@ class Put(NamedTuple):
 
 
 class _Base(NamedTuple):
-    """What a put begins with: what is known of the thread, as of a sweep counter, and what it takes over."""
+    """What a put begins with: what is known of the thread, as of a sweep counter, and what it takes over.
+
+    ``leans``: what is put cannot be read without its parent, which was there at that counter.
+    """
 
     known: ThreadChunks | None
     sweeps: int | None
     carried: Carried
+    leans: bool = False
+
+    @property
+    def needs_parent(self) -> bool:
+        """Tell whether what is put is whole only as long as the parent is there."""
+        return self.leans or self.carried.in_chunks
 
 
 class _Packed(NamedTuple):
@@ -95,7 +106,7 @@ class SaverPlans:
         known = self.known.thread(ref.thread)
         titled = ref.id is not None and seen_deletes is not None and self.known.is_titled(ref.thread, seen_deletes)
         notes = noted(ref.ns, checkpoint, metadata, titled)
-        base = yield from self._base(known, ref, checkpoint, metadata, new_versions)
+        base = yield from self._base(known, ref, checkpoint, metadata, new_versions, seen_deletes)
         if base.carried.counters:
             metadata = {**metadata, COUNTERS: {**(metadata.get(COUNTERS) or {}), **base.carried.counters}}
         while True:
@@ -104,14 +115,14 @@ class SaverPlans:
             reply = yield from self._backend.put(
                 NewCheckpoint(
                     ref.thread, ref.ns, checkpoint["id"], ref.id, packed.body, packed.roots, tags(metadata, NOT_TAGGED),
-                    run, list(chunks.values()), None if packed.encoder.complete else base.sweeps, seen_deletes,
-                    on_conflict, *notes,
+                    run, list(chunks.values()), base.sweeps if base.leans or not packed.encoder.complete else None,
+                    seen_deletes, on_conflict, *notes,
                 )
             )  # fmt: skip
             if reply.outcome != "stale":
                 break
             note(stale=1)
-            base = yield from self._swept(base, ref, checkpoint, metadata, new_versions)
+            base = yield from self._swept(base, ref, checkpoint, metadata, new_versions, seen_deletes)
         note(
             (ref.ns, checkpoint["id"]),
             chunks_sent=len(chunks),
@@ -128,21 +139,44 @@ class SaverPlans:
         checkpoint: Checkpoint,
         metadata: dict[str, Any],
         new_versions: ChannelVersions,
+        seen_deletes: int | None,
+        needed: bool = False,
     ) -> Plan[_Base]:
-        """Return what a put begins with; the store is asked only for a parent that is not remembered."""
+        """Return what a put begins with; the store is asked only for a parent that is not remembered.
+
+        ``needed``: the parent was there before, and what is put is whole only with it.
+        """
         sweeps = None if known is None else known.sweeps
         if ref.id is None:
             return _Base(known, sweeps, NOTHING)
+        leaning = leans(checkpoint, metadata)
         parent = None if known is None else known.parent(ref.ns, ref.id)
         if parent is None:
             names = may_lack(checkpoint, metadata, new_versions)
-            stored = (yield from self.reads.parent(ref, names)) if names else None
+            if not names and not leaning and not begins_anew(metadata):
+                return _Base(known, sweeps, NOTHING)  # it is whole, and hides nothing
+            stored = yield from self.reads.parent(ref, names)
             if stored is None:
+                # Who moves a thread may put its latest first, and reads nothing of it before.
+                needed = needed or (leaning and seen_deletes is not None)
+                yield from self._without_parent(ref, needed, metadata, seen_deletes)
                 return _Base(known, sweeps, NOTHING)
             state, parent = stored
             if state.sweeps != sweeps:
                 known, sweeps = None, state.sweeps
-        return _Base(known, sweeps, carried(parent, checkpoint, metadata, new_versions))
+        return _Base(known, sweeps, carried(parent, checkpoint, metadata, new_versions), leaning)
+
+    def _without_parent(
+        self, ref: CheckpointRef, needed: bool, metadata: Mapping[str, Any], seen_deletes: int | None
+    ) -> Plan[None]:
+        """Refuse what follows a checkpoint that was removed, where that would lose something.
+
+        A thread from which nothing was removed has no sweeps; but one that is begun where others were erased may have.
+        """
+        found = yield from self._backend.find(*ref)
+        deleted = seen_deletes is not None and seen_deletes != found.state.deletes  # the store says it, and better
+        if found.row is None and found.state.sweeps and not deleted:
+            refuse_orphan(ref, found.head, needed=needed, anew=begins_anew(metadata))
 
     def _swept(
         self,
@@ -151,10 +185,11 @@ class SaverPlans:
         checkpoint: Checkpoint,
         metadata: dict[str, Any],
         new_versions: ChannelVersions,
+        seen_deletes: int | None,
     ) -> Plan[_Base]:
-        """Return what a put begins with again, once chunks of the thread were swept that it took for stored."""
-        if base.carried.in_chunks:
-            return (yield from self._base(None, ref, checkpoint, metadata, new_versions))
+        """Return what a put begins with again, once something of the thread was swept that it took for stored."""
+        if base.needs_parent:
+            return (yield from self._base(None, ref, checkpoint, metadata, new_versions, seen_deletes, needed=True))
         return _Base(None, None, base.carried)
 
     def _packed(

@@ -13,16 +13,12 @@ from charm_checkpoint.contract import Backend, CheckpointRow, Query, StoredCheck
 from charm_checkpoint.errors import DataError, StoreCorrupt, TypeNotLoaded, name_place, placing
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.saver.carrying import parent_of
+from charm_checkpoint.saver.delta_line import DeltaLine
 from charm_checkpoint.saver.filters import Filter
 from charm_checkpoint.saver.history import walk, with_writes
 from charm_checkpoint.saver.pending_writes import decode_writes
-from charm_checkpoint.saver.records import (
-    CheckpointRef,
-    Record,
-    config_of,
-    decode_row,
-    inline_values,
-)
+from charm_checkpoint.saver.records import Record, decode_row, inline_values
+from charm_checkpoint.saver.refs import CheckpointRef, config_of
 from charm_checkpoint.telemetry.operation import note
 from charm_checkpoint.values.chunk_reader import ChunkReader, retry_if_swept
 from charm_checkpoint.values.decoder import DecodedChunk, Decoder, split
@@ -62,6 +58,8 @@ class Reads:
     def _get_tuple(self, ref: CheckpointRef) -> Plan[tuple[StoredCheckpoint, CheckpointTuple | None]]:
         found = yield from self._backend.find(*ref, known=self._reader.known(ref.thread, ref.ns))
         if found.row is None:
+            if ref.id is not None:  # what is remembered may be from before it was removed
+                self._known.forget(ref.thread)
             return found, None
         note((found.row.ns, found.row.id))
         return found, (yield from self._read(found, found.row, None))
@@ -188,19 +186,26 @@ class Reads:
     def _history(self, ref: CheckpointRef, channels: Sequence[str]) -> Plan[dict[str, DeltaChannelHistory]]:
         writes: dict[str, list[PendingWrite]] = {name: [] for name in channels}
         seeds: dict[str, tuple[StoredCheckpoint, Record]] = {}
+        line = DeltaLine(writes)
 
         def visit(found: StoredCheckpoint) -> bool:
             assert found.row is not None
             with placing(*_at(found.row)):
-                written = self._writes(found.row, found.writes)
-                record = decode_row(self._serde, self._identities, found.row, limits=self._limits)
+                is_target = line.is_empty
+                written = [] if is_target else self._writes(found.row, found.writes)
+                record = decode_row(self._serde, self._identities, found.row, is_target, self._limits)
+            line.take(found.row, record, {write[1] for write in written}, seeds)
             for write in reversed(written):
                 if write[1] in writes and write[1] not in seeds:
                     writes[write[1]].append(write)
-            seeds.update({name: (found, record) for name in writes if name in record.locations and name not in seeds})
+            if not is_target:
+                seeds.update({name: (found, record) for name in record.locations if name in writes.keys() - seeds})
             return len(seeds) < len(writes)
 
         yield from walk(self._backend, *ref, visit)
+        line.end(seeds)
+        for said in line.lost:
+            log.warning("%s", said)
         history: dict[str, DeltaChannelHistory] = {name: {"writes": found[::-1]} for name, found in writes.items()}
         for name, (found, record) in seeds.items():
             assert found.row is not None

@@ -9,7 +9,7 @@ from functools import partial
 from charm_checkpoint.contract import Backend, CheckpointRow, Query
 from charm_checkpoint.errors import Later, StoreCorrupt, StoreUnavailable, placing
 from charm_checkpoint.plan import Plan
-from charm_checkpoint.saver.history import CheckpointKey, prunable, with_delta_history, with_their_tasks
+from charm_checkpoint.saver.history import CheckpointKey, Decode, prunable, with_delta_history, with_their_tasks
 from charm_checkpoint.saver.records import Record, decode_row
 from charm_checkpoint.values.sealing import Identities
 from charm_checkpoint.values.serde import Serializer
@@ -37,17 +37,30 @@ class Removals:
             return
         yield from self._remove(thread, lambda rows: prunable(rows, self._outlined))
 
+    def keep(self, thread: str, choose: Callable[[Sequence[CheckpointRow], Decode], set[CheckpointKey]]) -> Plan[None]:
+        """Remove all of a thread but the checkpoints that are chosen."""
+        yield from self._remove(thread, lambda rows: {(row.ns, row.id) for row in rows} - choose(rows, self._outlined))
+
+    def count(self, thread: str, choose: Callable[[Sequence[CheckpointRow], Decode], set[CheckpointKey]]) -> Plan[int]:
+        """Tell how many checkpoints are chosen."""
+        rows, _ = yield from self._outline(thread)
+        return len(choose(rows, self._outlined))
+
     def _remove(self, thread: str, choose: Callable[[Sequence[CheckpointRow]], set[CheckpointKey]]) -> Plan[None]:
         """Remove what is chosen of a thread's checkpoints, which do not change in between."""
+        tried: set[CheckpointKey] = set()
         for _ in range(ATTEMPTS):
             rows, seq = yield from self._outline(thread)
             doomed = choose(rows)
             if not doomed:
+                if tried - {(row.ns, row.id) for row in rows}:  # what was stopped leaves the chunks of what went
+                    yield from self._backend.remove(thread, (), None)
                 return
+            tried |= doomed
             reply = yield from self._backend.remove(thread, doomed, seq)
             if reply.outcome == "stored":
                 return
-        raise StoreUnavailable(f"Thread {thread!r} kept changing meanwhile; nothing of it was removed, try again.")
+        raise StoreUnavailable(f"Thread {thread!r} kept changing meanwhile, and not all of it was removed; try again.")
 
     def _outline(self, thread: str) -> Plan[tuple[list[CheckpointRow], int | None]]:
         """Return all checkpoints of a thread without their values, and the ``seq`` they were read under."""

@@ -8,18 +8,15 @@ its checkpoint, so the two may come in any order: the latter counts while its ch
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from itertools import islice
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 from zlib import crc32
 
 import ormsgpack
-from langchain_core.messages import BaseMessage
-from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, TASKS
 
-from charm_checkpoint.contract import Backend, ThreadPage, ThreadRow
+from charm_checkpoint.contract import Backend, ThreadPage, ThreadRow, ThreadState
 from charm_checkpoint.plain import Plain
 from charm_checkpoint.plan import Plan
 
@@ -30,27 +27,40 @@ COPYING = "charm_checkpoint:copy:"
 IMPORTING = "charm_checkpoint:import:"
 """How those of imports begin."""
 
-TITLE = 80
-"""Characters of a title."""
 PAGE = 200
 """Threads read at first: many a caller wants no more than those changed last."""
 FURTHER = 16
 """How many times as many are read from then on: the SQL stores look at every thread to find the next page."""
 
 _STATUS: tuple[Status, ...] = ("done", "unfinished", "waits", "failed")
-_DONE, _UNFINISHED, _WAITS, _FAILED = range(4)
-_SOURCES = ("loop", "input", "update", "fork")
+DONE, UNFINISHED, WAITS, FAILED = range(4)
 _NEVER = 253402300800
 """The second at which the year 9999 is over: the time of no change."""
-_START, _MESSAGES, _BRANCH, JOIN = "__start__", "messages", "branch:to:", "join:"
-_STEPS = 1 << 31
-_LOOKED_AT = 8
-"""Messages, and channels, among which the first human one is looked for."""
+
+
+_NO_ID = "charm_checkpoint:none"
+"""The id of no checkpoint: asked for it, a store returns the thread's counters and no value."""
+
+
+def state_of(backend: Backend, thread: str) -> Plan[ThreadState]:
+    """Return what a thread's record counts: while that is the same, nothing of the thread has changed."""
+    return ThreadState(*(yield from backend.find(thread, "", _NO_ID)).state)
 
 
 def is_staging(thread: str | None) -> bool:
     """Tell whether a thread is one that a copy or an import puts together, which is no thread of anybody's yet."""
     return thread is not None and thread.startswith((COPYING, IMPORTING))
+
+
+def removed_staging(backend: Backend, name: str) -> Plan[None]:
+    """Remove what is under a name of threads that are put together, and, in stores that can, the name's own record.
+
+    A thread that is deleted keeps its record for those who still write to it, and to these nobody does.
+    """
+    if getattr(backend, "erase_thread", None) is None:  # a store of another author's
+        yield from backend.delete_thread(name)
+    else:
+        yield from backend.erase_thread(name, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,120 +96,9 @@ class ThreadInfo(Plain):
     cursor: str | None = None
 
 
-# ------------------------------------------------------------------------------ writing
-
-
-class Noted(NamedTuple):
-    """What a checkpoint brings for its thread's record."""
-
-    title: bytes | None = None
-    note: bytes | None = None
-
-
-def noted(ns: str, checkpoint: Mapping[str, Any], metadata: Mapping[str, Any], titled: bool = False) -> Noted:
-    """Return what a checkpoint tells of its thread: nothing if it is not the root graph's.
-
-    ``titled`` says that the thread is known to have a title.
-    """
-    if ns:
-        return Noted()
-    values = checkpoint["channel_values"]
-    step, source = metadata.get("step"), metadata.get("source")
-    note = (
-        _UNFINISHED if _goes_on(values) else _DONE,
-        _mark(checkpoint["id"]),
-        step if type(step) is int and -_STEPS < step < _STEPS else None,
-        source if source in _SOURCES else None,
-    )
-    return Noted(None if titled else _title(values), ormsgpack.packb(note))
-
-
-def note_of_writes(ns: str, id: str | None, channels: Sequence[str]) -> bytes | None:
-    """Return what a task's writes to these channels tell of its thread, if they do."""
-    if ns or id is None:
-        return None
-    status = _FAILED if ERROR in channels else _WAITS if INTERRUPT in channels else None
-    return None if status is None else ormsgpack.packb([status, _mark(id)])
-
-
-def _mark(id: str) -> int:
+def mark(id: str) -> int:
     """Return what stands for a checkpoint in a note: its id may be long."""
     return crc32(id.encode("utf-8", "surrogatepass"))
-
-
-def _goes_on(values: Mapping[str, Any]) -> bool:
-    """Tell whether a channel's value starts a node, by the names that LangGraph gives channels that do."""
-    for name in values:
-        if name[:1] not in "_bj":
-            continue
-        if name == _START or name.startswith(_BRANCH):
-            return True
-        value = values[name]
-        if (name == TASKS and type(value) is list and value) or (name.startswith(JOIN) and is_full(name, value)):
-            return True
-    return False
-
-
-def is_full(name: str, value: Any) -> bool:
-    """Tell whether all have come that ``join:a+b:c`` waits for."""
-    waits_for = name[len(JOIN) :].rpartition(":")[0]
-    come = value[0] if type(value) is tuple and value else value  # a deferred one is a pair
-    if type(come) not in (set, frozenset, list) or not all(type(node) is str for node in come):
-        return False
-    return sum(map(len, come)) + len(come) - 1 == len(waits_for)
-
-
-_TOLD_APART = frozenset((type(None), bool, int, float, str, bytes, dict, tuple))
-"""Types of channels' values that are no messages."""
-
-
-def _title(values: Mapping[str, Any]) -> bytes | None:
-    start = values.get(_START)
-    for state in (values, start) if type(start) is dict else (values,):
-        for value in (state.get(_MESSAGES), *islice(list(state.values()), _LOOKED_AT)):
-            if type(value) in _TOLD_APART:
-                continue
-            for message in _few(value):
-                text = _human_text(message)
-                if text:
-                    return text.encode("utf-8", "replace")
-    return None
-
-
-def _few(value: Any) -> Sequence[Any]:
-    if type(value) is list:
-        return value[:_LOOKED_AT]
-    return [value] if issubclass(type(value), BaseMessage) else ()
-
-
-def _human_text(message: Any) -> str | None:
-    """Return how a human message begins; no code of the message's own class is run."""
-    kind = type(message)
-    if issubclass(kind, BaseMessage):
-        held = vars(message)
-        return _beginning(held.get("content")) if held.get("type") == "human" else None
-    if kind is dict:
-        human = message.get("role") in _HUMAN or message.get("type") == "human"
-        return _beginning(message.get("content")) if human else None
-    if kind is tuple and len(message) == 2 and type(message[0]) is str and message[0] in _HUMAN:
-        return _beginning(message[1])
-    return None
-
-
-_HUMAN = ("user", "human")
-
-
-def _beginning(content: Any) -> str | None:
-    if type(content) is list:
-        texts = [part.get("text") if type(part) is dict else part for part in content[:_LOOKED_AT]]
-        content = next((text for text in texts if type(text) is str), None)
-    if type(content) is not str:
-        return None
-    words = " ".join(content[: 8 * TITLE].split())
-    return words if len(words) <= TITLE else words[: TITLE - 1].rstrip() + "\u2026"
-
-
-# ------------------------------------------------------------------------------ reading
 
 
 def info(row: ThreadRow) -> ThreadInfo:
@@ -244,7 +143,7 @@ def _unpacked(note: bytes | None, head: str | None) -> Sequence[Any]:
         return ()
     # A status that is not known is a newer version's, and so may the rest be.
     is_known = type(status) is int and 0 <= status < len(_STATUS)
-    if not is_known or about != _mark(head):
+    if not is_known or about != mark(head):
         return ()
     step, source = (*rest, None, None)[:2]
     return status, step if type(step) is int else None, source if type(source) is str else None

@@ -14,11 +14,12 @@ from typing import Any
 
 from langgraph.checkpoint.serde.types import TASKS
 
-from charm_checkpoint.saver.records import CheckpointRef
-from charm_checkpoint.saver.threads import JOIN, is_full
+from charm_checkpoint.saver.refs import CheckpointRef
 
 log = logging.getLogger("charm_checkpoint")
 
+JOIN = "join:"
+"""How the channel's name begins that waits for several nodes, as in ``join:a+b:c``."""
 _BRANCH, _TO, _START_OF = "branch:", "branch:to:", "start:"
 """What the channels of a graph's edges are named by, with the node that they lead to at the end."""
 _FIRST_OF_NOW = 3
@@ -36,6 +37,15 @@ def leads_to_node(channel: str, version: Any = _FIRST_OF_NOW) -> bool:
     if channel.startswith(_START_OF):
         return type(version) is int and version < _FIRST_OF_NOW
     return channel.startswith(_TO) or (channel.startswith(_BRANCH) and channel.count(":") == 3)
+
+
+def is_full(name: str, value: Any) -> bool:
+    """Tell whether all have come that ``join:a+b:c`` waits for."""
+    waits_for = name[len(JOIN) :].rpartition(":")[0]
+    come = value[0] if type(value) is tuple and value else value  # a deferred one is a pair
+    if type(come) not in (set, frozenset, list) or not all(type(node) is str for node in come):
+        return False
+    return sum(map(len, come)) + len(come) - 1 == len(waits_for)
 
 
 def triggered_nodes(checkpoint: Mapping[str, Any]) -> Iterator[str]:

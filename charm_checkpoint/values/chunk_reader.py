@@ -28,19 +28,23 @@ from charm_checkpoint.values.packing import unpacked_size
 T = TypeVar("T")
 
 ATTEMPTS = 4
-"""How often a read starts again because a chunk it was told of was gone."""
+"""How often a read starts again because what it was told of was gone."""
 
 
-class ChunkMissing(StoreCorrupt):
+class Missing(StoreCorrupt):
+    """What is named is not there."""
+
+
+class ChunkMissing(Missing):
     """A chunk that is named is not there."""
 
 
 def retry_if_swept(attempt: Callable[[], Plan[T]]) -> Plan[T]:
-    """Read again when a chunk is missing: a sweep may have come between two reads of a plan."""
+    """Read again when something is missing: a sweep may have come between two reads of a plan."""
     for _ in range(ATTEMPTS - 1):
         try:
             return (yield from attempt())
-        except ChunkMissing:
+        except Missing:
             continue
     return (yield from attempt())
 

@@ -20,7 +20,7 @@ from typing import Protocol, TypeVar
 
 from charm_checkpoint.contract import ADDRESS_SIZE
 from charm_checkpoint.errors import StoreCorrupt
-from charm_checkpoint.values.serde.values import RAW
+from charm_checkpoint.values.codes import RAW
 
 FREE = 64 << 20
 """Bytes to which anything may unpack."""

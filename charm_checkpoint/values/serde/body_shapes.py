@@ -12,6 +12,7 @@ from itertools import product
 from typing import Any, Final, TypeAlias
 
 from charm_checkpoint.errors import NewerFormat, TypeNotLoaded
+from charm_checkpoint.values import codes
 from charm_checkpoint.values.serde import values
 from charm_checkpoint.values.serde.dates import REAL
 from charm_checkpoint.values.serde.kinds import KindChanged, read_as_another
@@ -26,36 +27,36 @@ _NONE: Final = type(None)
 _WHOLE = (int, bool)
 
 BODIES: Mapping[int, Types] = {
-    **dict.fromkeys((values.TUPLE, values.SET, values.FROZENSET, values.MAP), (list,)),
-    **dict.fromkeys((values.DATE, values.ZONE), (str,)),
-    **dict.fromkeys((values.DATETIME, values.TIME), (str, list)),
-    values.SECRET: (str, bytes),
-    values.TZ_INFO: _WHOLE,
+    **dict.fromkeys((codes.TUPLE, codes.SET, codes.FROZENSET, codes.MAP), (list,)),
+    **dict.fromkeys((codes.DATE, codes.ZONE), (str,)),
+    **dict.fromkeys((codes.DATETIME, codes.TIME), (str, list)),
+    codes.SECRET: (str, bytes),
+    codes.TZ_INFO: _WHOLE,
 }
 """Of what type a body is that is taken as one."""
 
 PARTS: Mapping[int, tuple[int, tuple[Types, ...]]] = {
-    values.DEQUE: (2, ((*_WHOLE, _NONE), (list,))),
-    values.COMPLEX: (2, ((float,), (float,))),
-    values.TIMEDELTA: (3, (_WHOLE, _WHOLE, _WHOLE)),
-    values.TIMEZONE: (1, ((REAL.timedelta,), (str,))),
-    values.FRACTION: (2, (_WHOLE, _WHOLE)),
-    values.RANGE: (3, (_WHOLE, _WHOLE, _WHOLE)),
-    values.ADDRESS: (2, ((str,), (str,))),
-    values.PATH: (2, ((str,), (str,))),
-    values.PATTERN: (2, ((str, bytes), (int, re.RegexFlag))),  # 0.1 stored flags as the enum
-    values.ORDERED: (1, ((dict,),)),
-    values.DEFAULT: (2, ((str, _NONE), (dict,))),
-    values.COUNTER: (1, ((dict,),)),
-    values.ARRAY: (4, ((str, list), (list,), (str,), (bytes,))),
-    values.SCALAR: (2, ((str, list), (bytes,))),
-    values.URL: (2, ((str,), (str,))),
+    codes.DEQUE: (2, ((*_WHOLE, _NONE), (list,))),
+    codes.COMPLEX: (2, ((float,), (float,))),
+    codes.TIMEDELTA: (3, (_WHOLE, _WHOLE, _WHOLE)),
+    codes.TIMEZONE: (1, ((REAL.timedelta,), (str,))),
+    codes.FRACTION: (2, (_WHOLE, _WHOLE)),
+    codes.RANGE: (3, (_WHOLE, _WHOLE, _WHOLE)),
+    codes.ADDRESS: (2, ((str,), (str,))),
+    codes.PATH: (2, ((str,), (str,))),
+    codes.PATTERN: (2, ((str, bytes), (int, re.RegexFlag))),  # 0.1 stored flags as the enum
+    codes.ORDERED: (1, ((dict,),)),
+    codes.DEFAULT: (2, ((str, _NONE), (dict,))),
+    codes.COUNTER: (1, ((dict,),)),
+    codes.ARRAY: (4, ((str, list), (list,), (str,), (bytes,))),
+    codes.SCALAR: (2, ((str, list), (bytes,))),
+    codes.URL: (2, ((str,), (str,))),
 }
 """Of a body that is a list: how many parts it has at least, and of what types these are."""
 
 
-_MOMENTS = frozenset({values.DATETIME, values.TIME})
-_TREES = frozenset({values.ARRAY, values.SCALAR})
+_MOMENTS = frozenset({codes.DATETIME, codes.TIME})
+_TREES = frozenset({codes.ARRAY, codes.SCALAR})
 """Codes whose body may hold lists in lists, of plain values: C code would ask others for a number."""
 
 _PLAIN = frozenset({*_WHOLE, _NONE, float, str, bytes})

@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from charm_checkpoint.errors import TypeNotLoaded
+from charm_checkpoint.values.codes import RAW
 from charm_checkpoint.values.serde.body_shapes import decode
 from charm_checkpoint.values.serde.class_fields import ENUM, NAMEDTUPLE
 from charm_checkpoint.values.serde.classes import KINDS
 from charm_checkpoint.values.serde.models import Finder
-from charm_checkpoint.values.serde.values import RAW
 from charm_checkpoint.values.serde.walk import ReadingWalk, parse
 
 T = TypeVar("T")

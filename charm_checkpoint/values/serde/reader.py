@@ -10,6 +10,7 @@ from typing import Any
 import ormsgpack
 
 from charm_checkpoint.errors import TypeNotLoaded
+from charm_checkpoint.values.codes import RAW
 from charm_checkpoint.values.serde.body_shapes import decode
 from charm_checkpoint.values.serde.class_lookup import (
     find_classes,
@@ -39,7 +40,6 @@ from charm_checkpoint.values.serde.program_names import program
 from charm_checkpoint.values.serde.stored_names import StoredName, parts_of, split_mark
 from charm_checkpoint.values.serde.telling import Finding, Tell, log_once
 from charm_checkpoint.values.serde.unknown import Unknown, name_in
-from charm_checkpoint.values.serde.values import RAW
 
 _QUICK_DEPTH = 8  # objects inside objects; beyond it the walk takes over, which needs no C stack for each level
 

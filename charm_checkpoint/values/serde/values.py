@@ -1,7 +1,7 @@
 """The safe types that are not plain msgpack: how each is written and read.
 
 An encoder returns an extension code and a body, made of bytes or of further values; a decoder gets that body back.
-Codes and bodies are the storage format: never change or reuse one.
+Bodies are the storage format, as codes are.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pydantic import SecretBytes, SecretStr
 from pydantic_core import MultiHostUrl, TzInfo, Url
 
 from charm_checkpoint.errors import NotSerializable, TypeNotLoaded
+from charm_checkpoint.values import codes
 from charm_checkpoint.values.serde.arrays import (
     array_from_state,
     array_to_state,
@@ -54,18 +55,6 @@ from charm_checkpoint.values.serde.origins import is_foreign
 from charm_checkpoint.values.serde.rows import as_dict
 from charm_checkpoint.values.serde.unknown import Unknown, as_stored
 
-AS_IS, TUPLE, SET, FROZENSET, DEQUE, MAP, BIG_INT, TEXT, BYTEARRAY, COMPLEX = range(10)
-DATETIME, DATE, TIME, TIMEDELTA, TIMEZONE, ZONE, UUID_, DECIMAL, FRACTION, RANGE = range(10, 20)
-ADDRESS, PATH, PATTERN, ORDERED, DEFAULT, COUNTER, SECRET, ARRAY, SCALAR, TZ_INFO, CLASS = range(20, 31)
-URL = 31
-
-RAW = frozenset({BIG_INT, TEXT, BYTEARRAY, UUID_, DECIMAL, CLASS})
-"""Codes whose body is bytes of its own, not msgpack."""
-PACKED = RAW | {SET, FROZENSET}
-"""Codes whose body is bytes already when it comes from its encoder."""
-ITEMS = frozenset({TUPLE, SET, FROZENSET})
-"""Codes whose body is the list of the value's items; the others' bodies begin with a level of their own."""
-
 Body = tuple[int, Any]
 _warned: set[str] = set()
 
@@ -90,7 +79,7 @@ class Packer(Protocol):
 def encode(value: Any, packer: Packer) -> Body:
     """Return the code and body of a value that msgpack has no type for, or raise NotSerializable.
 
-    The body of ``AS_IS`` is a value that stands for the one given.
+    The body of ``codes.AS_IS`` is a value that stands for the one given.
     """
     encoder = ENCODERS.get(type(value))
     return encoder(value, packer) if encoder else _encode_object(value, packer)
@@ -108,26 +97,26 @@ def _encode_object(value: Any, packer: Packer) -> Body:
                 body[n] = storable(value, body[n], packer)
         return layout.kind, body
     if isinstance(value, BaseException):
-        return AS_IS, repr(value)
+        return codes.AS_IS, repr(value)
     if isinstance(value, type) and (layout_of(value) is not None or _is_builtin(value)):
         name = _name_of_class(value)
         if packer.may_store is not None:
             packer.may_store(name)
-        return CLASS, name.encode()
+        return codes.CLASS, name.encode()
     if is_array(value):
-        return ARRAY, array_to_state(value)
+        return codes.ARRAY, array_to_state(value)
     if is_scalar(value):
-        return SCALAR, scalar_to_state(value)
+        return codes.SCALAR, scalar_to_state(value)
     moment = plain_moment(value)
     if moment is not None:
         return encode(moment, packer)
     base = base_of(type(value))
     if base is not None:
         encoder = None if base is int else ENCODERS.get(base)
-        return encoder(as_base(value, base), packer) if encoder else (AS_IS, as_base(value, base))
+        return encoder(as_base(value, base), packer) if encoder else (codes.AS_IS, as_base(value, base))
     row = as_dict(value)
     if row is not None:
-        return AS_IS, row
+        return codes.AS_IS, row
     raise NotSerializable(_refusal(value))
 
 
@@ -178,7 +167,7 @@ def _refusal(value: Any) -> str:
 
 
 def _encode_deque(value: deque[Any], packer: Packer) -> Body:
-    return DEQUE, [value.maxlen, list(value)]
+    return codes.DEQUE, [value.maxlen, list(value)]
 
 
 def _encode_set(code: int) -> Callable[[Any, Packer], Body]:
@@ -192,34 +181,34 @@ def _encode_set(code: int) -> Callable[[Any, Packer], Body]:
 
 
 def _encode_int(value: int, packer: Packer) -> Body:
-    return BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+    return codes.BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
 
 
 def _encode_timedelta(value: Any, packer: Packer) -> Body:
-    return TIMEDELTA, [value.days, value.seconds, value.microseconds]
+    return codes.TIMEDELTA, [value.days, value.seconds, value.microseconds]
 
 
 def _encode_timezone(value: Any, packer: Packer) -> Body:
     offset, name = value.utcoffset(None), value.tzname(None)
     named = REAL.timezone(offset).tzname(None) != name
-    return TIMEZONE, [offset, name] if named else [offset]
+    return codes.TIMEZONE, [offset, name] if named else [offset]
 
 
 def _encode_zone(value: ZoneInfo, packer: Packer) -> Body:
     if value.key is None:
         raise NotSerializable("this ZoneInfo was read from a file and has no key. Use ZoneInfo(key).")
-    return ZONE, value.key
+    return codes.ZONE, value.key
 
 
 def _encode_tzinfo(value: Any, packer: Packer) -> Body:
-    return TZ_INFO, int(value.utcoffset(None).total_seconds())
+    return codes.TZ_INFO, int(value.utcoffset(None).total_seconds())
 
 
 _SAFE_BYTES = {SafeUUID.unknown: b"", SafeUUID.safe: b"\x01", SafeUUID.unsafe: b"\x02"}
 
 
 def _encode_uuid(value: UUID, packer: Packer) -> Body:
-    return UUID_, value.bytes + _SAFE_BYTES[value.is_safe]
+    return codes.UUID_, value.bytes + _SAFE_BYTES[value.is_safe]
 
 
 def _encode_text(code: int) -> Callable[[Any, Packer], Body]:
@@ -229,7 +218,7 @@ def _encode_text(code: int) -> Callable[[Any, Packer], Body]:
 def _encode_pattern(value: re.Pattern[Any], packer: Packer) -> Body:
     if why := too_slow(value.pattern):
         raise NotSerializable(f"{why}. Store its text.")
-    return PATTERN, [value.pattern, value.flags & ~int(re.DEBUG)]
+    return codes.PATTERN, [value.pattern, value.flags & ~int(re.DEBUG)]
 
 
 def _encode_mapping(code: int) -> Callable[[Any, Packer], Body]:
@@ -245,10 +234,10 @@ def _bare(value: Any) -> dict[Any, Any]:
 def _encode_default(value: defaultdict[Any, Any], packer: Packer) -> Body:
     factory = value.default_factory
     if isinstance(factory, type) and _is_builtin(factory):
-        return DEFAULT, [path_of(factory), dict(value)]
+        return codes.DEFAULT, [path_of(factory), dict(value)]
     if factory is not None:
         _warn_of_factory(getattr(factory, "__qualname__", type(factory).__qualname__))
-    return DEFAULT, [None, dict(value)]
+    return codes.DEFAULT, [None, dict(value)]
 
 
 def _warn_of_factory(name: str) -> None:
@@ -262,33 +251,33 @@ def _warn_of_factory(name: str) -> None:
 
 
 ENCODERS: dict[type, Callable[[Any, Packer], Body]] = {
-    tuple: lambda value, packer: (TUPLE, list(value)),
-    set: _encode_set(SET),
-    frozenset: _encode_set(FROZENSET),
+    tuple: lambda value, packer: (codes.TUPLE, list(value)),
+    set: _encode_set(codes.SET),
+    frozenset: _encode_set(codes.FROZENSET),
     deque: _encode_deque,
     int: _encode_int,
-    bytearray: lambda value, packer: (BYTEARRAY, bytes(value)),
-    complex: lambda value, packer: (COMPLEX, [value.real, value.imag]),
-    REAL.datetime: lambda value, packer: (DATETIME, moment_to_state(value)),
-    REAL.date: lambda value, packer: (DATE, value.isoformat()),
-    REAL.time: lambda value, packer: (TIME, moment_to_state(value)),
+    bytearray: lambda value, packer: (codes.BYTEARRAY, bytes(value)),
+    complex: lambda value, packer: (codes.COMPLEX, [value.real, value.imag]),
+    REAL.datetime: lambda value, packer: (codes.DATETIME, moment_to_state(value)),
+    REAL.date: lambda value, packer: (codes.DATE, value.isoformat()),
+    REAL.time: lambda value, packer: (codes.TIME, moment_to_state(value)),
     REAL.timedelta: _encode_timedelta,
     REAL.timezone: _encode_timezone,
     ZoneInfo: _encode_zone,
     TzInfo: _encode_tzinfo,
     UUID: _encode_uuid,
-    Decimal: lambda value, packer: (DECIMAL, str(value).encode()),
-    Fraction: lambda value, packer: (FRACTION, [value.numerator, value.denominator]),
-    range: lambda value, packer: (RANGE, [value.start, value.stop, value.step]),
+    Decimal: lambda value, packer: (codes.DECIMAL, str(value).encode()),
+    Fraction: lambda value, packer: (codes.FRACTION, [value.numerator, value.denominator]),
+    range: lambda value, packer: (codes.RANGE, [value.start, value.stop, value.step]),
     re.Pattern: _encode_pattern,
-    OrderedDict: _encode_mapping(ORDERED),
-    Counter: _encode_mapping(COUNTER),
+    OrderedDict: _encode_mapping(codes.ORDERED),
+    Counter: _encode_mapping(codes.COUNTER),
     defaultdict: _encode_default,
-    Url: lambda value, packer: (URL, ["Url", str(value)]),
-    MultiHostUrl: lambda value, packer: (URL, ["MultiHostUrl", str(value)]),
-    SecretStr: lambda value, packer: (SECRET, value.get_secret_value()),
-    SecretBytes: lambda value, packer: (SECRET, value.get_secret_value()),
-    Unknown: lambda value, packer: (AS_IS, as_stored(value)),
+    Url: lambda value, packer: (codes.URL, ["Url", str(value)]),
+    MultiHostUrl: lambda value, packer: (codes.URL, ["MultiHostUrl", str(value)]),
+    SecretStr: lambda value, packer: (codes.SECRET, value.get_secret_value()),
+    SecretBytes: lambda value, packer: (codes.SECRET, value.get_secret_value()),
+    Unknown: lambda value, packer: (codes.AS_IS, as_stored(value)),
 }
 _ADDRESSES: dict[str, Any] = {
     cls.__name__: cls for cls in (IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network)
@@ -296,8 +285,8 @@ _ADDRESSES: dict[str, Any] = {
 _PATHS: dict[str, type[PurePath]] = {
     cls.__name__: cls for cls in (PosixPath, PurePosixPath, PureWindowsPath, WindowsPath)
 }
-ENCODERS.update(dict.fromkeys(_ADDRESSES.values(), _encode_text(ADDRESS)))
-ENCODERS.update(dict.fromkeys(_PATHS.values(), _encode_text(PATH)))
+ENCODERS.update(dict.fromkeys(_ADDRESSES.values(), _encode_text(codes.ADDRESS)))
+ENCODERS.update(dict.fromkeys(_PATHS.values(), _encode_text(codes.PATH)))
 
 
 AS_THEY_ARE.update(ENCODERS)
@@ -359,35 +348,35 @@ def _decode_class(body: bytes, finder: Finder) -> type:
 
 
 DECODERS: dict[int, Callable[[Any, Finder], Any]] = {
-    TUPLE: lambda body, finder: tuple(body),
-    SET: lambda body, finder: set_of(set, body),
-    FROZENSET: lambda body, finder: set_of(frozenset, body),
-    DEQUE: lambda body, finder: deque(body[1], body[0]),
-    MAP: lambda body, finder: dict_of(body[::2], body[1::2]),
-    BIG_INT: lambda body, finder: int.from_bytes(body, "big", signed=True),
-    TEXT: lambda body, finder: body.decode("utf-8", "surrogatepass"),
-    BYTEARRAY: lambda body, finder: bytearray(body),
-    COMPLEX: lambda body, finder: complex(*body),
-    DATETIME: lambda body, finder: datetime_from_state(body),
-    DATE: lambda body, finder: REAL.date.fromisoformat(body),
-    TIME: lambda body, finder: time_from_state(body),
-    TIMEDELTA: lambda body, finder: REAL.timedelta(*body),
-    TIMEZONE: lambda body, finder: REAL.timezone(*body),
-    ZONE: _decode_zone,
-    TZ_INFO: lambda body, finder: TzInfo(body),
-    UUID_: _decode_uuid,
-    DECIMAL: lambda body, finder: Decimal(body.decode()),
-    FRACTION: lambda body, finder: fraction(*body),
-    RANGE: lambda body, finder: range(*body),
-    ADDRESS: lambda body, finder: _ADDRESSES[body[0]](body[1]),
-    PATH: _decode_path,
-    PATTERN: lambda body, finder: compiled(*body),
-    ORDERED: lambda body, finder: OrderedDict(body[0]),
-    DEFAULT: _decode_default,
-    COUNTER: _decode_counter,
-    SECRET: lambda body, finder: SecretStr(body) if type(body) is str else SecretBytes(body),
-    ARRAY: lambda body, finder: array_from_state(*body),
-    SCALAR: lambda body, finder: scalar_from_state(*body),
-    CLASS: _decode_class,
-    URL: _decode_url,
+    codes.TUPLE: lambda body, finder: tuple(body),
+    codes.SET: lambda body, finder: set_of(set, body),
+    codes.FROZENSET: lambda body, finder: set_of(frozenset, body),
+    codes.DEQUE: lambda body, finder: deque(body[1], body[0]),
+    codes.MAP: lambda body, finder: dict_of(body[::2], body[1::2]),
+    codes.BIG_INT: lambda body, finder: int.from_bytes(body, "big", signed=True),
+    codes.TEXT: lambda body, finder: body.decode("utf-8", "surrogatepass"),
+    codes.BYTEARRAY: lambda body, finder: bytearray(body),
+    codes.COMPLEX: lambda body, finder: complex(*body),
+    codes.DATETIME: lambda body, finder: datetime_from_state(body),
+    codes.DATE: lambda body, finder: REAL.date.fromisoformat(body),
+    codes.TIME: lambda body, finder: time_from_state(body),
+    codes.TIMEDELTA: lambda body, finder: REAL.timedelta(*body),
+    codes.TIMEZONE: lambda body, finder: REAL.timezone(*body),
+    codes.ZONE: _decode_zone,
+    codes.TZ_INFO: lambda body, finder: TzInfo(body),
+    codes.UUID_: _decode_uuid,
+    codes.DECIMAL: lambda body, finder: Decimal(body.decode()),
+    codes.FRACTION: lambda body, finder: fraction(*body),
+    codes.RANGE: lambda body, finder: range(*body),
+    codes.ADDRESS: lambda body, finder: _ADDRESSES[body[0]](body[1]),
+    codes.PATH: _decode_path,
+    codes.PATTERN: lambda body, finder: compiled(*body),
+    codes.ORDERED: lambda body, finder: OrderedDict(body[0]),
+    codes.DEFAULT: _decode_default,
+    codes.COUNTER: _decode_counter,
+    codes.SECRET: lambda body, finder: SecretStr(body) if type(body) is str else SecretBytes(body),
+    codes.ARRAY: lambda body, finder: array_from_state(*body),
+    codes.SCALAR: lambda body, finder: scalar_from_state(*body),
+    codes.CLASS: _decode_class,
+    codes.URL: _decode_url,
 }

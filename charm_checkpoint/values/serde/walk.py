@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import ormsgpack
 
 from charm_checkpoint.errors import DataError, NotSerializable, PathPart, StoreCorrupt, TypeNotLoaded, corrupt
+from charm_checkpoint.values.codes import AS_IS, ITEMS, MAP, PACKED, RAW, TEXT
 from charm_checkpoint.values.serde.bases import as_step, check_distinct, plain
 from charm_checkpoint.values.serde.body_shapes import decode
 from charm_checkpoint.values.serde.changes import refusal
@@ -22,7 +23,7 @@ from charm_checkpoint.values.serde.classes import KINDS
 from charm_checkpoint.values.serde.fresh_stack import is_fresh, on_a_fresh_stack
 from charm_checkpoint.values.serde.kinds import KindChanged
 from charm_checkpoint.values.serde.models import PRIVATE, Finder, may_drop, private_advice
-from charm_checkpoint.values.serde.values import AS_IS, ITEMS, MAP, PACKED, RAW, TEXT, MayStore, encode
+from charm_checkpoint.values.serde.values import MayStore, encode
 from charm_checkpoint.values.serde.writer import OPTIONS
 
 T = TypeVar("T")

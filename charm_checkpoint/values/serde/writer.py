@@ -13,10 +13,11 @@ from typing import Any
 
 import ormsgpack
 
+from charm_checkpoint.values.codes import AS_IS, MAP, PACKED, TEXT
 from charm_checkpoint.values.serde.bases import check_distinct, plain
 from charm_checkpoint.values.serde.class_reading import ATOMS
 from charm_checkpoint.values.serde.framing import alternating, array, mapping
-from charm_checkpoint.values.serde.values import AS_IS, MAP, PACKED, TEXT, MayStore, encode
+from charm_checkpoint.values.serde.values import MayStore, encode
 
 OPTIONS = (
     ormsgpack.OPT_PASSTHROUGH_BIG_INT

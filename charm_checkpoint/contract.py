@@ -51,6 +51,7 @@ from charm_checkpoint.contract_records import ThreadState as ThreadState
 from charm_checkpoint.contract_records import Usage as Usage
 from charm_checkpoint.contract_records import Waiting as Waiting
 from charm_checkpoint.contract_records import WriteResult as WriteResult
+from charm_checkpoint.contract_records import added as added
 from charm_checkpoint.moved import LAST, renamed, warn_caller
 from charm_checkpoint.plan import MakePlan, Plan
 
@@ -149,6 +150,9 @@ class Backend(Protocol):
         ``changed``, and nothing is done, if ``expect`` is given and is not the thread's
         ``seq``. A namespace's head becomes the last committed of what is left; a namespace
         with nothing left goes. Chunks reached from no checkpoint go, and ``sweeps`` grows.
+
+        It may be done in bounded transactions, one behind the other, so that nobody has to wait for all of it: then
+        ``changed`` may be returned when some are gone, because in between something came that follows what is to go.
         """
         ...
 
@@ -245,6 +249,18 @@ class TellsThreads(Protocol):
 
     def thread_row(self, thread: str) -> Plan[ThreadRow | None]:
         """Return what `Backend.threads` says of a thread, None if it is not listed."""
+        ...
+
+
+@runtime_checkable
+class PutsSeveral(Protocol):
+    """What a backend has besides, if several puts cost it less than each by itself; else they are put one by one."""
+
+    def put_all(self, several: Sequence[NewCheckpoint | NewWrites]) -> Plan[WriteResult]:
+        """Put checkpoints and writes in this order, up to the first that is not ``stored``; return the last result.
+
+        All of it happens, or none, or as much as came before an error: as with puts one by one.
+        """
         ...
 
 

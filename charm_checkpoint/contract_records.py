@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -106,13 +106,15 @@ class WriteResult(NamedTuple):
     ``stale``: ``base_sweeps`` is no longer the thread's. ``conflict``: refused, see
     `Backend.put`. ``deleted``: the writer's run began before the thread was deleted.
     ``changed``: an expected ``seq`` or ``revision`` has moved. ``state`` is the thread's
-    state afterwards; ``head`` is the head before a `put`, where it had one.
+    state afterwards; ``head`` is the head before a `put`, where it had one. ``removed``: what
+    `Backend.remove` removed, where it counts that.
     """
 
     outcome: Outcome
     state: ThreadState
     head: str | None = None
     conflict: bool = False
+    removed: Usage | None = None
 
 
 class StoredCheckpoint(NamedTuple):
@@ -260,6 +262,11 @@ class Usage:
     items: int = 0
 
 
+def added(one: Usage, other: Usage) -> Usage:
+    """Return how much two come to."""
+    return Usage(*(getattr(one, place.name) + getattr(other, place.name) for place in fields(Usage)))
+
+
 class Space(NamedTuple):
     """How much room a store takes, in bytes, and how much of that holds nothing and could be given back.
 
@@ -280,9 +287,11 @@ class Capabilities:
     what it copies the mark of its new thread, as said there; without it checkpoints and writes
     are stored without a mark, and a read does not tell whether they are another thread's. ``latest_first``:
     `Backend.threads` has those changed last first, so that a listing may end before it has seen them all.
+    ``counts_removed``: `Backend.remove` tells what it removed.
     """
 
     durable: bool
     processes: bool
     marks_copies: bool = False
     latest_first: bool = False
+    counts_removed: bool = False

@@ -70,7 +70,7 @@ async def arun(plan: Plan[T], execute: Callable[[Any], Awaitable[Any]]) -> T:
         operation = next(plan)
         while True:
             try:
-                reply = await (_beside(operation.work) if isinstance(operation, Compute) else execute(operation))
+                reply = await (beside(operation.work) if isinstance(operation, Compute) else execute(operation))
             except BaseException as error:
                 operation = plan.throw(error)
             else:
@@ -82,7 +82,7 @@ async def arun(plan: Plan[T], execute: Callable[[Any], Awaitable[Any]]) -> T:
         plan.close()
 
 
-async def _beside(work: Callable[[], T]) -> T:
+async def beside(work: Callable[[], T]) -> T:
     """Work something out in a thread of the event loop's, or here if that has ended them, as it does at exit."""
     try:
         done = asyncio.get_running_loop().run_in_executor(None, work)

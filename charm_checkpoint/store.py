@@ -106,7 +106,7 @@ class Store(Handle):
     process apart. ``history`` is the store's own way to keep messages, if it has one, ``items`` its
     long-term memory. All that is remembered of the store is within ``budget``; a backend that
     remembers something itself is made with the same one. ``limits`` are how much its values may come to. ``system`` is
-    what kind of store it is, as its URL's scheme has it.
+    what kind of store it is, as its URL's scheme has it. ``calls`` counts the plans that were run.
     """
 
     def __init__(
@@ -130,6 +130,7 @@ class Store(Handle):
         self.number = next(_numbers)
         self.login_hint = ""
         self.system = ""
+        self.calls = 0
         self._ready = False
         self._sets_up = True
         self._at_close: list[Callable[[], object]] = []
@@ -151,6 +152,7 @@ class Store(Handle):
             return self._run(operation.counting(make), write, thread)
 
     def _run(self, make: MakePlan[T], write: bool, thread: str | None) -> T:
+        self.calls += 1
         forks.check()
         try:
             if not self._ready:
@@ -173,6 +175,7 @@ class Store(Handle):
             return await self._arun(operation.counting(make), write, thread)
 
     async def _arun(self, make: MakePlan[T], write: bool, thread: str | None) -> T:
+        self.calls += 1
         need_asyncio()
         forks.check()
         try:

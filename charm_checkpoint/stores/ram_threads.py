@@ -73,12 +73,12 @@ class RamThreads:
         return state
 
     def _delete_thread(self, name: str) -> ThreadState:
+        self._pinned.discard(name)
         thread = self._threads.get(name)
         if thread is None:
             return self._thread(name).state
         left = Thread(thread.next_state(sweeps=1, deletes=1))
         self._threads[name] = left
-        self._pinned.discard(name)
         return left.state
 
     def erase_thread(self, thread: str, until: int, idle_since: int | None = None) -> Plan[Usage]:

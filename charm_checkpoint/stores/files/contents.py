@@ -94,7 +94,8 @@ class Contents:
     ``thread`` is None for one that was deleted; ``identity`` is empty in a log of an older format. ``end`` and
     ``digest`` are those of the last sound frame, ``tail`` is what follows it. ``weight`` is about how many bytes of
     memory this takes, ``dead`` how many bytes of the log were superseded since it was begun. ``file`` is the log as it
-    was opened for the call that is at work.
+    was opened for the call that is at work. ``origin`` is the digest of the thread's first change, where that is known:
+    what was begun anew has another one.
     """
 
     thread: str | None = None
@@ -111,6 +112,7 @@ class Contents:
     hosts: dict[bytes, int] = field(default_factory=dict)
     end: int = 0
     digest: bytes = FIRST
+    origin: bytes = b""
     tail: Tail = "whole"
     weight: int = 900
     dead: int = 0
@@ -125,8 +127,11 @@ class Contents:
 
     def apply(self, frame: Frame) -> None:
         """Take in the next frame."""
+        is_first = self.end > 0 and not self.hosts  # behind the START of a log that carries nothing over
         take_in(self, frame, _KINDS)
         self.end, self.digest = frame.end, frame.digest
+        if is_first and self.hosts:
+            self.origin = frame.digest
 
     def _start(self, at: int, format: int, *fields: Any) -> None:
         read = FORMATS.get(format)
@@ -207,10 +212,6 @@ class Contents:
     def is_new(self) -> bool:
         """Tell whether there never was anything."""
         return self.end == 0
-
-    def lacks(self, other: Contents) -> bool:
-        """Tell whether something that was written to another version of this log is not in this one."""
-        return any(self.hosts.get(host, 0) < seq for host, seq in other.hosts.items())
 
     def read(self, span: Span) -> bytes:
         """Return bytes of the log, which must be open."""

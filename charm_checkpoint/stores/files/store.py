@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
 
 from charm_checkpoint.config.options import Location, Option, choice, duration, file_rights, text
-from charm_checkpoint.config.url import is_sqlite_name
-from charm_checkpoint.errors import ConfigError, StoreClosed
+from charm_checkpoint.errors import StoreClosed
 from charm_checkpoint.plan import MakePlan, run
 from charm_checkpoint.runtime.cache import Budget
 from charm_checkpoint.runtime.lifecycle import closing_deadline
@@ -24,6 +22,7 @@ from charm_checkpoint.stores.files.disk import Disk
 from charm_checkpoint.stores.files.folder import FolderWatch, translate
 from charm_checkpoint.stores.files.items import FilesItems
 from charm_checkpoint.stores.files.messages import MessageFiles
+from charm_checkpoint.stores.files.place import folder_of
 from charm_checkpoint.stores.files.spaces import Spaces
 from charm_checkpoint.stores.files.threads import Threads
 
@@ -57,8 +56,6 @@ OPTIONS = (
 OURS, CHECKPOINT_FOLDER, MESSAGE_FOLDER, ITEM_FOLDER = ".charm", "checkpoints", "memory", "items"
 """Where everything is in the folder of a store, as Charm has it, and there the threads, their messages, and items."""
 
-_DRIVE = re.compile(r"/[A-Za-z]:(?:/|$)")
-
 
 def open_store(location: Location, options: Mapping[str, Any]) -> Store:
     """Open the store in a folder, which is made when something is written.
@@ -74,32 +71,6 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Store:
     threads = Threads(ours / CHECKPOINT_FOLDER, _host(ours / CHECKPOINT_FOLDER), disk, timeout, budget, above)
     items = FilesItems(Spaces(ours / ITEM_FOLDER, threads.host, disk, timeout, budget, above))
     return Store(FilesBackend(threads, files), FilesDriver(folder), files, items=items, budget=budget)
-
-
-def folder_of(location: Location) -> Path:
-    """Return the folder of a ``file`` URL, absolute; raises `ConfigError` for what names none."""
-    folder = _folder_of(location)
-    if folder.is_file() or (is_sqlite_name(folder.name) and not folder.is_dir()):
-        raise ConfigError(
-            f"a file URL names a folder of local files, and {folder} is none: for a SQLite file write "
-            f"sqlite:///{folder.as_posix()}"
-        )
-    return folder
-
-
-def _folder_of(location: Location) -> Path:
-    host = ",".join(name for name, _ in location.hosts)
-    if location.user is not None or location.port is not None or host not in ("", ".", "..", "localhost"):
-        raise ConfigError(
-            "a file URL has no host: write file:///abs/folder, or file://./folder from the current folder on; for a "
-            "SQLite file write sqlite:///agent.db"
-        )
-    path = location.path
-    if host in (".", ".."):
-        return Path(os.path.abspath(host + path))
-    if path in ("", "/"):
-        return Path(os.environ.get("CHARM_WORKSPACE_DIR") or "workspace").absolute()
-    return Path(path[1:] if _DRIVE.match(path) else path)
 
 
 class FilesDriver:

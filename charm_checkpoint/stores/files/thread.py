@@ -47,6 +47,7 @@ from charm_checkpoint.stores.files.folder import (
     version_of,
 )
 from charm_checkpoint.stores.files.log import Entry, Scan, Tail, encode
+from charm_checkpoint.stores.files.versions import is_behind
 
 log = logging.getLogger("charm_checkpoint")
 
@@ -169,7 +170,9 @@ class ThreadFolder:
         if file is not None:
             self._scan(file, contents)
             self._warn(contents)
-        self._is_behind = not known.is_new and contents.lacks(known)  # what is kept of an erased one may be forgotten
+        contents.origin = contents.origin or known.origin
+        # What is kept of an erased one may be forgotten, or nothing was.
+        self._is_behind = is_behind(contents, known)
         self._stranger = stranger(contents, self.folder.name)
         self._contents, self._version = contents, version
 
@@ -286,6 +289,7 @@ class ThreadFolder:
             written.inode = version_of(file).inode
 
         written.path = self._disk.write(lock, NEW, self._log, fill)
+        written.contents.origin = written.contents.origin or keep.origin
         return written
 
     def _replace(self, lock: FolderLock, written: _NewLog, strays: Sequence[Path]) -> None:

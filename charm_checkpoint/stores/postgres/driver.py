@@ -32,7 +32,7 @@ from charm_checkpoint.stores.postgres.errors import is_connecting, is_lost, is_s
 from charm_checkpoint.stores.postgres.setup import Place, Query, queries
 from charm_checkpoint.stores.postgres.wire import exchange
 from charm_checkpoint.stores.postgres_schema import schema as pg_schema
-from charm_checkpoint.stores.postgres_schema.backend import Call, PostgresBackend, Version, is_once, repeated
+from charm_checkpoint.stores.postgres_schema.backend import Call, PostgresBackend, Several, Version, is_once, repeated
 from charm_checkpoint.stores.postgres_schema.items import PostgresItems
 from charm_checkpoint.stores.postgres_schema.sqlstates import NOT_DONE
 from charm_checkpoint.stores.shared.retry import Attempt, Failure, Pause, with_retries
@@ -206,9 +206,13 @@ class PostgresDriver:
         return await arun(make(), self._aexecute)
 
     def _execute(self, operation: Any) -> Any:
+        if isinstance(operation, Several):
+            return run(operation.one_by_one(), self._execute)
         return run(self._tries(operation), self._step)
 
     async def _aexecute(self, operation: Any) -> Any:
+        if isinstance(operation, Several):
+            return await arun(operation.one_by_one(), self._aexecute)
         return await arun(self._tries(operation), self._astep)
 
     def _tries(self, operation: Any) -> Plan[Any]:

@@ -10,8 +10,7 @@ import os
 import struct
 import sys
 from collections.abc import Collection, Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from charm_checkpoint.contract import (
     NESTED,
@@ -34,18 +33,23 @@ from charm_checkpoint.contract import (
     WriteResult,
 )
 from charm_checkpoint.plan import Plan
+from charm_checkpoint.stores.postgres_schema.operations import Call as Call
+from charm_checkpoint.stores.postgres_schema.operations import Install as Install
+from charm_checkpoint.stores.postgres_schema.operations import Several as Several
+from charm_checkpoint.stores.postgres_schema.operations import Version as Version
+from charm_checkpoint.stores.postgres_schema.operations import is_once as is_once
+from charm_checkpoint.stores.postgres_schema.operations import repeated as repeated
+from charm_checkpoint.stores.postgres_schema.removing import PostgresRemoving, state_of
 from charm_checkpoint.stores.postgres_schema.schema import migrations
 from charm_checkpoint.stores.shared.migrations import pending
 from charm_checkpoint.stores.shared.names import (
     CHECKPOINTS,
     MESSAGES,
-    RECENT,
     checkpoint_keys,
     checkpoint_row,
     checkpoint_texts,
     id_bytes,
     id_text,
-    identity,
     text_bytes,
     thread_row,
 )
@@ -59,65 +63,13 @@ BATCH = 4096
 COUNTED = 20
 """Calls at most, of some 50 ms each, that count threads of before there were counts, each time that is looked for."""
 
-_identity = lru_cache(RECENT)(identity)
 
-
-class Call(NamedTuple):
-    """A function to call; the reply is its rows, each as a tuple.
-
-    ``again`` tells that the same call may be made twice, so that it can be retried after a
-    connection broke and nobody knows whether it was done.
-    """
-
-    function: str
-    args: tuple[Any, ...]
-    again: bool = True
-
-
-LENGTHY = frozenset(
-    (
-        "remove", "runs", "usage", "thread_list", "erase_thread", "forget_erased", "count_threads", "item_expire",
-        "item_erase", "item_usage",
-    )
-)  # fmt: skip
-"""Functions that may have much to do, and are seldom called."""
-
-TELLING = frozenset({"put", "put_writes", "item_change"})
-"""Functions that are told, last, whether the same call may have been done already."""
-
-
-def repeated(operation: Any) -> Any:
-    """Return an operation as it is tried again, when nobody knows whether it was done."""
-    if isinstance(operation, Call) and operation.function in TELLING:
-        return operation._replace(args=(*operation.args[:-1], True))
-    return operation
-
-
-class Version(NamedTuple):
-    """Asks for the schema's version; the reply is a number, 0 where there is none."""
-
-
-class Install(NamedTuple):
-    """Creates or migrates the schema."""
-
-
-def is_once(operation: Any) -> bool:
-    """Tell whether to try on a connection that is known to work: it cannot, or not well, be made again."""
-    if isinstance(operation, Call):
-        return not operation.again or operation.function in LENGTHY
-    return isinstance(operation, Install)
-
-
-class PostgresBackend:
+class PostgresBackend(PostgresRemoving):
     """The backend, for one tenant."""
 
     def __init__(self, tenant: str = "") -> None:
-        self.tenant = tenant
-        self._tenant = text_bytes(tenant)
+        super().__init__(tenant)
         self.capabilities = Capabilities(durable=True, processes=True, marks_copies=True, latest_first=True)
-
-    def _identity(self, thread: str, kind: int = CHECKPOINTS) -> bytes:
-        return _identity(self._tenant, kind, thread)
 
     def _names(self, thread: str, kind: int = CHECKPOINTS) -> tuple[bytes, bytes, bytes]:
         return self._tenant, self._identity(thread, kind), text_bytes(thread)
@@ -138,7 +90,10 @@ class PostgresBackend:
 
     def put(self, new: NewCheckpoint) -> Plan[WriteResult]:
         """Commit a checkpoint; see `Backend.put`."""
-        [[outcome, *state, head, branched]] = yield Call(
+        return _result((yield self._put(new)))
+
+    def _put(self, new: NewCheckpoint) -> Call:
+        return Call(
             "put",
             (
                 *self._names(new.thread), text_bytes(new.ns), id_bytes(new.id), id_bytes(new.parent),
@@ -146,14 +101,20 @@ class PostgresBackend:
                 new.base_sweeps, new.seen_deletes, new.on_conflict, new.title, new.note, False,
             ),
         )  # fmt: skip
-        return WriteResult(outcome, ThreadState(*state), id_text(head), branched)
 
     def put_writes(self, new: NewWrites) -> Plan[WriteResult]:
         """Append pending writes; see `Backend.put_writes`."""
+        return _result((yield self._put_writes(new)))
+
+    def _put_writes(self, new: NewWrites) -> Call:
         place = (*self._names(new.thread), text_bytes(new.ns), id_bytes(new.id))
-        args = (*place, new.body, new.seen_deletes, new.note, False)
-        [[outcome, *state]] = yield Call("put_writes", args)
-        return WriteResult(outcome, ThreadState(*state))
+        return Call("put_writes", (*place, new.body, new.seen_deletes, new.note, False))
+
+    def put_all(self, several: Sequence[NewCheckpoint | NewWrites]) -> Plan[WriteResult]:
+        """Put checkpoints and writes; see `PutsSeveral`."""
+        calls = [self._put(new) if isinstance(new, NewCheckpoint) else self._put_writes(new) for new in several]
+        replies = yield Several(calls)
+        return _result(replies[-1])
 
     def find(self, thread: str, ns: str, id: str | None, known: Collection[bytes] = ()) -> Plan[StoredCheckpoint]:
         """Return one checkpoint; see `Backend.find`."""
@@ -162,7 +123,7 @@ class PostgresBackend:
             "find", (*place, list(known), ROOM)
         )
         row = None if key is None else checkpoint_row(thread, ns, (key, found, parent, conflict, roots, body))
-        return StoredCheckpoint(_state(state), id_text(head), row, writes or (), _chunks(addresses, refs, data))
+        return StoredCheckpoint(state_of(state), id_text(head), row, writes or (), _chunks(addresses, refs, data))
 
     def ancestors(self, thread: str, ns: str, id: str, size: int) -> Plan[Sequence[StoredCheckpoint]]:
         """Return a checkpoint and its ancestors; see `Backend.ancestors`."""
@@ -227,14 +188,6 @@ class PostgresBackend:
 
     # ---------------------------------------------------------------- removing
 
-    def remove(self, thread: str, doomed: Collection[tuple[str, str]], expect: int | None) -> Plan[WriteResult]:
-        """Remove checkpoints; see `Backend.remove`."""
-        spaces, ids = [text_bytes(ns) for ns, _ in doomed], [id_bytes(id) for _, id in doomed]
-        args = (self._tenant, self._identity(thread), spaces, ids, expect)
-        # Done twice with nothing expected, it would count one sweep too many: that harms nobody.
-        [[outcome, *state]] = yield Call("remove", args)
-        return WriteResult(outcome, _state(state))
-
     def runs(self, run_ids: Collection[str]) -> Plan[Sequence[tuple[str, str, str]]]:
         """Return the checkpoints of runs; see `Backend.runs`."""
         rows = yield Call("runs", (self._tenant, [text_bytes(run) for run in run_ids]))
@@ -243,7 +196,7 @@ class PostgresBackend:
     def delete_thread(self, thread: str) -> Plan[ThreadState]:
         """Remove a thread's checkpoints; see `Backend.delete_thread`."""
         [state] = yield Call("delete_thread", (self._tenant, self._identity(thread)))
-        return _state(state)
+        return state_of(state)
 
     def erase_thread(self, thread: str, until: int, idle_since: int | None = None) -> Plan[Usage]:
         """Remove everything of a thread; see `Backend.erase_thread`."""
@@ -278,7 +231,7 @@ class PostgresBackend:
         """Copy a thread; see `Backend.copy_thread`."""
         args = (self._tenant, self._identity(source), self._identity(target), text_bytes(target))
         [[outcome, *state]] = yield Call("copy_thread", args, again=False)
-        return WriteResult(outcome, _state(state))
+        return WriteResult(outcome, state_of(state))
 
     # ---------------------------------------------------------------- messages
 
@@ -287,7 +240,7 @@ class PostgresBackend:
         args = (self._tenant, self._identity(thread, MESSAGES), list(known), ROOM)
         [[*state, body, roots, revision, addresses, refs, data, batches]] = yield Call("message_list", args)
         chunks = _chunks(addresses, refs, data)
-        return MessagesRow(_state(state), body, roots or b"", revision or 0, chunks, batches or ())
+        return MessagesRow(state_of(state), body, roots or b"", revision or 0, chunks, batches or ())
 
     def put_messages(self, new: NewMessages) -> Plan[WriteResult]:
         """Replace a message list; see `Backend.put_messages`."""
@@ -332,6 +285,12 @@ class PostgresBackend:
         return (yield from self.space())
 
 
+def _result(reply: Sequence[Any]) -> WriteResult:
+    """Return what `put` or `put_writes` replied; the latter knows of no head."""
+    [[outcome, deletes, sweeps, seq, *head]] = reply
+    return WriteResult(outcome, ThreadState(deletes, sweeps, seq), *((id_text(head[0]), head[1]) if head else ()))
+
+
 def _wanted(query: Query) -> list[int]:
     """Write a query's tags, and behind the mark of those of nested values the ones of these."""
     return _tags(b"".join((*query.tags, NESTED, *query.nested) if query.nested else query.tags))
@@ -358,8 +317,3 @@ def _chunks(
 ) -> dict[bytes, Chunk]:
     columns = zip(addresses or (), refs or (), data or (), strict=True)
     return {address: Chunk(address, named, body) for address, named, body in columns}
-
-
-def _state(state: Sequence[int | None]) -> ThreadState:
-    """Return a thread's state; one never heard of has no row, and NULLs here."""
-    return ThreadState(*(number or 0 for number in state))

@@ -27,6 +27,7 @@ from charm_checkpoint.contract import (
 )
 from charm_checkpoint.errors import DataError, StoreCorrupt, StoreUnavailable
 from charm_checkpoint.plan import Plan
+from charm_checkpoint.runtime.pacing import resting
 from charm_checkpoint.stores.redis.erasing import RedisErasing
 from charm_checkpoint.stores.redis.layout import BATCHES, know_secret
 from charm_checkpoint.stores.redis.rows import (
@@ -41,7 +42,8 @@ from charm_checkpoint.stores.redis.rows import (
     read_row,
     run_bytes,
 )
-from charm_checkpoint.stores.redis.sweeping import AT_ONCE, LargeThread
+from charm_checkpoint.stores.redis.sweeping import STRUCK, LargeThread
+from charm_checkpoint.stores.shared.followers import newcomers_of
 from charm_checkpoint.stores.shared.names import id_bytes, id_text, text_bytes
 from charm_checkpoint.values.packing import pack
 from charm_checkpoint.values.sealing import Identities, seal
@@ -176,29 +178,33 @@ class RedisBackend(RedisErasing):
             "remove", tag, _number(expect), int(time.time()), *names
         )
         if outcome == b"large":
-            return (yield from self._remove_from_large(tag, list(doomed), expect))
+            return (yield from self._remove_from_large(thread, tag, list(doomed), expect))
         yield from self._leave_runs(tag, ended)
         return WriteResult(outcome.decode(), ThreadState(deletes, sweeps, seq))
 
     def _remove_from_large(
-        self, tag: bytes, doomed: Sequence[tuple[str, str]], expect: int | None
+        self, name: str, tag: bytes, doomed: Sequence[tuple[str, str]], expect: int | None
     ) -> Plan[WriteResult]:
         thread = LargeThread(partial(self._called, tag), partial(self._fields, tag), (ns for ns, _ in doomed))
+        newcomers = None if expect is None else (yield from newcomers_of(self, name, doomed))
         yield from thread.look()
         yield from thread.look_at_chunks()
-        for start in range(0, len(doomed), AT_ONCE):
+        if expect not in (None, thread.state.seq):
+            return WriteResult("changed", thread.state)
+        for start in range(0, len(doomed), STRUCK):
             for _ in range(LOOKS):
-                if expect not in (None, thread.state.seq):
-                    return WriteResult("changed", thread.state)
-                ended = yield from thread.strike(doomed[start : start + AT_ONCE])
+                ended = yield from thread.strike(doomed[start : start + STRUCK])
                 if ended is not None:
                     break
                 if not (yield from thread.look()):
                     return WriteResult("stored", thread.state)  # all of it was deleted
+                # What comes behind the first of these two looks has the next strike fail, and is looked at then.
+                if newcomers is not None and not (yield from newcomers.look()):
+                    return WriteResult("changed", thread.state)
             else:
                 raise StoreUnavailable(f"A thread with {thread.state.seq} changes kept changing; try again.")
-            expect = None
             yield from self._leave_runs(tag, ended)
+            yield from resting()
         yield from thread.sweep()
         return WriteResult("stored", thread.state)
 

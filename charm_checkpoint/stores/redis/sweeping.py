@@ -9,18 +9,24 @@ chunks that nothing reaches, and no harm.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from charm_checkpoint.contract import ADDRESS_SIZE, ThreadState
 from charm_checkpoint.plan import Plan
+from charm_checkpoint.runtime.pacing import resting
 from charm_checkpoint.stores.redis.rows import part
 from charm_checkpoint.stores.shared.mark_and_sweep import addresses
 from charm_checkpoint.stores.shared.names import id_bytes, text_bytes
 
 AT_ONCE = 500
-"""Rows or chunks that one call looks at or removes."""
-READ_BYTES = 1 << 20
+"""Rows or chunks that one call looks at."""
+STRUCK = 100
+"""Checkpoints that one call removes: a millisecond or so in which the server does nothing else."""
+DROPPED = 500
+"""Chunks that one call removes."""
+READ_BYTES = 1 << 18
 """Bytes of chunks that one call wants to read; it may be several times as much."""
 ATTEMPTS = 100
 """How often it is looked again at what came meanwhile."""
@@ -53,7 +59,11 @@ class LargeThread:
         self._names = [text_bytes(ns) for ns in dict.fromkeys(names)]
         self._spaces: dict[bytes, bytes] = {}
         self._rows: dict[bytes, Row] = {}
-        """By member, in commit order."""
+        """By member."""
+        self._lines: dict[bytes, dict[bytes, None]] = {}
+        """The members of each space, in commit order."""
+        self._runs: Counter[bytes] = Counter()
+        """How many rows each run has."""
         self._refs: dict[bytes, bytes] = {}
         """What each chunk names."""
         self._last: Any = b"0"
@@ -75,15 +85,29 @@ class LargeThread:
                 return False
             more = bool(flat)
             if former.seq and (sweeps, replaced) != (former.sweeps, self._replaced):
-                self._rows, self._spaces, self._last, more = {}, {}, b"0", True
+                self._spaces, self._last, more = {}, b"0", True
+                self._rows, self._lines, self._runs = {}, {}, Counter()
             elif flat:
                 self._last = last
-                self._rows.update(zip(flat[::3], map(Row, flat[1::3], flat[2::3]), strict=True))
+                self._take_in(zip(flat[::3], map(Row, flat[1::3], flat[2::3]), strict=True))
             self._replaced, self.state = replaced, state
+            if more:
+                yield from resting()
         if not self._spaces:
             places = yield from self._fields(*(b"n" + ns for ns in self._names))
             self._spaces = {ns: held[:3] for ns, held in zip(self._names, places, strict=True) if held}
         return True
+
+    def _take_in(self, rows: Iterable[tuple[bytes, Row]]) -> None:
+        for member, row in rows:
+            self._rows[member] = row
+            self._lines.setdefault(member[:3], {})[member] = None
+            self._runs[row.run] += 1
+
+    def _take_out(self, members: Iterable[bytes]) -> None:
+        for member in members:
+            self._lines[member[:3]].pop(member)
+            self._runs[self._rows.pop(member).run] -= 1
 
     def look_at_chunks(self) -> Plan[None]:
         """Take in what each chunk names."""
@@ -94,6 +118,7 @@ class LargeThread:
             size = min(AT_ONCE, size * 2) if read < READ_BYTES else max(1, size // 2)
             if cursor == b"0":
                 return
+            yield from resting()
 
     def _live(self) -> Plan[Collection[bytes]]:
         """Return the chunks that the rows reach, taking in those that came since chunks were looked at."""
@@ -129,18 +154,23 @@ class LargeThread:
         keys = ((self._spaces.get(text_bytes(ns)), id_bytes(id)) for ns, id in doomed)
         members = [space + id for space, id in keys if space is not None]
         struck, touched = set(members), {member[:3] for member in members}
-        left = {member: row for member, row in self._rows.items() if member not in struck}
-        heads = {member[:3]: member for member in left}
-        named = [part for ns, space in self._spaces.items() if space in touched for part in (ns, heads.get(space, b""))]
-        runs = {self._rows[member].run for member in members if member in self._rows}
-        ended = runs - {row.run for row in left.values()} - {b""}
+        heads = {space: self._head_without(space, struck) for space in touched}
+        named = [part for ns, space in self._spaces.items() if space in touched for part in (ns, heads[space])]
+        known = struck & self._rows.keys()
+        runs = Counter(self._rows[member].run for member in known)
+        ended = {run for run, count in runs.items() if count == self._runs[run]} - {b""}
         outcome, deletes, sweeps, seq, tokens = yield from self._call(
             "strike", self.state.seq, int(time.time()), len(members), len(named) // 2, *members, *named, *ended
         )
         if outcome != b"stored":
             return None
-        self._rows, self.state = left, ThreadState(deletes, sweeps, seq)
+        self._take_out(known)
+        self.state = ThreadState(deletes, sweeps, seq)
         return tokens  # type: ignore[no-any-return]
+
+    def _head_without(self, space: bytes, struck: Collection[bytes]) -> bytes:
+        """Return the last member of a space but for some, empty if none is left."""
+        return next((member for member in reversed(self._lines.get(space, {})) if member not in struck), b"")
 
     def sweep(self) -> Plan[None]:
         """Remove the chunks that nothing reaches, as far as the thread's writers let it: the rest does no harm."""
@@ -148,12 +178,13 @@ class LargeThread:
             live = yield from self._live()
             garbage = [name for name in self._refs if name not in live]
             while garbage:
-                some = garbage[-AT_ONCE:]
+                some = garbage[-DROPPED:]
                 if (yield from self._call("drop", self.state.seq, b"".join(some))) != self.state.seq:
                     break
-                del garbage[-AT_ONCE:]
+                del garbage[-DROPPED:]
                 for name in some:
                     del self._refs[name]
+                yield from resting()
             else:
                 return
             if not (yield from self.look()):

@@ -27,6 +27,9 @@ from charm_checkpoint.runtime.leases import Lease, Leases, consume, move
 from charm_checkpoint.runtime.lifecycle import OwnerProcess, closing_deadline
 from charm_checkpoint.stores.sqlite.open_file import Connection, NamedFile
 
+LAST_CALL = 2.0
+"""Seconds that the end of a program waits for a daemon thread's call."""
+
 KEPT = 32
 """Connections at rest for reading; more are closed when they are given back."""
 
@@ -56,7 +59,7 @@ class Connections:
 
     def _renew(self) -> None:
         # Not a `PerProcess`: a child keeps what is in RAM, and what was open in the parent is lost to it for good.
-        self._end = weakref.finalize(self, _end, OwnerProcess(), self._file, self._at_rest, self._writer)
+        self._end = weakref.finalize(self, _end, OwnerProcess(), self._file, self._leases, self._at_rest, self._writer)
 
     def lend(self, write: bool) -> Loan:
         """Return what lends a connection to a block; it raises `StoreClosed`, `StoreUnavailable`, sqlite3's errors."""
@@ -226,14 +229,28 @@ class Loan(Lease):
         self._connections._give(self)
 
 
-def _end(owner: OwnerProcess, file: NamedFile | None, *lists: list[Connection]) -> None:
-    for connections in lists:
-        if owner.is_current():
-            if file and connections:
-                file.leave(connections[-1])
-            consume(connections, sqlite3.Connection.close)
-        else:
-            _abandon(connections)
+def _end(
+    owner: OwnerProcess,
+    file: NamedFile | None,
+    leases: Leases,
+    at_rest: list[Connection],
+    writer: list[Connection],
+) -> None:
+    """Close what is open as nobody refers to it any more, or the program ends.
+
+    At the end of a program a daemon thread may be at work still. The connection that it writes with is waited for, and
+    never given to anybody again; if it is not to be had, it stays open: to close it under a call crashes the process.
+    """
+    if not owner.is_current():
+        _abandon([*at_rest, *writer])
+        return
+    is_ours = leases.take(Lease(sys._getframe()), LAST_CALL)
+    for connections in (at_rest, writer) if is_ours else (at_rest,):
+        if file and connections:
+            file.leave(connections[-1])
+        consume(connections, sqlite3.Connection.close)
+    if not is_ours:
+        _abandon(writer)
 
 
 def _abandon(connections: Iterable[sqlite3.Connection]) -> None:

@@ -10,13 +10,14 @@ that watch their event loop refuse a blocking call however short.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import random
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,7 +77,9 @@ def open_store(location: Location, options: Mapping[str, Any]) -> Store:
     if sqlite3.sqlite_version_info < OLDEST:
         raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old: charm_checkpoint needs 3.37 or newer.")
     in_memory = location.path == ":memory:"
-    capabilities = Capabilities(durable=not in_memory, processes=not in_memory, marks_copies=True, latest_first=True)
+    capabilities = Capabilities(
+        durable=not in_memory, processes=not in_memory, marks_copies=True, latest_first=True, counts_removed=True
+    )
     driver = SqliteDriver(
         location.path, **{name: options[name] for name in ("synchronous", "timeout", "mode", "file_mode")}
     )
@@ -120,17 +123,21 @@ class SqliteDriver:
 
     def run(self, make: MakePlan[T], *, write: bool) -> T:
         """Run a plan as one transaction, blocking; one that pauses is several."""
-        parts = Parts(make)
-        while not parts.ended:
-            self._run(parts, write)
-        return parts.ended[0]
+        with closing(Parts(make)) as parts:
+            while not parts.ended:
+                self._run(parts, write)
+                if parts.rests:
+                    time.sleep(parts.rest())
+            return parts.ended[0]
 
     async def arun(self, make: MakePlan[T], *, write: bool) -> T:
         """Run a plan in the store's own thread for its kind; where it pauses, others have their turn there."""
-        parts = Parts(make)
-        while not parts.ended:
-            await self._threads.run(lambda: self._run(parts, write), write=write)
-        return parts.ended[0]
+        with closing(Parts(make)) as parts:
+            while not parts.ended:
+                await self._threads.run(lambda: self._run(parts, write), write=write)
+                if parts.rests:
+                    await asyncio.sleep(parts.rest())
+            return parts.ended[0]
 
     def _run(self, parts: Parts[T], write: bool) -> None:
         """Run the next part of a plan that writes, or all of one that does not."""
@@ -144,6 +151,9 @@ class SqliteDriver:
                 self._transact(connection, parts.part(), _WRITE)
                 if alone:
                     self._connections.confirm(connection)
+                    if parts.pacer is not None:
+                        [version] = connection.execute("PRAGMA data_version").fetchone()
+                        parts.pacer.see(version)  # it changes when other processes write
         except RAISED as error:
             if connection is not None:
                 connection.watch.tell()
@@ -229,11 +239,22 @@ class SqliteDriver:
 
     def _begun(self, connection: Connection, begin: str, operation: Sql) -> list[Any]:
         try:
+            if operation.soft is not connection.is_soft:
+                self._set_softness(connection, operation.soft)
             return _begin(connection, begin, operation)
         except sqlite3.OperationalError as error:
             if not is_busy(error):
                 raise
             return self._patiently(lambda: _begin(connection, begin, operation))
+
+    def _set_softness(self, connection: Connection, soft: bool) -> None:
+        """Have the next commit wait for the disk, or not; if this is interrupted, it is said once more."""
+        if soft:
+            connection.is_soft = True
+            connection.execute("PRAGMA synchronous = NORMAL")
+        else:
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            connection.is_soft = False
 
     def _patiently(self, attempt: Callable[[], T]) -> T:
         """Try again while another process holds the lock, with growing, jittered pauses."""

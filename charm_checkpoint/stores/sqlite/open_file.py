@@ -44,11 +44,15 @@ MOST_FILES = 4096
 
 
 class Connection(sqlite3.Connection):
-    """A connection that knows which file and which log it has open; ``is_ready`` once its opening was not cut short."""
+    """A connection that knows which file and which log it has open.
+
+    ``is_ready`` once its opening was not cut short; ``is_soft`` as long as its commits may not wait for the disk.
+    """
 
     file: Identity | None = None
     log: Identity | None = None
     is_ready = False
+    is_soft = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

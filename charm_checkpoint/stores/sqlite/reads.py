@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from charm_checkpoint.contract import NESTED, TAG_SIZE, Page, Query, StoredCheckpoint, ThreadState
@@ -29,8 +30,9 @@ _FIND_ID = f"""
     LEFT JOIN checkpoint c ON c.space = s.key AND c.id = ?
     LEFT JOIN write w ON w.space = s.key AND w.id = c.id WHERE t.identity = ? ORDER BY w.number"""
 _STATE = """
-    SELECT t.deletes, t.sweeps, t.seq, t.key, (SELECT key FROM space WHERE thread = t.key AND ns = ?)
-    FROM thread t WHERE t.identity = ?"""
+    SELECT t.deletes, t.sweeps, t.seq, t.key, (SELECT key FROM space WHERE thread = t.key AND ns = ?1),
+        (SELECT iif(count(*) = 1, max(ns), NULL) FROM (SELECT ns FROM space WHERE thread = t.key LIMIT 2))
+    FROM thread t WHERE t.identity = ?2"""
 # A line is followed from its latest, link by link, as far as the page goes.
 _LINE = f"""
     WITH RECURSIVE line (key) AS (
@@ -96,8 +98,10 @@ class SqliteReads(SqliteSteps):
             rows = yield Sql(_STATE, (text_bytes(query.ns or ""), name))
             if not rows:
                 return Page(())
-            *counts, thread, space = rows[0]
+            *counts, thread, space, only = rows[0]
             state = ThreadState(*counts)
+            if query.ns is None and only == b"":  # as of most threads: their line need not be sorted out of all
+                query = replace(query, ns="")
             if query.ns is None or query.id is not None:
                 text, params = yield from self._any(query, after, thread, space)
             else:

@@ -15,7 +15,7 @@ log = logging.getLogger("charm_checkpoint")
 SPARE = 64
 """Free pages that a file keeps when room is given back: a quarter of a megabyte."""
 
-SLICE = 128
+SLICE = 64
 """Pages that are given back in one transaction: a millisecond or two."""
 
 INCREMENTAL = 2
@@ -46,19 +46,19 @@ class Pages(NamedTuple):
         return Space(self.number * self.size + (self.log or 0), self.spare * self.size, kind)
 
 
-def give_back(most: int | None = None) -> Plan[None]:
+def give_back(most: int | None = None, *, soft: bool = False, spare: int = SPARE) -> Plan[None]:
     """Give room that was freed back to the disk, so many pages at most, but for a little that the next writes need.
 
-    It is done in transactions of some, the first of which may be under way.
+    It is done in transactions of some, the first of which may be under way; ``soft``: see `Sql`.
     """
-    [[free]] = yield Sql("PRAGMA freelist_count")
-    pages = free - SPARE if most is None else min(free - SPARE, most)
+    [[free]] = yield Sql("PRAGMA freelist_count", soft=soft)
+    pages = free - spare if most is None else min(free - spare, most)
     for number in range(pages):
         if number and number % SLICE == 0:
             yield PAUSE
         # Whatever number it is given, it goes on by a page only as its rows are fetched; and Python, which
         # sees that they have no columns, fetches one.
-        yield Sql("PRAGMA incremental_vacuum(1)")
+        yield Sql("PRAGMA incremental_vacuum(1)", soft=soft)
 
 
 class SqliteRoom(SqliteSteps):

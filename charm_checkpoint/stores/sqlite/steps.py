@@ -28,6 +28,9 @@ class Sql(NamedTuple):
 
     ``outside``, in a plan that writes, runs it by itself: what was done before is committed, others may write
     meanwhile, and what comes after it is another transaction.
+
+    ``soft``, as the first of a transaction, has the commit not wait for the disk: a power loss may undo it, and nothing
+    that was committed before. It is for what only removes, which is then done anew.
     """
 
     text: str
@@ -35,6 +38,7 @@ class Sql(NamedTuple):
     many: bool = False
     alone: bool = False
     outside: bool = False
+    soft: bool = False
 
 
 PAUSE = Sql("", outside=True)
@@ -113,6 +117,11 @@ _SMALL = 500
 _IS_STORED = "SELECT 1 FROM checkpoint WHERE space = ? AND id = ?"
 
 _identity = lru_cache(RECENT)(identity)
+
+
+def seconds() -> int:
+    """Return the second since 1970."""
+    return int(time.time())
 
 
 def is_long_ago(touched_at: int) -> bool:

@@ -23,6 +23,7 @@ _IN_USE = "SELECT 1 FROM thread WHERE identity IN (?, ?) AND name IS NOT NULL AN
 _KEEP = """
     INSERT OR REPLACE INTO erased (mark, tenant, until, deletes, sweeps, seq, list_sweeps, revision)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+_UNPIN = "UPDATE thread SET pinned = 0 WHERE identity IN (?, ?) AND pinned"
 _HIDE = "UPDATE thread SET identity = randomblob(16), name = NULL, pinned = 0 WHERE key = ?"
 # New threads begin with more sweeps than those of which nothing is kept any more: see `Backend.erase_thread`.
 _BEGIN_ABOVE = "UPDATE erasure SET sweeps = max(sweeps, ?)"
@@ -50,6 +51,7 @@ class SqliteWhole(SqliteRemoving, SqliteRoom):
     def delete_thread(self, thread: str) -> Plan[ThreadState]:
         """Remove a thread's checkpoints; see `Backend.delete_thread`."""
         rows = yield Sql(_COUNTERS, (self._identity(thread, CHECKPOINTS),))
+        yield Sql(_UNPIN, self._both(thread))
         if not rows:
             return (yield from self._erased(thread)).state
         key, *counters = rows[0]
@@ -61,7 +63,6 @@ class SqliteWhole(SqliteRemoving, SqliteRoom):
         state = yield from self._swept(key, old, deletes=1)
         # The name may be personal data; the hash is enough to refuse late writes.
         yield Sql("UPDATE thread SET name = NULL WHERE key = ?", (key,))
-        yield Sql("UPDATE thread SET pinned = 0 WHERE identity IN (?, ?) AND pinned", self._both(thread))
         yield from self._count(key)
         yield from give_back()
         return state
@@ -98,7 +99,8 @@ class SqliteWhole(SqliteRemoving, SqliteRoom):
         except StoreCorrupt as error:
             usage = yield from self._erase_damaged(thread, until, error)
         yield Sql("PRAGMA secure_delete = FAST")  # if this is never reached, deleting takes longer, and does no harm
-        yield from give_back()
+        # Pages that were freed before hold what was on them: nothing of that stays in the file.
+        yield from give_back(spare=0)
         yield Sql("PRAGMA wal_checkpoint(TRUNCATE)", outside=True)
         return usage
 

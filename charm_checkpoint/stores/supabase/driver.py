@@ -34,7 +34,7 @@ from charm_checkpoint.plan import MakePlan, Plan, arun, run
 from charm_checkpoint.runtime.clock import monotonic
 from charm_checkpoint.runtime.event_loops import is_interpreter_ending
 from charm_checkpoint.store import Store
-from charm_checkpoint.stores.postgres_schema.backend import Call, Install, PostgresBackend, Version, is_once, repeated
+from charm_checkpoint.stores.postgres_schema.backend import Install, PostgresBackend, Version, is_once, repeated
 from charm_checkpoint.stores.postgres_schema.items import PostgresItems
 from charm_checkpoint.stores.postgres_schema.schema import SCHEMA
 from charm_checkpoint.stores.shared.pools import PoolLimits, Pools
@@ -47,7 +47,7 @@ from charm_checkpoint.stores.supabase.connections import (
     request_context,
 )
 from charm_checkpoint.stores.supabase.errors import Busy, NotTheApi, classify, missing_schema, not_ours
-from charm_checkpoint.stores.supabase.rpc import VERSION, arguments, procedure, rows
+from charm_checkpoint.stores.supabase.rpc import arguments, procedure, reply
 
 T = TypeVar("T")
 
@@ -249,13 +249,11 @@ class SupabaseDriver:
         token = self.project.token
         left = min(step.left, connection.deadline - monotonic())
         request_context.set(RequestContext(max(left, 0.001), None if token is None else _plain("token", token())))
-        operation = step.operation
-        given = arguments(operation) if isinstance(operation, Call) else {"function": VERSION, "arguments": "[]"}
-        return connection.client.rpc(procedure(self.project.schema), given)
+        return connection.client.rpc(procedure(self.project.schema), arguments(step.operation))
 
-    def _reply(self, operation: Call | Version, data: Any) -> Any:
+    def _reply(self, operation: Any, data: Any) -> Any:
         try:
-            return rows(operation, data) if isinstance(operation, Call) else int(data or 0)
+            return reply(operation, data)
         except (TypeError, ValueError) as error:
             raise not_ours(self.project.url, "an answer of another kind") from error
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from charm_checkpoint.errors import ConfigError
-from charm_checkpoint.stores.postgres_schema.backend import Call
+from charm_checkpoint.stores.postgres_schema.backend import Call, Several, Version
 from charm_checkpoint.stores.postgres_schema.schema import SCHEMA, check_name, names, script
 from charm_checkpoint.stores.postgres_schema.signatures import FUNCTIONS, Signature
 
@@ -22,6 +22,9 @@ _API_NAME = re.compile(r"[a-z_][a-z0-9_]{0,57}")
 
 VERSION = "version"
 """What the procedure is asked for the schema's version."""
+
+SEVERAL = "several"
+"""What the procedure is asked for several calls, which are then one request and one transaction."""
 
 STRANGER = "this tenant is not that of the signed-in user"
 """What a call for another tenant is told, whether there is one or not."""
@@ -37,8 +40,17 @@ def procedure(schema: str) -> str:
 # ------------------------------------------------------------------------------------ calls
 
 
-def arguments(call: Call) -> dict[str, str]:
-    """Return the parameters of the procedure for a call."""
+def arguments(operation: Call | Several | Version) -> dict[str, str]:
+    """Return the parameters of the procedure for an operation."""
+    if isinstance(operation, Version):
+        return {"function": VERSION, "arguments": "[]"}
+    if isinstance(operation, Call):
+        return _arguments(operation)
+    given = [_arguments(call) for call in operation.calls]
+    return {"function": SEVERAL, "arguments": json.dumps(given, separators=(",", ":"))}
+
+
+def _arguments(call: Call) -> dict[str, str]:
     takes = FUNCTIONS[call.function].takes
     sent = [_sent(value) for value in call.args]
     assert len(sent) == len(takes)
@@ -53,12 +65,20 @@ def _sent(value: Any) -> Any:
     return value
 
 
-def rows(call: Call, reply: str) -> list[tuple[Any, ...]]:
-    """Return the rows that the procedure returned."""
+def reply(operation: Call | Several | Version, data: Any) -> Any:
+    """Return what an operation is answered: a number, rows, or the rows of each call that was made."""
+    if isinstance(operation, Version):
+        return int(data or 0)
+    if isinstance(operation, Call):
+        return _rows(operation, json.loads(data))
+    return [_rows(call, rows) for call, rows in zip(operation.calls, json.loads(data), strict=False)]
+
+
+def _rows(call: Call, rows: Any) -> list[tuple[Any, ...]]:
     readers = [_READERS.get(kind) for kind in FUNCTIONS[call.function].gives.values()]
     return [
         tuple(value if read is None or value is None else read(value) for read, value in zip(readers, row, strict=True))
-        for row in json.loads(reply)
+        for row in rows
     ]
 
 
@@ -113,7 +133,17 @@ $$
 DECLARE
     a jsonb := arguments::jsonb;
     result json;
+    one jsonb;
+    made jsonb := '[]';
 BEGIN
+    IF function = '{SEVERAL}' THEN
+        FOR one IN SELECT g.item FROM jsonb_array_elements(a) WITH ORDINALITY g(item, place) ORDER BY g.place LOOP
+            one := public."{procedure(schema)}"(one ->> 'function', one ->> 'arguments')::jsonb;
+            made := made || jsonb_build_array(one);
+            EXIT WHEN one #>> '{{0,0}}' <> 'stored';
+        END LOOP;
+        RETURN made;
+    END IF;
     -- Row-level security alone would show a stranger an empty tenant, not an error.
     IF function NOT IN ('{VERSION}', 'space_taken') AND row_security_active('{quoted}.thread')
         AND NOT coalesce({quoted}.may_use(decode(a ->> 0, 'base64')), false) THEN

@@ -42,15 +42,14 @@ BEGIN
 END
 $$;
 
--- Remove the chunks of a held thread that no root reaches; return their bytes.
-CREATE OR REPLACE FUNCTION {schema}.sweep(p_thread bigint, p_roots bytea[])
-RETURNS bigint LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
+-- The addresses that some roots of a held thread reach.
+CREATE OR REPLACE FUNCTION {schema}.reached(p_thread bigint, p_roots bytea[])
+RETURNS bytea[] LANGUAGE plpgsql STABLE SET search_path = '' SET plan_cache_mode = force_generic_plan AS
 $$
 DECLARE
     v_joined bytea[] := p_roots;
     v_front bytea[];
     v_reached bytea[] := '{}';
-    v_freed bigint;
 BEGIN
     WHILE cardinality(v_joined) > 0 LOOP
         v_front := ARRAY(
@@ -64,12 +63,45 @@ BEGIN
             ) c WHERE length(c.refs) > 0
         );
     END LOOP;
+    RETURN v_reached;
+END
+$$;
+
+-- Remove the chunks of a held thread that no root reaches; return their bytes.
+CREATE OR REPLACE FUNCTION {schema}.sweep(p_thread bigint, p_roots bytea[])
+RETURNS bigint LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
+$$
+DECLARE
+    v_reached bytea[] := {schema}.reached(p_thread, p_roots);
+    v_freed bigint;
+BEGIN
     WITH gone AS (
         DELETE FROM {schema}.chunk c WHERE c.thread = p_thread AND c.address NOT IN (SELECT unnest(v_reached))
         RETURNING length(c.data) AS size
     )
     SELECT coalesce(sum(g.size), 0) INTO v_freed FROM gone g;
     RETURN v_freed;
+END
+$$;
+
+-- Remove some of those chunks, at least as many as are looked at for that if there are as many; return their bytes, and
+-- whether there may be more.
+CREATE OR REPLACE FUNCTION {schema}.sweep_some(
+    p_thread bigint, p_roots bytea[], p_most bigint, OUT freed bigint, OUT more boolean
+) LANGUAGE plpgsql SET search_path = '' SET plan_cache_mode = force_generic_plan AS
+$$
+DECLARE
+    v_reached bytea[] := {schema}.reached(p_thread, p_roots);
+    v_most bigint := greatest(p_most, cardinality(v_reached));
+BEGIN
+    WITH gone AS (
+        DELETE FROM {schema}.chunk c WHERE c.thread = p_thread AND c.address = ANY (ARRAY(
+            SELECT k.address FROM {schema}.chunk k
+            WHERE k.thread = p_thread AND k.address NOT IN (SELECT unnest(v_reached)) LIMIT v_most
+        ))
+        RETURNING length(c.data) AS size
+    )
+    SELECT coalesce(sum(g.size), 0), count(*) = v_most INTO freed, more FROM gone g;
 END
 $$;
 
@@ -530,6 +562,8 @@ $$
     ) f WHERE f.total <= p_room OR f.place = 1
 $$;
 
+-- Where an id is empty, which none is, the checkpoints' chunks are left for another call; one without ids removes some
+-- of the chunks that nothing reaches, and returns 'more' if it may not be all.
 CREATE OR REPLACE FUNCTION {schema}.remove(
     p_tenant bytea, p_identity bytea, p_ns bytea[], p_ids bytea[], p_expect bigint,
     OUT outcome text, OUT deletes bigint, OUT sweeps bigint, OUT seq bigint
@@ -542,6 +576,8 @@ DECLARE
     v_removed bigint;
     v_size bigint;
     v_freed bigint;
+    v_roots bytea[];
+    swept record;
 BEGIN
     outcome := 'stored';
     SELECT t.key, t.deletes, t.sweeps, t.seq, t.size INTO v_thread, deletes, sweeps, seq, v_size FROM {schema}.thread t
@@ -576,9 +612,18 @@ BEGIN
     )
     SELECT v_freed + coalesce(sum(g.size), 0) INTO v_freed FROM gone g;
     DELETE FROM {schema}.space s WHERE s.key = ANY (v_emptied);
-    v_freed := v_freed + {schema}.sweep(v_thread, ARRAY(
-        SELECT c.roots FROM {schema}.space s JOIN {schema}.checkpoint c ON c.space = s.key WHERE s.thread = v_thread
-    ));
+    IF NOT '' = ANY (p_ids) THEN
+        v_roots := ARRAY(
+            SELECT c.roots FROM {schema}.space s JOIN {schema}.checkpoint c ON c.space = s.key WHERE s.thread = v_thread
+        );
+        IF cardinality(p_ids) > 0 THEN
+            v_freed := v_freed + {schema}.sweep(v_thread, v_roots);
+        ELSE
+            SELECT * INTO swept FROM {schema}.sweep_some(v_thread, v_roots, 500);
+            v_freed := v_freed + swept.freed;
+            outcome := CASE WHEN swept.more THEN 'more' ELSE outcome END;
+        END IF;
+    END IF;
     UPDATE {schema}.thread t SET
         seq = t.seq + 1, sweeps = t.sweeps + 1, touched_at = extract(epoch FROM clock_timestamp())::bigint,
         checkpoints = t.checkpoints - v_removed, size = t.size - v_freed,

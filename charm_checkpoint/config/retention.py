@@ -93,10 +93,10 @@ def at_least_one(value: object) -> int:
 
 
 def longer_than_nothing(value: object) -> float:
-    """Return seconds, more than none."""
+    """Return seconds, one or more: what is shorter is a slip, and would have all go."""
     seconds = time_kept(value)
-    if not seconds:
-        raise ConfigError("write a time such as 30d, or leave it out for what is kept for ever")
+    if seconds < 1:
+        raise ConfigError("write a time such as 30d, a second at least, or leave it out for what is kept for ever")
     return seconds
 
 

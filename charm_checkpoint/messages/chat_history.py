@@ -9,7 +9,8 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage
 
 from charm_checkpoint.errors import placing
-from charm_checkpoint.messages.langchain import Message, to_langchain
+from charm_checkpoint.messages.langchain import to_langchain
+from charm_checkpoint.messages.plans import Message
 
 
 class MessageStore(Protocol):

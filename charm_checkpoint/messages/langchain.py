@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.messages import (
@@ -15,12 +15,10 @@ from langchain_core.messages import (
 )
 
 from charm_checkpoint.errors import DataError, NotSerializable, StoreCorrupt
+from charm_checkpoint.messages.plans import Message
 from charm_checkpoint.values.json_values import checked, refuse_value
 from charm_checkpoint.values.serde.changes import settled
 from charm_checkpoint.values.serde.fresh_stack import on_a_fresh_stack
-
-Message: TypeAlias = dict[str, Any]
-"""A message as JSON: the caller's own dict, or LangChain's ``{"type": ..., "data": ...}``."""
 
 UNKNOWN = "unknown"
 """The role of a message that names none."""

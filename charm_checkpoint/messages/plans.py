@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
-from langchain_core.messages import BaseMessage
-
 from charm_checkpoint.contract import Backend, MessagesRow, NewMessages, WriteResult, tenant_of
 from charm_checkpoint.errors import StoreCorrupt, corrupt
-from charm_checkpoint.messages.langchain import Message, listed, to_messages
+from charm_checkpoint.messages.counting import count_messages
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.runtime.cache import Budget
 from charm_checkpoint.values.chunk_reader import ChunkReader, retry_if_swept
@@ -32,6 +30,9 @@ FOLD_BATCHES, FOLD_BYTES = 16, 1 << 16
 """Each time so many batches, or bytes of them, are waiting behind a list, whoever brought the last takes them in."""
 
 _DICTS = frozenset((dict,))
+
+Message: TypeAlias = dict[str, Any]
+"""A message as JSON: the caller's own dict, or LangChain's ``{"type": ..., "data": ...}``."""
 
 Change: TypeAlias = Callable[[list[Message]], list[Message]]
 
@@ -60,6 +61,10 @@ class MessageHistory:
         _, messages, _ = yield from self._read(thread)
         return messages
 
+    def count(self, thread: str) -> Plan[int]:
+        """Count a thread's messages, without decoding any."""
+        return retry_if_swept(partial(count_messages, self._backend, thread, self._limits))
+
     def save(self, thread: str, messages: list[Message]) -> Plan[bool]:
         """Replace a thread's messages, all at once; nothing is left to be folded."""
         if not (yield from self._change(thread, lambda _: messages)):
@@ -72,7 +77,7 @@ class MessageHistory:
         """Add messages at the end, whatever others do; tell whether this is the time for a `fold`."""
         if not messages:
             return False
-        body = yield from decoding(partial(self._sealed_batch, thread, messages), _size(messages))
+        body = yield from decoding(partial(self._sealed_batch, thread, messages), size_of(messages))
         large = len(body) >= FOLD_BYTES
         if large and (yield from self._change(thread, lambda old: old + messages)):
             return False
@@ -168,12 +173,6 @@ class MessageHistory:
         return messages
 
 
-def converting(messages: Iterable[Mapping[str, Any] | BaseMessage]) -> Callable[[], Plan[list[Message]]]:
-    """Return what makes the plan of `to_messages`, any number of times."""
-    held = listed(messages)
-    return lambda: decoding(partial(to_messages, held), _size(held))
-
-
-def _size(messages: Sequence[Any]) -> int:
+def size_of(messages: Sequence[Any]) -> int:
     """Return about how many bytes messages encode to, as `decoding` asks for it."""
     return 0 if weigh(messages, ALLOWANCE, THING) <= ALLOWANCE else BYTES + 1

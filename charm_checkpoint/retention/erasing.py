@@ -86,8 +86,12 @@ class Erasure:
         self._add(usage, messages)
 
     def _messages(self, thread: str) -> Session[int]:
+        count = getattr(self._history, "count", None)  # a store's own history may have none
         with suppress(StoreCorrupt, DataError):
-            return len((yield Step(partial(self._history.load, thread), thread)))
+            if count is None:
+                return len((yield Step(partial(self._history.load, thread), thread)))
+            counted: int = yield Step(partial(count, thread), thread)
+            return counted
         return 0
 
     def _add(self, usage: Usage, messages: int) -> None:

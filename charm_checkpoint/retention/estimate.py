@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from charm_checkpoint.checking.session import Session, Step
@@ -14,8 +14,10 @@ from charm_checkpoint.retention.reports import Amount
 from charm_checkpoint.saver.choosing import Key
 from charm_checkpoint.stores.shared.mark_and_sweep import addresses
 
-AT_ONCE = 200
-"""Chunks that are read at a time."""
+AT_ONCE = 50
+"""Checkpoints that are read in one transaction."""
+CHUNKS = 200
+"""Chunks that are."""
 
 
 def estimated(tools: Tools, row: ThreadRow, policy: Retention, now: float) -> Session[Amount]:
@@ -25,42 +27,56 @@ def estimated(tools: Tools, row: ThreadRow, policy: Retention, now: float) -> Se
     doomed = yield from chosen(outlines, thread, policy, now)
     if not doomed:
         return Amount()
-    kept = set(outlines.found) - set(doomed)
-    stays = yield Step(partial(_kept, tools.backend, thread, kept), thread)
+    stays = yield from _kept(tools.backend, thread, list(outlines.found.keys() - set(doomed)))
     usage: Usage = yield Step(partial(tools.backend.usage, thread), thread)
     chunks = None if row.has_messages else max(0, usage.chunks - stays.chunks)  # a list has chunks of its own
     return Amount(1, len(doomed), chunks, None if row.size is None else max(0, row.size - stays.payload_bytes))
 
 
-def _kept(backend: Backend, thread: str, keys: Collection[Key]) -> Plan[Usage]:
+def _kept(backend: Backend, thread: str, keys: Sequence[Key]) -> Session[Usage]:
     """Count the chunks and bytes of what stays."""
-    size, roots = 0, []
+    size, roots = 0, set[bytes]()
+    for start in range(0, len(keys), AT_ONCE):
+        more, named = yield Step(partial(_of_rows, backend, thread, keys[start : start + AT_ONCE]), thread)
+        size += more
+        roots |= named
+    sizes = yield from _reached(backend, thread, roots)
+    return Usage(chunks=len(sizes), payload_bytes=size + sum(sizes.values()))
+
+
+def _of_rows(backend: Backend, thread: str, keys: Iterable[Key]) -> Plan[tuple[int, set[bytes]]]:
+    """Return the bytes of some checkpoints with their writes, and the chunks that they name."""
+    size, roots = 0, set[bytes]()
     for ns, id in keys:
         found = yield from backend.find(thread, ns, id)
         if found.row is not None:
-            roots.append(found.row.roots)
+            roots.update(addresses(found.row.roots))
             size += len(found.row.body) + sum(map(len, found.writes))
-    reached = yield from _reached(backend, thread, roots)
-    return Usage(chunks=len(reached), payload_bytes=size + sum(reached.values()))
+    return size, roots
 
 
-def _reached(backend: Backend, thread: str, roots: Iterable[bytes]) -> Plan[dict[bytes, int]]:
+def _reached(backend: Backend, thread: str, roots: Iterable[bytes]) -> Session[dict[bytes, int]]:
     """Return the sizes of all chunks that are reached, by address."""
     sizes: dict[bytes, int] = {}
-    seen: set[bytes] = set()
-    waiting = [address for joined in roots for address in addresses(joined)]
+    waiting = list(dict.fromkeys(roots))
+    seen = set(waiting)
     while waiting:
-        wanted: list[bytes] = []
-        while waiting and len(wanted) < AT_ONCE:
-            address = waiting.pop()
-            if address not in seen:
-                seen.add(address)
-                wanted.append(address)
-        found = yield from backend.chunks(thread, wanted)
-        sizes.update({address: len(chunk.data) for address, chunk in found.items()})
-        waiting.extend(address for chunk in found.values() for address in _named(chunk))
+        some = waiting[-CHUNKS:]
+        del waiting[-CHUNKS:]
+        found: dict[bytes, tuple[int, bytes]] = yield Step(partial(_of_chunks, backend, thread, some), thread)
+        for name, (size, refs) in found.items():
+            sizes[name] = size
+            new = [address for address in addresses(refs) if address not in seen]
+            seen.update(new)
+            waiting += dict.fromkeys(new)
     return sizes
 
 
-def _named(chunk: Chunk) -> Iterable[bytes]:
-    return addresses(chunk.refs)
+def _of_chunks(backend: Backend, thread: str, wanted: Sequence[bytes]) -> Plan[dict[bytes, tuple[int, bytes]]]:
+    """Return the bytes of some chunks, and what they name."""
+    found = yield from backend.chunks(thread, wanted)
+    return {name: _told(chunk) for name, chunk in found.items()}
+
+
+def _told(chunk: Chunk) -> tuple[int, bytes]:
+    return len(chunk.data), chunk.refs

@@ -16,16 +16,18 @@ from collections import Counter
 from functools import partial
 from typing import Any, Final, Literal
 
+from charm_checkpoint.checking.rows import row_of
 from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.config.retention import Retention
 from charm_checkpoint.errors import CharmError, StoreClosed
 from charm_checkpoint.plan import arun, run
-from charm_checkpoint.retention.pace import aexecute, execute
+from charm_checkpoint.retention.pace import aexecute, execute, pacer
 from charm_checkpoint.retention.pruning import Tools
-from charm_checkpoint.retention.sweeping import Gone, Sweep, now, row_of
+from charm_checkpoint.retention.sweeping import Gone, Sweep, now
 from charm_checkpoint.retention.turn import Turn
 from charm_checkpoint.runtime.background import Background
 from charm_checkpoint.runtime.clock import monotonic
+from charm_checkpoint.runtime.pacing import Pacer
 from charm_checkpoint.runtime.turns import Terms
 from charm_checkpoint.store import Store
 
@@ -77,9 +79,8 @@ class Keeper:
             self._background.put(job)
 
     def anoted(self, thread: str) -> None:
-        """Take note of a checkpoint that was put, in this event loop."""
-        for job in self._due(thread):
-            self._background.aput(job)
+        """Take note of a checkpoint that was put, in an event loop: that may end sooner than what is then done."""
+        self.noted(thread)
 
     def _due(self, thread: str) -> list[Job]:
         if self._stopping:
@@ -121,26 +122,26 @@ class Keeper:
     def _work(self, job: Job) -> None:
         with _Telling(self):
             if job[0] == "leave":
-                run(self._leave(), partial(execute, self._store))
+                run(self._leave(), partial(execute, self._store, pacer=pacer(self._store, "full")))
             else:
-                run(self._session(job), self._execute)
+                run(self._session(job), partial(self._execute, pacer(self._store)))
 
     async def _awork(self, job: Job) -> None:
         with _Telling(self):
             if job[0] == "leave":
-                await arun(self._leave(), partial(aexecute, self._store))
+                await arun(self._leave(), partial(aexecute, self._store, pacer=pacer(self._store, "full")))
             else:
-                await arun(self._session(job), self._aexecute)
+                await arun(self._session(job), partial(self._aexecute, pacer(self._store)))
 
-    def _execute(self, step: Step) -> Any:
+    def _execute(self, pacer: Pacer, step: Step) -> Any:
         if self._stopping:
             raise _Stopped
-        return execute(self._store, step)
+        return execute(self._store, step, pacer)
 
-    async def _aexecute(self, step: Step) -> Any:
+    async def _aexecute(self, pacer: Pacer, step: Step) -> Any:
         if self._stopping:
             raise _Stopped
-        return await aexecute(self._store, step)
+        return await aexecute(self._store, step, pacer)
 
     def _session(self, job: Job) -> Session[None]:
         kind, thread = job

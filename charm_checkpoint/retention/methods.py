@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from charm_checkpoint.checking.session import Session, Step, adrive, drive
 from charm_checkpoint.config.options import time_kept
 from charm_checkpoint.config.retention import REMEMBERED, Retention, retention_of
 from charm_checkpoint.errors import ConfigError, StoreError, ThreadNotFound
-from charm_checkpoint.retention import pace
-from charm_checkpoint.saver.records import names
+from charm_checkpoint.retention.pace import adrive as adrive_paced
+from charm_checkpoint.retention.pace import drive as drive_paced
+from charm_checkpoint.runtime.pacing import PaceName
+from charm_checkpoint.saver.refs import names
 
 if TYPE_CHECKING:
     from charm_checkpoint.contract import ThreadPage
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
     from charm_checkpoint.items.store.charm_store import CharmStore
     from charm_checkpoint.retention.keeper import Keeper
     from charm_checkpoint.retention.reports import EraseReport, SpaceReport, SweepReport
+    from charm_checkpoint.runtime.once import once
     from charm_checkpoint.saver.checkpointer import CharmSaver
     from charm_checkpoint.store import Store
+    from charm_checkpoint.values.serde import Serializer
 
 
 NEEDED = ("erase_thread", "forget_erased", "pin", "space", "compact")
@@ -32,24 +36,30 @@ class Retains:
     """Keeping a store small: what goes by a policy, by name, or not at all; and giving room back."""
 
     store: Store
-    _saver: CharmSaver
+    _saver: once[CharmSaver]
+    _serde: once[Serializer]
     _history: Any
     get_langgraph_store: Callable[..., CharmStore]
     retention: Retention | None = None
     """The policy that the URL or the config names, None if they name none."""
     _keeper: Keeper | None = None
 
-    def _keep(self, policy: Retention | None, every: float) -> None:
-        """Have a policy be kept to by itself, all threads being looked at ``every`` so many seconds; never if 0."""
+    def _keep(self, policy: Retention | None) -> None:
+        """Have a policy be kept to; raises `ConfigError` where the store cannot."""
         self.retention = policy
         if policy is not None and self.store.keeps_checkpoints:
             _check_able(self.store)
-        if policy is not None and every and self.store.keeps_checkpoints:
-            from charm_checkpoint.retention.keeper import Keeper  # only for who uses it
-            from charm_checkpoint.retention.pruning import Tools
 
-            tools = Tools(self.store.backend, self._saver.serde, self.store.limits)
-            self._keeper = self._saver.keeper = Keeper(self.store, tools, policy, every, self._let_go)
+    def _keeper_of(self, saver: CharmSaver, every: float) -> Keeper | None:
+        """Return what keeps to the policy by itself, all threads being looked at each ``every`` seconds; none if 0."""
+        if self.retention is None or not every or not self.store.keeps_checkpoints:
+            return None
+        from charm_checkpoint.retention.keeper import Keeper  # only for who uses it
+        from charm_checkpoint.retention.pruning import Tools
+
+        tools = Tools(self.store.backend, saver.serde, self.store.limits)
+        self._keeper = Keeper(self.store, tools, self.retention, every, self._let_go)
+        return self._keeper
 
     # -------------------------------------------------------------------------------------------------------- sweeping
 
@@ -60,16 +70,18 @@ class Retains:
         dry_run: bool = False,
         threads: Iterable[str] | None = None,
         on_progress: Callable[[SweepReport], object] | None = None,
+        pace: PaceName = "auto",
     ) -> SweepReport:
         """Remove what a policy does not keep, of all threads or of these; the store's own policy if none is given.
 
         It is done a transaction at a time, beside whoever writes; what is done stays done if it is interrupted, and
         the next one goes on. ``dry_run`` only says what would go. ``on_progress`` is called after each thread, with the
-        report as it is then. A thread that is damaged is told in the report, and hinders nothing.
+        report as it is then. A thread that is damaged is told in the report, and hinders nothing. ``pace="auto"`` works
+        a tenth of the time while others are felt to use the store, ``"gentle"`` always, and ``"full"`` never rests.
 
         Raises `ConfigError` where there is no policy, `ThreadNotFound` for one of ``threads`` that is not there.
         """
-        return pace.drive(self.store, self._sweep(policy, dry_run, threads, on_progress))
+        return drive_paced(self.store, self._sweep(policy, dry_run, threads, on_progress), _pace(pace))
 
     async def asweep(
         self,
@@ -78,9 +90,10 @@ class Retains:
         dry_run: bool = False,
         threads: Iterable[str] | None = None,
         on_progress: Callable[[SweepReport], object] | None = None,
+        pace: PaceName = "auto",
     ) -> SweepReport:
         """Remove what a policy does not keep; see `sweep`."""
-        return await pace.adrive(self.store, self._sweep(policy, dry_run, threads, on_progress))
+        return await adrive_paced(self.store, self._sweep(policy, dry_run, threads, on_progress), _pace(pace))
 
     def _sweep(
         self,
@@ -94,7 +107,7 @@ class Retains:
 
         wanted = self._policy(policy)
         named = None if threads is None else names(threads, "thread_id")
-        tools = Tools(self.store.backend, self._saver.serde, self.store.limits)
+        tools = Tools(self.store.backend, self._serde, self.store.limits)
         sweep = Sweep(tools, wanted, now(), self._let_go, dry_run=dry_run, threads=named, on_progress=on_progress)
         return sweep.session()
 
@@ -223,7 +236,12 @@ class Retains:
         from charm_checkpoint.retention.erasing import Erasure, erased_until
         from charm_checkpoint.retention.sweeping import now
 
-        if [thread is not None, bool(tenant), namespace is not None].count(True) != 1:
+        if not isinstance(tenant, bool):
+            raise ConfigError(
+                f"tenant=True erases the tenant of the URL, and nothing else can be named there; to erase {tenant!r}, "
+                "open the store as that tenant"
+            )
+        if [thread is not None, tenant, namespace is not None].count(True) != 1:
             raise ConfigError("say what to erase: one of thread=, tenant=True and namespace=")
         _check_able(self.store)
         until = erased_until(now(), time_kept(remember))
@@ -235,13 +253,18 @@ class Retains:
         return erasure.tenant() if thread is None else erasure.thread(names([thread], "thread_id")[0])
 
     def _namespace(self, namespace: tuple[str, ...]) -> tuple[str, ...]:
+        from langgraph.store.base import InvalidNamespaceError
+
         from charm_checkpoint.items.addresses import space_of
 
         if self.store.items is None:
             raise StoreError("This store keeps no long-term memory, so there is no namespace to erase.")
         if not namespace:
             raise ConfigError("name the first label of the namespace at least; tenant=True erases everything")
-        space_of(namespace)  # says what is wrong with it
+        try:
+            space_of(namespace)
+        except InvalidNamespaceError as error:
+            raise ConfigError(f"namespace: {error}") from None
         return tuple(namespace)
 
     def _forgotten(self, report: EraseReport) -> EraseReport:
@@ -258,11 +281,11 @@ class Retains:
         That is bounded work after another, beside whoever writes. A store that does it by itself, as Postgres and
         Redis do, only tells. ``on_progress`` is called in between.
         """
-        return pace.drive(self.store, self._compact(on_progress))
+        return drive_paced(self.store, self._compact(on_progress))
 
     async def acompact(self, on_progress: Callable[[SpaceReport], object] | None = None) -> SpaceReport:
         """Give room that holds nothing back; see `compact`."""
-        return await pace.adrive(self.store, self._compact(on_progress))
+        return await adrive_paced(self.store, self._compact(on_progress))
 
     def _compact(self, on_progress: Callable[[SpaceReport], object] | None) -> Session[SpaceReport]:
         from charm_checkpoint.retention.compacting import compact
@@ -285,6 +308,12 @@ async def _arun(flow: Flow[int]) -> int:
 
 def _with_turns(report: EraseReport, turns: int) -> EraseReport:
     return replace(report, items=report.items + turns)
+
+
+def _pace(pace: PaceName) -> PaceName:
+    if pace not in get_args(PaceName):
+        raise ConfigError(f"pace is one of {', '.join(get_args(PaceName))}, not {pace!r}")
+    return pace
 
 
 def _check_kept(store: Store) -> None:

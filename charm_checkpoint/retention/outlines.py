@@ -10,10 +10,18 @@ from typing import Any, NamedTuple
 
 from langgraph.checkpoint.serde.types import INTERRUPT
 
-from charm_checkpoint.contract import Backend, CheckpointRow, Query, StoredCheckpoint, capabilities, tenant_of
+from charm_checkpoint.contract import (
+    Backend,
+    CheckpointRow,
+    Query,
+    StoredCheckpoint,
+    ThreadState,
+    capabilities,
+    tenant_of,
+)
 from charm_checkpoint.errors import DataError, StoreCorrupt, placing
 from charm_checkpoint.plan import Plan
-from charm_checkpoint.saver.choosing import Key, Outline, is_task
+from charm_checkpoint.saver.choosing import Candidate, Key, is_task
 from charm_checkpoint.saver.history import BATCH, delta_channels, made_at, root_of
 from charm_checkpoint.saver.pending_writes import decode_writes
 from charm_checkpoint.saver.records import Record, decode_row
@@ -24,18 +32,18 @@ from charm_checkpoint.values.serde import Serializer
 
 log = logging.getLogger("charm_checkpoint")
 
-PAGE = 500
+PAGE = 200
 """Checkpoints that are read in one transaction."""
 
 
 class Noted(NamedTuple):
     """A checkpoint's outline, and the delta channels that it does not hold: None if that cannot be told."""
 
-    outline: Outline
+    outline: Candidate
     lacks: frozenset[str] | None
 
 
-class Outlines:
+class Candidates:
     """The checkpoints of one thread, as they are met; a body is looked into only where that is needed.
 
     ``last`` of each namespace are kept whatever they are, so it is needed what they are rebuilt from. ``times``: when
@@ -60,13 +68,17 @@ class Outlines:
         self._times = times
         self._limits = limits
         self._met: Counter[str] = Counter()
-        self.found: dict[Key, Outline] = {}
+        self.found: dict[Key, Candidate] = {}
         self.newest = 0
+        self.state: ThreadState | None = None
+        """The thread's, when the first page of it was read."""
         self._lacks: dict[Key, frozenset[str] | None] = {}
 
     def read(self, after: Any) -> Plan[Any]:
         """Take in the next page; return where to go on, None at the end."""
         page = yield from self._backend.page(Query(self._thread), after, PAGE, writes=False)
+        if self.state is None and page.items:
+            self.state = page.items[0].state
         rows = [item.row for item in page.items if item.row is not None]
         wanted = {row.id for row in rows if self._is_wanted(row)}
         size = sum(len(row.body) for row in rows if row.id in wanted)
@@ -87,7 +99,7 @@ class Outlines:
             return Noted(_plain(row).outline, None)
         time = made_at(record.checkpoint.get("ts"))
         created = None if time is None else time.timestamp()
-        made = Outline(row.ns, row.id, row.parent, row.seq, len(row.body), created, root_of(record))
+        made = Candidate(row.ns, row.id, row.parent, row.seq, len(row.body), created, root_of(record))
         lacks = delta_channels(record)
         return Noted(made, None if lacks is None else frozenset(lacks))
 
@@ -159,4 +171,4 @@ class Outlines:
 
 
 def _plain(row: CheckpointRow) -> Noted:
-    return Noted(Outline(row.ns, row.id, row.parent, row.seq, len(row.body)), None)
+    return Noted(Candidate(row.ns, row.id, row.parent, row.seq, len(row.body)), None)

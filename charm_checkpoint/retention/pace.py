@@ -1,48 +1,49 @@
-"""Driving a session so that it leaves room to others: after each transaction that writes comes a pause as long as it.
-
-Where writers take turns, as in one SQLite file, whoever takes the next turn at once leaves those who wait behind.
-"""
+"""Driving a session so that it leaves room to others: between its steps, and within those that are done in pieces."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.plan import arun, run
-from charm_checkpoint.runtime.clock import monotonic
+from charm_checkpoint.runtime.pacing import PaceName, Pacer
 from charm_checkpoint.store import Store
 
 T = TypeVar("T")
 
-LONGEST: Final = 0.05
-"""Seconds of a pause, at most."""
+
+def pacer(store: Store, pace: PaceName = "auto") -> Pacer:
+    """Return what sets the pace of one session."""
+    return Pacer(lambda: store.calls, pace)
 
 
-def execute(store: Store, step: Step) -> Any:
-    """Run one step, blocking, and pause after it if it writes."""
-    began = monotonic()
-    reply = store.run(step.make, write=step.write, thread=step.thread)
-    if step.write:
-        time.sleep(min(monotonic() - began, LONGEST))
+def execute(store: Store, step: Step, pacer: Pacer) -> Any:
+    """Run one step, blocking, and rest after it."""
+    pacer.count()
+    with pacer.setting():
+        reply = store.run(step.make, write=step.write, thread=step.thread)
+    time.sleep(pacer.due())
     return reply
 
 
-async def aexecute(store: Store, step: Step) -> Any:
+async def aexecute(store: Store, step: Step, pacer: Pacer) -> Any:
     """Run one step as `execute` does, without blocking the event loop."""
-    began = monotonic()
-    reply = await store.arun(step.make, write=step.write, thread=step.thread)
-    if step.write:
-        await asyncio.sleep(min(monotonic() - began, LONGEST))
+    pacer.count()
+    with pacer.setting():
+        reply = await store.arun(step.make, write=step.write, thread=step.thread)
+    await asyncio.sleep(pacer.due())
     return reply
 
 
-def drive(store: Store, session: Session[T]) -> T:
+def drive(store: Store, session: Session[T], pace: PaceName = "auto") -> T:
     """Run a session's steps, blocking."""
-    return run(session, lambda step: execute(store, step))
+    one = pacer(store, pace)
+    return run(session, lambda step: execute(store, step, one))
 
 
-async def adrive(store: Store, session: Session[T]) -> T:
+async def adrive(store: Store, session: Session[T], pace: PaceName = "auto") -> T:
     """Run a session's steps, without blocking the event loop."""
-    return await arun(session, lambda step: aexecute(store, step))
+    one = pacer(store, pace)
+    return await arun(session, lambda step: aexecute(store, step, one))

@@ -1,31 +1,28 @@
 """Pruning one thread by a policy: what goes is chosen between transactions, and goes in transactions that are bounded.
 
 Others may write to the thread meanwhile. What they add only has older ones go, so what was chosen still goes; but if
-one of them follows what was to go, it is chosen anew.
+one of them follows what was to go, or others remove something, too, it is chosen anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
 from functools import partial
 from typing import NamedTuple
 
 from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.config.retention import Retention
-from charm_checkpoint.contract import Backend, Query, Usage
+from charm_checkpoint.contract import Backend, Usage, WriteResult, added, capabilities
 from charm_checkpoint.plan import Compute, Plan
-from charm_checkpoint.retention.outlines import Outlines
+from charm_checkpoint.retention.outlines import Candidates
 from charm_checkpoint.retention.reports import Amount
 from charm_checkpoint.saver.choosing import Choice, Key, Rules, choose
+from charm_checkpoint.stores.shared.followers import Newcomers
 from charm_checkpoint.values.limits import DEFAULTS, Limits
 from charm_checkpoint.values.serde import Serializer
 
-AT_ONCE = 500
-"""Checkpoints that are removed in one transaction."""
-LOOK = 32
-"""Checkpoints that may have come since the choice, and are looked at in the transaction that removes."""
 ATTEMPTS = 10
-"""How often a removal is tried in its transaction because the thread changes under it."""
+"""How often a removal is begun because the thread changes just then."""
 CHOICES = 3
 """How often it is chosen anew."""
 MANY = 2_000
@@ -49,44 +46,59 @@ class Pruned(NamedTuple):
 
 
 def prune(tools: Tools, thread: str, policy: Retention, now: float, measured: bool = True) -> Session[Pruned]:
-    """Remove what a policy does not keep of a thread; ``measured``: count the chunks and bytes that go, too."""
-    went, left, before = 0, 0, None
+    """Remove what a policy does not keep of a thread; ``measured``: tell the chunks and bytes that go, too."""
+    counts = capabilities(tools.backend).counts_removed
+    planned: set[Key] = set()
+    went, before, is_done = Usage(), None, False
     for _ in range(CHOICES):
         outlines = outlines_of(tools, thread, policy)
         doomed = yield from chosen(outlines, thread, policy, now)
-        if doomed and measured and before is None:
+        planned = (planned - outlines.found.keys()) | set(doomed)
+        if doomed and measured and not counts and before is None:
             before = yield Step(partial(tools.backend.usage, thread), thread)
-        left = yield from _removed(tools.backend, thread, doomed, outlines.newest)
-        went += len(doomed) - left
-        if not left:
+        is_done, more = yield from _removed(tools.backend, thread, doomed, outlines)
+        went = added(went, more)
+        if is_done:
             break
-    done = Amount(int(went > 0), went, *(yield from _freed(tools.backend, thread, before, measured)))
-    return Pruned(done if not left else done + Amount(int(not went), left), done, left > 0)
+    left = 0 if is_done else len(planned & (yield from _stored(tools, thread, policy)))
+    gone = len(planned) - left
+    if gone and not (is_done and doomed):
+        # A removal that was stopped leaves the chunks of what went.
+        swept: WriteResult = yield Step(partial(tools.backend.remove, thread, (), None), thread, write=True)
+        went = added(went, swept.removed or Usage())
+    if measured and not counts:
+        went = yield from _freed(tools.backend, thread, before)
+    freed = (went.chunks, went.payload_bytes) if measured else (None, None)
+    done = Amount(int(gone > 0), gone, *freed)
+    return Pruned(done if is_done else done + Amount(int(not gone), left), done, not is_done)
 
 
-def _freed(
-    backend: Backend, thread: str, before: Usage | None, measured: bool
-) -> Session[tuple[int | None, int | None]]:
-    if not measured:
-        return None, None
+def _stored(tools: Tools, thread: str, policy: Retention) -> Session[Set[Key]]:
+    """Return which checkpoints are stored."""
+    outlines = outlines_of(tools, thread, policy)
+    yield from _read(outlines, thread)
+    return outlines.found.keys()
+
+
+def _freed(backend: Backend, thread: str, before: Usage | None) -> Session[Usage]:
+    """Return what went of a thread since it was counted, if it was."""
     if before is None:
-        return 0, 0
-    after = yield Step(partial(backend.usage, thread), thread)
-    return max(0, before.chunks - after.chunks), max(0, before.payload_bytes - after.payload_bytes)
+        return Usage()
+    after: Usage = yield Step(partial(backend.usage, thread), thread)
+    chunks, size = before.chunks - after.chunks, before.payload_bytes - after.payload_bytes
+    return Usage(chunks=max(0, chunks), payload_bytes=max(0, size))
 
 
-def outlines_of(tools: Tools, thread: str, policy: Retention) -> Outlines:
+def outlines_of(tools: Tools, thread: str, policy: Retention) -> Candidates:
     """Return what a thread's checkpoints are read into for a policy."""
-    return Outlines(
+    return Candidates(
         tools.backend, tools.serde, thread, last=policy.last, times=policy.age is not None, limits=tools.limits
     )
 
 
-def chosen(outlines: Outlines, thread: str, policy: Retention, now: float) -> Session[list[Key]]:
+def chosen(outlines: Candidates, thread: str, policy: Retention, now: float) -> Session[list[Key]]:
     """Read a thread, and return what goes of it, the oldest first."""
-    after = None
-    while (after := (yield Step(partial(outlines.read, after), thread))) is not None:
-        pass
+    yield from _read(outlines, thread)
     since = None if policy.age is None else now - policy.age
     rules = Rules(policy.last, since, policy.keep_branches)
     choice: Choice = yield from _choice(outlines, rules, thread)
@@ -100,8 +112,14 @@ def chosen(outlines: Outlines, thread: str, policy: Retention, now: float) -> Se
     return sorted(doomed, key=lambda key: outlines.found[key].seq)
 
 
+def _read(outlines: Candidates, thread: str) -> Session[None]:
+    after = None
+    while (after := (yield Step(partial(outlines.read, after), thread))) is not None:
+        pass
+
+
 def _without_history(
-    outlines: Outlines, thread: str, choice: Choice, again: Callable[[Collection[Key]], Session[Choice]]
+    outlines: Candidates, thread: str, choice: Choice, again: Callable[[Collection[Key]], Session[Choice]]
 ) -> Session[set[Key]]:
     """Return what goes when what is kept can be rebuilt, and so can the tasks of what is kept for that."""
     history: set[Key] = set()
@@ -119,7 +137,7 @@ def _without_history(
 
 
 def _choice(
-    outlines: Outlines, rules: Rules, thread: str, waiting: Collection[Key] = (), history: Collection[Key] = ()
+    outlines: Candidates, rules: Rules, thread: str, waiting: Collection[Key] = (), history: Collection[Key] = ()
 ) -> Session[Choice]:
     choosing = partial(choose, list(outlines.found.values()), rules, waiting, history)
     if len(outlines.found) < MANY:
@@ -133,27 +151,26 @@ def _computed(choosing: partial[Choice]) -> Plan[Choice]:
     return choice
 
 
-def _removed(backend: Backend, thread: str, doomed: Sequence[Key], newest: int) -> Session[int]:
-    """Remove checkpoints; return how many are left, since the thread is another one now."""
-    for start in range(0, len(doomed), AT_ONCE):
-        part = doomed[start : start + AT_ONCE]
-        if not (yield Step(partial(_removal, backend, thread, part, newest), thread, write=True)):
-            return len(doomed) - start
-    return 0
+def _removed(backend: Backend, thread: str, doomed: Sequence[Key], outlines: Candidates) -> Session[tuple[bool, Usage]]:
+    """Remove checkpoints; tell whether they are gone, and what the store counts of it.
+
+    Some or all are not gone if the thread is another one now.
+    """
+    if not doomed:
+        return True, Usage()
+    removed: tuple[bool, Usage] = yield Step(partial(_removal, backend, thread, doomed, outlines), thread, write=True)
+    return removed
 
 
-def _removal(backend: Backend, thread: str, part: Sequence[Key], newest: int) -> Plan[bool]:
-    """Remove checkpoints if none that came since the choice follows one of them; tell whether they are gone."""
-    doomed = set(part)
+def _removal(backend: Backend, thread: str, doomed: Sequence[Key], outlines: Candidates) -> Plan[tuple[bool, Usage]]:
+    """Remove checkpoints if none that came since the choice follows one of them."""
+    went, newcomers = Usage(), Newcomers(backend, thread, doomed, outlines.newest, outlines.state)
     for _ in range(ATTEMPTS):
-        page = yield from backend.page(Query(thread), None, LOOK, writes=False)
-        rows = [item.row for item in page.items if item.row is not None]
-        if not rows:
-            return True
-        fresh = [row for row in rows if row.seq > newest]
-        if len(fresh) == LOOK or any((row.ns, row.parent) in doomed for row in fresh):
-            return False
-        reply = yield from backend.remove(thread, part, page.items[0].state.seq)
+        expect = yield from newcomers.look()
+        if not expect:
+            return expect is not None, went
+        reply = yield from backend.remove(thread, doomed, expect)
+        went = went if reply.removed is None else added(went, reply.removed)
         if reply.outcome == "stored":
-            return True
-    return False
+            return True, went
+    return False, went

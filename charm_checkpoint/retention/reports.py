@@ -70,7 +70,8 @@ class SweepReport(Plain):
     ``looked_at`` counts the threads. ``planned`` is what was to go, ``done`` what went; ``idle`` is the part of either
     that is whole threads, gone by the policy's ``ttl``. ``kept_pinned`` and ``kept_waiting`` count the threads that
     stayed for that. ``damaged`` are threads that cannot be read, ``busy`` those that changed all the while, which the
-    next sweep looks at. ``forgotten`` counts erased threads of which nothing is remembered any more.
+    next sweep looks at. ``unfinished`` counts threads of copies, imports and forks that were never finished, which are
+    in ``planned`` and ``done``, too. ``forgotten`` counts erased threads of which nothing is remembered any more.
     """
 
     dry_run: bool = False
@@ -82,6 +83,7 @@ class SweepReport(Plain):
     kept_waiting: int = 0
     damaged: tuple[ThreadProblem, ...] = ()
     busy: tuple[str, ...] = ()
+    unfinished: int = 0
     forgotten: int = 0
     before: SpaceReport | None = None
     after: SpaceReport | None = None

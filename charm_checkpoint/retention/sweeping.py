@@ -13,16 +13,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
+from charm_checkpoint.checking.rows import the_row
 from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.config.retention import Retention
-from charm_checkpoint.contract import Backend, ThreadPage, ThreadRow, Usage
-from charm_checkpoint.errors import StoreCorrupt, ThreadNotFound
-from charm_checkpoint.plan import Plan
+from charm_checkpoint.contract import ThreadPage, ThreadRow, Usage
+from charm_checkpoint.errors import StoreCorrupt
 from charm_checkpoint.retention.estimate import estimated
-from charm_checkpoint.retention.outlines import Outlines
+from charm_checkpoint.retention.outlines import Candidates
 from charm_checkpoint.retention.pruning import Pruned, Tools, prune
 from charm_checkpoint.retention.reports import Amount, SpaceReport, SweepReport, ThreadProblem
 from charm_checkpoint.saver.threads import info, is_staging
+from charm_checkpoint.saver.unfinished import ABANDONED
 
 PAGE = 200
 """Threads that are listed in one transaction."""
@@ -101,8 +102,9 @@ class Sweep:
 
     def one(self, row: ThreadRow) -> Session[None]:
         """Do what is to be done of one thread; one that is damaged is told, and hinders nothing."""
-        if is_staging(row.thread):
-            return  # a copy or an import is at it
+        if row.thread is not None and is_staging(row.thread):
+            yield from self._unfinished(row, row.thread)
+            return
         if row.thread is not None and row.thread in self._seen:
             return  # it changed, and so is listed once more
         self._seen.add(row.thread or "")
@@ -120,13 +122,27 @@ class Sweep:
         if self._on_progress is not None:
             self._on_progress(self.report)
 
+    def _unfinished(self, row: ThreadRow, thread: str) -> Session[None]:
+        """Erase what a copy was putting together, unless it may still be at it."""
+        since = self._long_before(ABANDONED)
+        if not 0 < row.touched_at <= since or row.pinned or thread in self._seen:
+            return
+        self._seen.add(thread)
+        try:
+            gone = yield from self._erase(thread, since)
+        except StoreCorrupt as error:
+            self._problem(thread, str(error))
+        else:
+            self.report = replace(self.report, unfinished=self.report.unfinished + gone.threads)
+
     def _problem(self, thread: str | None, reason: str) -> None:
         self.report = replace(self.report, damaged=(*self.report.damaged, ThreadProblem(thread, reason)))
 
     def _sound(self, row: ThreadRow, thread: str) -> Session[None]:
         if self._is_idle(row):
             if not (yield from self._waits(row, thread)):
-                yield from self._erase(thread)
+                gone = yield from self._erase(thread, self._idle_since)
+                self.report = replace(self.report, idle=self.report.idle + gone)
                 return
             self.report = replace(self.report, kept_waiting=self.report.kept_waiting + 1)
         if not self._policy.may_have_too_many(row.checkpoints):
@@ -153,60 +169,43 @@ class Sweep:
     @property
     def _idle_since(self) -> int:
         """Return the second since which nothing was written to a thread that is idle."""
-        return int(self._now - (self._policy.idle or 0.0)) - BEHIND
+        return self._long_before(self._policy.idle or 0.0)
+
+    def _long_before(self, seconds: float) -> int:
+        return int(self._now - seconds) - BEHIND
 
     def _waits(self, row: ThreadRow, thread: str) -> Session[bool]:
-        """Tell whether an idle thread waits for an answer, and stays for that."""
+        """Tell whether an idle thread waits for an answer, or at a breakpoint, and stays for that.
+
+        Its note is of what was written last: an error of one task, say, beside the question of another. LangGraph
+        writes nothing of a breakpoint, so a run that is not at its end may wait at one.
+        """
         if not self._policy.keep_interrupted or row.head is None:
             return False
-        status = info(row).status
-        if status is not None:
-            return status == "waits"
-        outlines = Outlines(self._backend, self._tools.serde, thread, last=1, times=False, limits=self._tools.limits)
+        if info(row).status in ("waits", "unfinished"):
+            return True
+        outlines = Candidates(self._backend, self._tools.serde, thread, last=1, times=False, limits=self._tools.limits)
         waits: bool = yield Step(partial(outlines.waits, "", None), thread)
         return waits
 
-    def _erase(self, thread: str) -> Session[None]:
+    def _erase(self, thread: str, since: int) -> Session[Amount]:
+        """Erase a thread to which nothing was written since; return what goes, or went."""
         if self.report.dry_run:
             usage: Usage = yield Step(partial(self._backend.usage, thread), thread)
-            self._erased(usage, Amount())
-            return
+            return self._erased(usage, Amount())
         until = int(self._now + float(self._policy.remember)) if self._policy.remember else 0
-        erase = partial(self._backend.erase_thread, thread, until, self._idle_since)
+        erase = partial(self._backend.erase_thread, thread, until, since)
         usage = yield Step(erase, thread, write=True)
         if usage.threads or usage.damaged:
             self._gone(thread, True)
-            self._erased(usage, amount_of(usage))
+            return self._erased(usage, amount_of(usage))
+        return Amount()
 
-    def _erased(self, usage: Usage, done: Amount) -> None:
+    def _erased(self, usage: Usage, done: Amount) -> Amount:
         self._add(Pruned(amount_of(usage), done))
-        self.report = replace(self.report, idle=self.report.idle + amount_of(usage))
+        return amount_of(usage)
 
 
 def amount_of(usage: Usage) -> Amount:
     """Return what a store counted as an amount."""
     return Amount(usage.threads, usage.checkpoints, usage.chunks, usage.payload_bytes)
-
-
-def the_row(backend: Backend, thread: str) -> Session[ThreadRow]:
-    """Return what a thread's own record says; raises `ThreadNotFound`."""
-    row = yield from row_of(backend, thread)
-    if row is None:
-        raise ThreadNotFound(f"The store holds no thread {thread!r}.")
-    return row
-
-
-def row_of(backend: Backend, thread: str, pages: int | None = None) -> Session[ThreadRow | None]:
-    """Return what a thread's own record says, None if it is not there, or not on so many pages of a listing."""
-    one: Callable[[str], Plan[ThreadRow | None]] | None = getattr(backend, "thread_row", None)
-    if one is not None:
-        found: ThreadRow | None = yield Step(partial(one, thread), thread)
-        return found
-    after = None
-    while pages is None or pages > 0:
-        page: ThreadPage = yield Step(partial(backend.threads, after, PAGE))
-        row = next((row for row in page.items if row.thread == thread), None)
-        if row is not None or page.next is None:
-            return row
-        after, pages = page.next, None if pages is None else pages - 1
-    return None

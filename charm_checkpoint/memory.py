@@ -24,22 +24,18 @@ from charm_checkpoint.config.tracebacks import unseen
 from charm_checkpoint.config.url import as_url
 from charm_checkpoint.contract import Usage
 from charm_checkpoint.errors import ConfigError, DataError, StoreError
+from charm_checkpoint.inspection.fork_methods import Forks
 from charm_checkpoint.inspection.methods import Inspects
 from charm_checkpoint.items.namespaces import ITEMS
 from charm_checkpoint.messages.charm_base import BaseMemoryStore
-from charm_checkpoint.messages.chat_history import CharmChatHistory
-from charm_checkpoint.messages.langchain import Message
-from charm_checkpoint.messages.plans import MessageHistory, converting
 from charm_checkpoint.opening import OPTIONS as OPTIONS
 from charm_checkpoint.opening import as_strict, opened, policy_of
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.retention.methods import Retains
-from charm_checkpoint.runtime import forks
 from charm_checkpoint.runtime.handle import Handle
-from charm_checkpoint.saver.checkpointer import CharmSaver
-from charm_checkpoint.saver.records import checkpoint_ref
+from charm_checkpoint.runtime.once import once
+from charm_checkpoint.saver.refs import checkpoint_ref
 from charm_checkpoint.transfer.methods import Transfers
-from charm_checkpoint.values.serde import checked
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -51,12 +47,19 @@ if TYPE_CHECKING:
     from charm_checkpoint.items.store.charm_store import CharmStore
     from charm_checkpoint.long_term.memories import LongTermMemory
     from charm_checkpoint.long_term.project import Project
+    from charm_checkpoint.messages.chat_history import CharmChatHistory
+    from charm_checkpoint.messages.plans import Message
+    from charm_checkpoint.saver.checkpointer import CharmSaver
+    from charm_checkpoint.store import History
     from charm_checkpoint.values.serde import Serializer
 
 log = logging.getLogger("charm_checkpoint")
 
+_SAVERS = ("classes", "on_unknown", "strict", "on_conflict", "sweep_every")
+"""Options that are for the saver, which is made when somebody asks for it."""
 
-class Memory(Checks, Inspects, Retains, Transfers, Handle, BaseMemoryStore):
+
+class Memory(Checks, Forks, Inspects, Retains, Transfers, Handle, BaseMemoryStore):
     """A store's message history, checkpointer and long-term memory, for any thread and event loop.
 
     ``config`` holds ``url`` and options, as ``runtime.memory.config`` of Charm does; ``${NAME}``
@@ -76,17 +79,49 @@ class Memory(Checks, Inspects, Retains, Transfers, Handle, BaseMemoryStore):
         self, config: Mapping[str, Any] | None = None, *, serde: Serializer | None = None, **options: Any
     ) -> None:
         super().__init__(Masked(as_config(config)))
-        serde = checked(serde)  # before anything is opened
+        if serde is not None:  # before anything is opened
+            from charm_checkpoint.values.serde import checked
+
+            serde = checked(serde)
+        self._given_serde = serde
         self.store, self.location, settings = opened(self.config, options, self.default_url)
-        self._history = self.store.history or MessageHistory(self.store.backend, self.store.budget, self.store.limits)
-        self._items: HandedOut | None = None
+        # Not all of them: among the others are passwords, which no traceback is to show.
+        self._settings = {name: settings[name] for name in _SAVERS}
         # Weakly: a server may make one for each of its users.
         self._memories: WeakSet[LongTermMemory] = WeakSet()
-        self._saver = CharmSaver(self.store, serde=as_strict(serde, settings), on_conflict=settings["on_conflict"])
-        self._keep(policy_of(self.store, settings), settings["sweep_every"])
+        self._keep(policy_of(self.store, settings))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.location)!r})"
+
+    # ------------------------------------------------------------ made for who uses it: a listing of threads needs none
+
+    @once
+    def _serde(self) -> Serializer:
+        from charm_checkpoint.values.serde import checked
+
+        return as_strict(checked(self._given_serde), self._settings)
+
+    @once
+    def _saver(self) -> CharmSaver:
+        from charm_checkpoint.saver.checkpointer import CharmSaver
+
+        saver = CharmSaver(self.store, serde=self._serde, on_conflict=self._settings["on_conflict"])
+        saver.keeper = self._keeper_of(saver, self._settings["sweep_every"])
+        return saver
+
+    @once
+    def _history(self) -> History:
+        from charm_checkpoint.messages.plans import MessageHistory
+
+        store = self.store
+        return store.history or MessageHistory(store.backend, store.budget, store.limits)
+
+    @once
+    def _handed_out(self) -> HandedOut:
+        from charm_checkpoint.items.handed_out import HandedOut
+
+        return HandedOut(self.store)
 
     # ------------------------------------------------------------ checkpointer
 
@@ -161,15 +196,6 @@ class Memory(Checks, Inspects, Retains, Transfers, Handle, BaseMemoryStore):
         self._memories.add(made)
         return made
 
-    @property
-    def _handed_out(self) -> HandedOut:
-        if self._items is None:
-            from charm_checkpoint.items.handed_out import HandedOut  # only for who uses it: it takes a while
-
-            with forks.lock(__name__):
-                self._items = self._items or HandedOut(self.store)
-        return self._items
-
     # ------------------------------------------------------------ blocking
 
     def load_messages(self, thread_id: str) -> list[Message]:
@@ -202,6 +228,8 @@ class Memory(Checks, Inspects, Retains, Transfers, Handle, BaseMemoryStore):
 
     def chat_history(self, thread_id: str) -> CharmChatHistory:
         """Return a thread's messages as a LangChain chat history."""
+        from charm_checkpoint.messages.chat_history import CharmChatHistory
+
         return CharmChatHistory(self, _name(thread_id))
 
     def usage(self, thread_id: str | None = None) -> Usage:
@@ -243,6 +271,8 @@ class Memory(Checks, Inspects, Retains, Transfers, Handle, BaseMemoryStore):
         messages: Iterable[Mapping[str, Any] | BaseMessage],
     ) -> partial[Plan[bool]]:
         """Return the plan of a change by messages, which are looked at where no event loop waits for it."""
+        from charm_checkpoint.messages.converting import converting
+
         return partial(_changed, change, _name(thread_id), converting(messages))
 
     # ------------------------------------------------------------ async

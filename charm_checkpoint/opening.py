@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from charm_checkpoint.config import registry
 from charm_checkpoint.config.foreign_options import adopt
@@ -30,7 +30,9 @@ from charm_checkpoint.errors import ConfigError
 from charm_checkpoint.runtime.cache import LIMIT
 from charm_checkpoint.store import Store
 from charm_checkpoint.values.limits import DEFAULTS, Limits
-from charm_checkpoint.values.serde import Serializer
+
+if TYPE_CHECKING:
+    from charm_checkpoint.values.serde import Serializer
 
 OPTIONS = (
     Option(

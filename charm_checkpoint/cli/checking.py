@@ -16,13 +16,14 @@ from charm_checkpoint.cli.groups import Part
 from charm_checkpoint.cli.opening import NO_STORE, import_modules, is_there, named, open_store
 from charm_checkpoint.cli.options import DryRun, Import, Json, Thread, Threads, Url, Yes
 from charm_checkpoint.cli.output import print_json
-from charm_checkpoint.cli.progress import progress
+from charm_checkpoint.cli.progress import Tell, progress
 from charm_checkpoint.cli.terminal import echo
 from charm_checkpoint.config.masking import mask
 from charm_checkpoint.errors import ConfigError
 
 if TYPE_CHECKING:
     from charm_checkpoint.checking.doctor import DoctorReport
+    from charm_checkpoint.checking.integrity import IntegrityProgress, IntegrityReport
     from charm_checkpoint.checking.report import CheckFinding, CheckReport, MigrateReport
     from charm_checkpoint.memory import Memory
 
@@ -85,19 +86,33 @@ def check(
         if repaired:
             question = f"Repair what can be repaired without loss in {mask(str(url))}?"
             confirm(question, yes, "nothing was repaired")
-        with progress("checking", "threads") as tell:
-            report = memory.check(
-                made,
-                sample=sample,
-                threads=threads,
-                history=history,
-                integrity=wanted,
-                repair=repaired,
-                on_progress=lambda done: tell(done.threads, what=done.thread or ""),
-            )
+        so_far = _SoFar()
+        checked = partial(memory.check, made, sample=sample, threads=threads, history=history, integrity=wanted)
+        try:
+            with progress("checking", "threads") as tell:
+                report = checked(repair=repaired, on_progress=partial(so_far.take, tell))
+        except KeyboardInterrupt:
+            so_far.say(as_json)
+            raise
     report = report.without(*accept or ())
     imported = bool(modules or graph)
     return _say(report, as_json, _hint(report.findings, imported, " or --graph app:graph")) or int(threads != thread)
+
+
+class _SoFar:
+    """What a check has found, for when it is interrupted."""
+
+    def __init__(self) -> None:
+        self._last: IntegrityProgress | None = None
+
+    def take(self, tell: Tell, done: IntegrityProgress) -> None:
+        self._last = done
+        tell(done.threads, what=done.thread or "")
+
+    def say(self, as_json: bool) -> None:
+        if self._last is not None and self._last.report is not None:
+            self._last.report.is_whole = False
+            _say(self._last.report, as_json, "")
 
 
 def doctor(as_json: Json = False, url: Url = None, modules: Import = None) -> int:
@@ -163,7 +178,7 @@ def _there(memory: Memory, threads: list[str] | None) -> list[str] | None:
     return None if threads is None else [thread for thread in threads if is_there(memory, thread)]
 
 
-def _say(report: CheckReport | MigrateReport | DoctorReport, as_json: bool, hint: str) -> int:
+def _say(report: CheckReport | MigrateReport | DoctorReport | IntegrityReport, as_json: bool, hint: str) -> int:
     if as_json:
         print_json(report.as_dict())
     else:

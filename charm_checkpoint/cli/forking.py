@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,7 @@ from charm_checkpoint.cli.output import print_json
 from charm_checkpoint.cli.terminal import echo, echo_note
 from charm_checkpoint.cli.typing_again import to_type
 from charm_checkpoint.cli.values import plural
-from charm_checkpoint.errors import CheckpointNotFound, ThreadExists
+from charm_checkpoint.errors import CheckpointNotFound
 
 if TYPE_CHECKING:
     from charm_checkpoint.memory import Memory
@@ -48,7 +48,8 @@ def fork(
 ) -> int:
     """Go back to a checkpoint: a copy of it becomes the head, and the next run goes on from there.
 
-    Nothing is removed: what came after it stays as a branch, and the former head can be gone back to likewise.
+    Nothing is removed: what came after it stays as a branch, and the former head can be gone back to likewise. A new
+    thread has the checkpoints that led to it, and nothing that came after.
     """
     with open_store(url, modules) as memory, knowing(memory, thread):
         view = memory.state(thread, checkpoint_of(checkpoint), last=1)
@@ -59,17 +60,22 @@ def fork(
         id = wanted.checkpoint_id
         former = "" if head is None else head.checkpoint_id
         asked = len(view.questions)
-        held = memory.usage(thread).checkpoints
-        made = None if dry_run else _forked(memory, thread, id, to)
+        came = 0 if to is None else _leading(memory, thread, id)
+        made = None if dry_run else memory.fork(thread, id, to=to)
     if as_json:
-        print_json(
-            {"thread_id": to or thread, "checkpoint_id": made, "from": id, "former_head": former, "questions": asked}
-        )
+        found = {
+            "thread_id": to or thread,
+            "checkpoint_id": made,
+            "from": id,
+            "former_head": former,
+            "questions": asked,
+        }
+        print_json({**found, "came_along": came})
         return 0
     echo(f"{to or thread} {'would go' if dry_run else 'goes'} on from a copy of {id}")
     if to is not None:
-        comes = plural(held, "checkpoint")
-        echo(f"all of {thread} {'would come' if dry_run else 'came'} along, {comes}: those behind it stay as branches")
+        led = f"{plural(came, 'checkpoint')} that led to it"
+        echo(f"{led} {'would come' if dry_run else 'came'} along from {thread}, and nothing that came after")
     if asked:
         echo_note(f"{plural(asked, 'question')} asked there {'is' if asked == 1 else 'are'} not in the copy: {_ASKED}")
     if made is not None and to is None:
@@ -80,22 +86,10 @@ def fork(
 _ASKED = "it goes on before the node that asks, which a run of the graph has ask anew"
 
 
-def _forked(memory: Memory, thread: str, checkpoint: str, to: str | None) -> str:
-    """Put a copy of a checkpoint at the head of its thread, or of a new one; return its id."""
-    from charm_checkpoint.saver.forked import forked
+def _leading(memory: Memory, thread: str, checkpoint: str) -> int:
+    """Count what a new thread would have beside the copy."""
+    from charm_checkpoint.checking.session import drive
+    from charm_checkpoint.inspection.forking import forking_of
 
-    saver = memory.get_langgraph_checkpointer()
-    if to is not None:
-        if saver.get_tuple(_config(to)) is not None:
-            raise ThreadExists(f"There is a thread {to!r} already; give another name.")
-        saver.copy_thread(thread, to)  # all of it: values may be rebuilt from older checkpoints
-    found = saver.get_tuple(_config(to or thread, checkpoint))
-    if found is None:
-        raise CheckpointNotFound(f"The checkpoint {checkpoint} of the thread {thread!r} was removed meanwhile.")
-    made = saver.put(found.parent_config or _config(to or thread), *forked(found), {})
-    return str(made["configurable"]["checkpoint_id"])
-
-
-def _config(thread: str, checkpoint: str | None = None) -> Any:
-    at = {} if checkpoint is None else {"checkpoint_id": checkpoint}
-    return {"configurable": {"thread_id": thread, "checkpoint_ns": "", **at}}
+    forking = forking_of(memory.store, memory.get_langgraph_checkpointer())
+    return drive(memory.store, forking.leading(thread, checkpoint))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,7 +19,6 @@ from charm_checkpoint.cli.values import Cell, Size, Styled, name_of
 from charm_checkpoint.config.masking import mask
 
 if TYPE_CHECKING:
-    from charm_checkpoint.memory import Memory
     from charm_checkpoint.saver.threads import ThreadInfo
 
 ORDERS = ("activity", "size", "checkpoints", "id")
@@ -86,21 +84,16 @@ def threads(
         "since": when("--since", since),
         "until": when("--until", until),
         "after": after,
+        "pinned": True if pinned else None,
     }
     with open_store(url, modules) as memory:
-        found = counted(lambda upto: _listed(memory, upto, pinned, asked), most)
+        found = counted(lambda upto: memory.threads(upto, **asked), most)
     if as_json:
         print_json({"threads": [info.as_dict() for info in found.shown], "more": found.more})
         return 0
     print_threads(found.shown)
     say_more(found, "thread")
     return 0
-
-
-def _listed(memory: Memory, limit: int | None, pinned: bool, asked: dict[str, Any]) -> Iterator[ThreadInfo]:
-    if not pinned:
-        return memory.threads(limit, **asked)
-    return islice((info for info in memory.threads(**asked) if info.pinned), limit)
 
 
 _COLUMNS = (

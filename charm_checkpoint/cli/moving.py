@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -158,8 +159,10 @@ def export(
 ) -> int:
     """Write threads, messages and long-term memory into one file.
 
-    The store may be written to meanwhile. A file that is there is replaced after a question.
+    The store may be written to meanwhile. A file that is there is replaced after a question. - is standard output, and
+    what is said then goes to standard error.
     """
+    file = _stream(file, "out", json)
     with open_store(url) as memory:
         _ask_to_replace(file, yes)
         with progress("exporting") as tell:
@@ -184,10 +187,11 @@ def import_(
     """Bring what was exported into a store.
 
     The file is checked first: if anything in it is not as it was written, nothing is brought in. The store is made if
-    it is not there.
+    it is not there. - is standard input.
     """
     from charm_checkpoint.transfer import import_archive
 
+    file = _stream(file, "in")
     with _to_fill(url, dry_run) as memory, progress("importing") as tell:
         report = import_archive(
             file, memory, threads=thread, messages=not no_messages, items=not no_items, skip_existing=skip_existing,
@@ -212,6 +216,7 @@ def backup(file: File, json: Json = False, yes: Yes = False, url: Url = None) ->
 
     Of a SQLite file that is another one, made by SQLite's online backup; of other stores it is an export.
     """
+    file = _stream(file, "out", json)
     with open_store(url) as memory:
         _ask_to_replace(file, yes)
         with progress("backing up") as tell:
@@ -222,7 +227,7 @@ def backup(file: File, json: Json = False, yes: Yes = False, url: Url = None) ->
         print_json(report.as_dict())
     else:
         what = "a SQLite file" if report.kind == "sqlite" else "an archive, for charm-checkpoint import"
-        echo(f"{file}: {size(report.size)}, {what}")
+        _teller(file)(f"{file}: {size(report.size)}, {what}")
     return 0 if report.complete else 1
 
 
@@ -272,8 +277,26 @@ def _telling(tell: Any) -> Callable[[MoveProgress], None]:
     return told
 
 
+def _stream(file: str, which: str, json: bool = False) -> str:
+    """Return the path of a standard stream if it is meant."""
+    if file != "-":
+        return file
+    if json:
+        raise ConfigError("- and --json would both go to standard output; name a file")
+    if which == "out" and sys.stdout.isatty():
+        raise ConfigError("standard output is a terminal, and an archive is nothing to be read; name a file")
+    return f"/dev/std{which}"
+
+
+def _teller(file: str) -> Callable[[str], None]:
+    """Return what tells of a file, which may be standard output itself."""
+    return echo_error if file == "/dev/stdout" else echo
+
+
 def _ask_to_replace(file: str, yes: bool) -> None:
-    if os.path.lexists(file):
+    from charm_checkpoint.transfer.files import is_taken
+
+    if is_taken(file):
         confirm(f"Replace {file}?", yes, "the file was left as it is")
 
 
@@ -310,7 +333,7 @@ def _say_export(report: ExportReport, json: bool) -> int:
     elif not report.digest:
         echo_error(f"nothing was exported, and {report.path} was not written")
     else:
-        echo(
+        _teller(report.path)(
             f"{report.path}: {plural(report.threads, 'thread')}, {plural(report.checkpoints, 'checkpoint')}, "
             f"{plural(report.messages, 'message list')}, {plural(report.items, 'item')} of long-term memory; "
             f"{size(report.size)}"

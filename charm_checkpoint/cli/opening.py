@@ -53,7 +53,7 @@ def check_there(location: Location, hint: str = "") -> None:
 
     ``hint``: what makes one that is not there.
     """
-    from charm_checkpoint.stores.files.store import folder_of
+    from charm_checkpoint.stores.files.place import folder_of
 
     if location.scheme == "sqlite" and location.path != ":memory:" and not Path(location.path).exists():
         raise ConfigError(f"there is no file {location.path}{hint}")

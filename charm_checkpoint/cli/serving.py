@@ -22,7 +22,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def ui(
-    write: Annotated[bool, typer.Option("--write", help="Let the page fork, answer and delete threads.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Let the page fork, answer, pin and delete threads.")] = False,
     graph: Annotated[
         str | None,
         typer.Option(

@@ -45,7 +45,11 @@ def size(
     url: Url = None,
     modules: Import = None,
 ) -> int:
-    """Tell what takes how much room, and what grows."""
+    """Tell what takes how much room, and what grows.
+
+    stored is bytes as they are kept: compressed, where that saves some. encoded is the bytes of a value before that.
+    Channels and values are those of the heads; what of a value makes up most of it is named beside it.
+    """
     with open_store(url, modules) as memory, knowing(memory, thread):
         report = memory.size(thread, top=top)
     if as_json:
@@ -58,7 +62,7 @@ def size(
     return 0
 
 
-_SIZE = Column("size", right=True)
+_STORED, _ENCODED = Column("stored", right=True), Column("encoded", right=True)
 _NAMESPACE = Column("namespace", gives=2, extra=True)
 
 
@@ -66,20 +70,24 @@ def _print_kinds(report: SizeReport) -> None:
     rows: list[list[Cell]] = [
         [kind.kind, kind.count, None if kind.size is None else Size(kind.size)] for kind in report.kinds
     ]
-    print_table(["kind", Column("count", right=True), _SIZE], [*rows, ["together", None, Size(report.size)]])
+    print_table(["kind", Column("count", right=True), _STORED], [*rows, ["together", None, Size(report.size)]])
 
 
 def _print_parts(report: SizeReport) -> None:
-    columns = [Column("largest threads"), _SIZE, Column("checkpoints", right=True), Column("title", gives=2)]
+    columns = [Column("largest threads"), _STORED, Column("checkpoints", right=True), Column("title", gives=2)]
     _print_part(
         columns, [[name_of(each.thread_id), Size(each.size), each.checkpoints, each.title] for each in report.threads]
     )
-    columns = [Column("channel"), _SIZE, Column("a checkpoint adds", right=True), _NAMESPACE]
+    columns = [Column("channel"), _STORED, Column("a checkpoint adds", right=True), _ENCODED, _NAMESPACE]
     _print_part(
-        columns, [[each.channel, Size(each.size), Size(each.growth), each.checkpoint_ns] for each in report.channels]
+        columns,
+        [
+            [each.channel, Size(each.size), Size(each.growth), Size(each.encoded), each.checkpoint_ns]
+            for each in report.channels
+        ],
     )
-    columns = [Column("largest values"), _SIZE, _NAMESPACE]
-    _print_part(columns, [[each.path, Size(each.size), each.checkpoint_ns] for each in report.values])
+    columns = [Column("largest values"), _ENCODED, Column("most of it", gives=2), _NAMESPACE]
+    _print_part(columns, [[each.path, Size(each.encoded), each.part, each.checkpoint_ns] for each in report.values])
 
 
 def _print_part(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:

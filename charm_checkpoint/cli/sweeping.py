@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -58,6 +58,9 @@ def sweep(
     keep_interrupted: Annotated[
         bool, typer.Option("--keep-interrupted/--no-keep-interrupted", help="Keep what waits for an answer.")
     ] = True,
+    pace: Annotated[
+        str, typer.Option(metavar="PACE", help="Leave room to others: auto, while they are felt; gentle; or full.")
+    ] = "auto",
     thread: Threads = None,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -76,7 +79,7 @@ def sweep(
             return 1
         if not dry_run:
             confirm(f"Remove what is not kept by {_told(policy)} from {mask(str(url))}?", yes, "nothing was removed")
-        report = _swept(memory, policy, named or None, dry_run)
+        report = _swept(memory, policy, named or None, dry_run, pace)
     if as_json:
         print_json(report.as_dict())
     else:
@@ -102,9 +105,13 @@ def _told(policy: Retention) -> str:
     return ", ".join(f"{name}={value}" for name, value in units.items() if value is not None)
 
 
-def _swept(memory: Memory, policy: Retention, threads: list[str] | None, dry_run: bool) -> SweepReport:
+def _swept(memory: Memory, policy: Retention, threads: list[str] | None, dry_run: bool, pace: Any) -> SweepReport:
     with progress("looking" if dry_run else "sweeping", "threads") as tell:
-        return memory.sweep(policy, dry_run=dry_run, threads=threads, on_progress=lambda report: tell(report.looked_at))
+
+        def told(report: SweepReport) -> None:
+            tell(report.looked_at)
+
+        return memory.sweep(policy, dry_run=dry_run, threads=threads, on_progress=told, pace=pace)
 
 
 def _tell(report: SweepReport, url: str | None) -> None:
@@ -113,6 +120,8 @@ def _tell(report: SweepReport, url: str | None) -> None:
     echo(f"{said}: {_of(amount)}")
     if report.idle.threads:
         echo(f"of these, whole threads that were idle: {_of(report.idle)}")
+    if report.unfinished:
+        echo(f"of these, what copies left that were not finished: {plural(report.unfinished, 'thread')}")
     if report.kept_pinned:
         echo(f"kept since they are pinned: {plural(report.kept_pinned, 'thread')}")
     if report.kept_waiting:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
+from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.contract import StoredCheckpoint
 from charm_checkpoint.errors import CheckpointNotFound, NotThere, PathNotFound, format_path
 from charm_checkpoint.inspection.blaming import BlameEntry
 from charm_checkpoint.inspection.checkpoints import CheckpointInfo
 from charm_checkpoint.inspection.chunks import Shelf
 from charm_checkpoint.inspection.history import info
-from charm_checkpoint.inspection.outlines import Outline
+from charm_checkpoint.inspection.outlines import CheckpointOutline
 from charm_checkpoint.inspection.parts import Element, Parts, Version
 from charm_checkpoint.inspection.paths import Path, at_path, parsed
 from charm_checkpoint.inspection.plain_diff import key_of
 from charm_checkpoint.inspection.plain_values import Damaged
-from charm_checkpoint.inspection.reading import Look, delta_names, inline_part
+from charm_checkpoint.inspection.reading import Found, Look, delta_names, inline_part
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.saver.records import Record
 from charm_checkpoint.values.serde.forms import VALUE
@@ -29,10 +31,11 @@ SHOWN_TEXT, SHOWN_ITEMS = 200, 5
 
 
 class _Stop(NamedTuple):
-    """A checkpoint at which a channel changed: it has another value than its parent."""
+    """A checkpoint at which a channel changed: it has another value than its parent, ``lost`` if unreadable."""
 
-    outline: Outline
-    parent: Outline | None
+    outline: CheckpointOutline
+    parent: CheckpointOutline | None
+    lost: bool = False
 
     @property
     def info(self) -> CheckpointInfo:
@@ -40,16 +43,19 @@ class _Stop(NamedTuple):
 
     @property
     def is_oldest(self) -> bool:
-        """Whether there is nothing older, though there was."""
-        return self.parent is None and self.outline.row.parent is not None
+        """Whether there is nothing older that can be read, though there was."""
+        return self.lost or (self.parent is None and self.outline.row.parent is not None)
 
 
-def blame(look: Look, thread: str, path: Any, name: Any, ns: str) -> Plan[list[BlameEntry]]:
-    """Return who wrote what stands at a path: of a list or dict, who wrote each element."""
+def blame(look: Look, thread: str, path: Any, name: Any, ns: str) -> Session[list[BlameEntry]]:
+    """Return who wrote what stands at a path: of a list or dict, who wrote each element.
+
+    Each part of the line, and each comparison of two versions, is a transaction of its own: a line may be long.
+    """
     steps = parsed(path)
     if not steps or type(steps[0]) is not str:
         raise PathNotFound("a path begins with the name of a channel, as in messages[3] or user.name")
-    found = yield from look.find(thread, ns, name)
+    found: Found | None = yield Step(partial(look.find, thread, ns, name), thread)
     if found is None or found.record is None:
         raise CheckpointNotFound(f"Thread {thread!r} has no checkpoint that can be read.")
     channel = steps[0]
@@ -69,29 +75,43 @@ class _Blame:
         self._builder = look.builder(shelf, [])
         self._parts = Parts(shelf, self._builder)
 
-    def entries(self, id: str) -> Plan[list[BlameEntry]]:
+    def entries(self, id: str) -> Session[list[BlameEntry]]:
         """Go back from a checkpoint, and return what was found."""
         line = _Line(self._look, self._place, self._channel, id)
         stop = yield from line.next()
         assert stop is not None
-        version = yield from self._version(stop.outline.record)
+        thread = self._place[0]
+        version: Version = yield Step(partial(self._version, stop.outline.record), thread)
         if version.is_whole:
             value = at_path(version.whole, self._rest, (self._channel,))
             return [self._entry((self._channel, *self._rest), stop, value)]
         tracker: _Elements | _One
-        elements = yield from self._parts.elements(version)
+        elements: list[Element] = yield Step(partial(self._parts.elements, version), thread)
         tracker = _One(self._channel, elements, version.is_dict, self._rest) if self._rest else _Elements(elements)
         while not tracker.is_done():
             older = yield from line.next()
             if older is None or older.outline.record is None or self._channel not in older.outline.record.locations:
                 break
-            before = yield from self._version(older.outline.record)
-            own, its = yield from self._parts.different(version, before)
-            gone = yield from self._parts.elements(before, its)
-            tracker.step(stop, (yield from self._parts.elements(version, own)), gone)
+            before, own, gone = yield Step(partial(self._compared, version, older.outline.record), thread)
+            if self._is_lost(older.outline.record):
+                stop = stop._replace(lost=True)
+                break
+            tracker.step(stop, own, gone)
             stop, version = older, before
         tracker.rest(stop)
         return [self._entry(*found) for found in tracker.found((self._channel,))]
+
+    def _is_lost(self, record: Record) -> bool:
+        """Tell whether a version that was looked at cannot be read: it is damaged, or was pruned meanwhile."""
+        location = record.locations.get(self._channel)
+        return type(location) is bytes and self._builder.chunk(location) is None
+
+    def _compared(self, version: Version, record: Record) -> Plan[tuple[Version, list[Element], list[Element]]]:
+        """Return the version before one, what that one has and it has not, and the other way round."""
+        before = yield from self._version(record)
+        own, its = yield from self._parts.different(version, before)
+        gone = yield from self._parts.elements(before, its)
+        return before, (yield from self._parts.elements(version, own)), gone
 
     def _version(self, record: Record | None) -> Plan[Version]:
         location = None if record is None else record.locations.get(self._channel)
@@ -126,9 +146,9 @@ class _Line:
         self._next: str | None = id
         self._seen: set[str] = set()
         self._size = FIRST
-        self._held: list[Outline] = []
+        self._held: list[CheckpointOutline] = []
 
-    def next(self) -> Plan[_Stop | None]:
+    def next(self) -> Session[_Stop | None]:
         """Return the next checkpoint that has another value than its parent, or has none; None at the end."""
         while True:
             yield from self._fill(2)
@@ -139,9 +159,10 @@ class _Line:
             if parent is None or _token(outline, self._channel) != _token(parent, self._channel):
                 return _Stop(outline, parent)
 
-    def _fill(self, count: int) -> Plan[None]:
+    def _fill(self, count: int) -> Session[None]:
         while len(self._held) < count and self._next is not None:
-            line = yield from self._look.backend.ancestors(*self._place, self._next, self._size)
+            read = partial(self._look.backend.ancestors, *self._place, self._next, self._size)
+            line: Sequence[StoredCheckpoint] = yield Step(read, self._place[0])
             self._size = min(2 * self._size, MOST)
             self._next = None
             for item in line:
@@ -154,7 +175,7 @@ class _Line:
             self._next = item.row.parent
 
 
-def _token(outline: Outline, channel: str) -> Any:
+def _token(outline: CheckpointOutline, channel: str) -> Any:
     """Return what is another only if a channel's value may be: where it is, or of one in changes its version."""
     record = outline.record
     if record is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from charm_checkpoint.plain import Plain
@@ -29,7 +29,7 @@ class Turn(Plain):
     """
 
     role: str
-    text: str = ""
+    text: str = field(default="", repr=False)
     name: str | None = None
     id: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()

@@ -12,7 +12,7 @@ from charm_checkpoint.inspection.plain_values import Damaged
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.runtime.cache import Budget
 from charm_checkpoint.saver.plans import SaverPlans
-from charm_checkpoint.saver.records import CheckpointRef
+from charm_checkpoint.saver.refs import CheckpointRef
 from charm_checkpoint.store import Store
 from charm_checkpoint.values.chunk_reader import ChunkReader
 from charm_checkpoint.values.serde import Serializer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from charm_checkpoint.inspection.checkpoints import CheckpointInfo
@@ -21,8 +21,8 @@ class Change(Plain):
 
     path: str
     kind: Literal["added", "removed", "changed"]
-    old: Any = None
-    new: Any = None
+    old: Any = field(default=None, repr=False)
+    new: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

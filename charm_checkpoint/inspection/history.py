@@ -8,14 +8,14 @@ from typing import Any
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 
 from charm_checkpoint.contract import Backend, CheckpointRow, Query
-from charm_checkpoint.errors import CheckpointNotFound, StoreCorrupt, ThreadNotFound
+from charm_checkpoint.errors import CheckpointNotFound, ConfigError, StoreCorrupt, ThreadNotFound
 from charm_checkpoint.inspection.checkpoints import CheckpointInfo
-from charm_checkpoint.inspection.cursors import cursor, place_of
-from charm_checkpoint.inspection.outlines import Outline, Outliner, is_internal, next_nodes, node_of, writers
+from charm_checkpoint.inspection.cursors import cursor, digest, place_of
+from charm_checkpoint.inspection.outlines import CheckpointOutline, Outliner, is_internal, next_nodes, node_of, writers
 from charm_checkpoint.inspection.packets import with_packets
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.saver.history import made_at, parents_of, with_writes
-from charm_checkpoint.saver.records import limited
+from charm_checkpoint.saver.refs import limited
 
 PAGE = 100
 """Checkpoints read at a time."""
@@ -34,7 +34,7 @@ class History:
         self.thread = thread
         self._ns = ns
         self._left = limited(limit)
-        self._before: str | None = None if after is None else place_of("history", after, 1)[0]
+        self._before: str | None = None if after is None else _place(thread, after)
         self._place: Any = None
         self._is_first = self._before is None
         self._heads: dict[str, str] = {}
@@ -96,7 +96,7 @@ class History:
                         below[row.ns, row.id] = item.row.id
         return below
 
-    def _outlines(self, rows: Sequence[CheckpointRow]) -> Plan[dict[tuple[str, str], Outline]]:
+    def _outlines(self, rows: Sequence[CheckpointRow]) -> Plan[dict[tuple[str, str], CheckpointOutline]]:
         """Return checkpoints and the parents of these in outline."""
         stored = yield from with_writes(self._backend, rows, parents=True)
         outlines = {(ns, id): self._outliner.outline(item) for (_, ns, id), item in stored.items()}
@@ -105,7 +105,7 @@ class History:
     def _info(
         self,
         row: CheckpointRow,
-        outlines: Mapping[tuple[str, str], Outline],
+        outlines: Mapping[tuple[str, str], CheckpointOutline],
         heads: Mapping[str, str],
         below: Mapping[tuple[str, str], str],
     ) -> CheckpointInfo:
@@ -115,14 +115,14 @@ class History:
         return info(outlines[row.ns, row.id], parent, row.id == head, is_fork)
 
 
-def info(outline: Outline, parent: Outline | None, is_head: bool, is_fork: bool) -> CheckpointInfo:
+def info(outline: CheckpointOutline, parent: CheckpointOutline | None, is_head: bool, is_fork: bool) -> CheckpointInfo:
     """Return a checkpoint as a history shows it."""
     row, record = outline.row, outline.record
     known: dict[str, Any] = {
         "thread_id": row.thread, "checkpoint_ns": row.ns, "checkpoint_id": row.id, "parent_id": row.parent,
         "conflict": row.conflict, "is_head": is_head, "is_fork": is_fork, "size": outline.size, "note": outline.note,
         "interrupts": len(_asking(outline, is_head)), "error": bool(_failed(outline, is_head)),
-        "cursor": cursor("history", row.id),
+        "cursor": cursor("history", row.id, digest(row.thread)),
     }  # fmt: skip
     if record is None:
         return CheckpointInfo(**known)
@@ -142,18 +142,26 @@ def info(outline: Outline, parent: Outline | None, is_head: bool, is_fork: bool)
     )
 
 
-def _asking(outline: Outline, is_head: bool) -> set[str]:
+def _place(thread: str, after: str) -> str:
+    """Return the checkpoint that a cursor names; raises `ConfigError` if it is one of another thread."""
+    id, named = place_of("history", after, 2)
+    if named != digest(thread):
+        raise ConfigError(f"the cursor is one of another thread's history, not of that of {thread!r}.")
+    return str(id)
+
+
+def _asking(outline: CheckpointOutline, is_head: bool) -> set[str]:
     """Return the tasks that asked something, of a head those that still wait."""
     asked = outline.tasks_with(INTERRUPT)
     return asked - outline.finished() if is_head else asked
 
 
-def _failed(outline: Outline, is_head: bool) -> set[str]:
+def _failed(outline: CheckpointOutline, is_head: bool) -> set[str]:
     failed = outline.tasks_with(ERROR)
     return failed - outline.finished() if is_head else failed
 
 
-def _next(outline: Outline, is_head: bool) -> tuple[str, ...]:
+def _next(outline: CheckpointOutline, is_head: bool) -> tuple[str, ...]:
     """Return the nodes to run; of a head, without as many of each as have finished."""
     assert outline.record is not None
     nodes = next_nodes(outline)
@@ -170,7 +178,7 @@ def _state_channels(names: Mapping[str, Any], version: Any) -> tuple[str, ...]:
     return tuple(name for name in names if not is_internal(name, version))
 
 
-def _changed(outline: Outline, parent: Outline | None) -> tuple[str, ...]:
+def _changed(outline: CheckpointOutline, parent: CheckpointOutline | None) -> tuple[str, ...]:
     """Return the state's channels that have another version than before, or what the checkpoint itself says."""
     assert outline.record is not None
     checkpoint = outline.record.checkpoint

@@ -6,7 +6,7 @@ that are there only so many are held as are wanted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from charm_checkpoint.contract import Backend, ThreadPage, capabilities
 from charm_checkpoint.errors import ConfigError
 from charm_checkpoint.inspection.cursors import cursor, digest, place_of
-from charm_checkpoint.saver.records import limited
+from charm_checkpoint.saver.refs import limited
 from charm_checkpoint.saver.threads import Status, ThreadInfo, ThreadListing
 
 Order: TypeAlias = Literal["activity", "size", "checkpoints", "id"]
@@ -40,11 +40,13 @@ class Wanted(NamedTuple):
     search: str | None = None
     since: float | None = None
     until: float | None = None
+    pinned: bool | None = None
 
     def fits(self, info: ThreadInfo) -> bool:
         """Tell whether a thread is wanted."""
         return (
             (self.status is None or info.status in self.status)
+            and (self.pinned is None or info.pinned is self.pinned)
             and (self.search is None or self._says(info, self.search))
             and (self.since is None or (info.updated_at is not None and at_of(info) >= self.since))
             and (self.until is None or (info.updated_at is not None and at_of(info) <= self.until))
@@ -59,19 +61,24 @@ def at_of(info: ThreadInfo) -> int:
     return 0 if info.updated_at is None else int(info.updated_at.timestamp())
 
 
-def wanted(status: Any, search: Any, since: Any, until: Any) -> Wanted:
+def wanted(status: Any, search: Any, since: Any, until: Any, pinned: Any = None) -> Wanted:
     """Return what is looked for; raises `ConfigError` for what nobody can look for."""
     if search is not None and not isinstance(search, str):
         raise ConfigError(f"search is a text to look for, not {type(search).__name__}")
+    if pinned is not None and type(pinned) is not bool:
+        raise ConfigError(f"pinned is True, False or None for all, not {type(pinned).__name__}")
     return Wanted(
         None if status is None else frozenset(_statuses(status)),
         search.casefold() if search else None,
         _seconds(since, "since"),
         _seconds(until, "until"),
+        pinned,
     )
 
 
 def _statuses(given: Any) -> Iterator[str]:
+    if not isinstance(given, (str, Collection)):
+        raise ConfigError(f"status is one of {', '.join(STATUSES)}, or several of them, not {type(given).__name__}")
     for name in [given] if isinstance(given, str) else given:
         if name not in STATUSES:
             raise ConfigError(f"status is one of {', '.join(STATUSES)}, or several of them, not {name!r}")
@@ -208,12 +215,20 @@ class SortedListing:
 
 
 def listing(
-    backend: Backend, limit: Any, status: Any, search: Any, order: Any, since: Any, until: Any, after: Any
+    backend: Backend,
+    limit: Any,
+    status: Any,
+    search: Any,
+    pinned: Any,
+    order: Any,
+    since: Any,
+    until: Any,
+    after: Any,
 ) -> Listing | SortedListing:
     """Return the listing that is asked for; raises `ConfigError` for what none can be."""
     if order is not None and order not in get_args(Order):
         raise ConfigError(f"order is one of {', '.join(get_args(Order))}, not {order!r}")
-    which = wanted(status, search, since, until)
+    which = wanted(status, search, since, until, pinned)
     if order in (None, "activity") and (capabilities(backend).latest_first or (order is None and after is None)):
         return Listing(backend, limited(limit), which, after)
     return SortedListing(backend, limited(limit), which, after, order or "activity")

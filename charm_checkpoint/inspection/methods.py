@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from charm_checkpoint.checking.session import adrive, drive
-from charm_checkpoint.errors import PathPart
+from charm_checkpoint.errors import ConfigError, PathPart
 from charm_checkpoint.inspection.listing import Listing, Order, SortedListing, listing
-from charm_checkpoint.saver.records import checkpoint_ref
+from charm_checkpoint.saver.refs import checkpoint_ref
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from charm_checkpoint.inspection.sizes import SizeReport
     from charm_checkpoint.inspection.states import StateView
     from charm_checkpoint.plan import Plan
-    from charm_checkpoint.saver.checkpointer import CharmSaver
+    from charm_checkpoint.runtime.once import once
     from charm_checkpoint.saver.threads import ThreadInfo
     from charm_checkpoint.store import Store
+    from charm_checkpoint.values.serde import Serializer
 
 Checkpoint: TypeAlias = "str | int"
 """A checkpoint: its id, the beginning of its id, or how far behind its namespace's head it is: -1 is the one before."""
@@ -40,7 +41,7 @@ class Inspects:
     """
 
     store: Store
-    _saver: CharmSaver
+    _serde: once[Serializer]
 
     def threads(
         self,
@@ -48,6 +49,7 @@ class Inspects:
         *,
         status: str | Collection[str] | None = None,
         search: str | None = None,
+        pinned: bool | None = None,
         order: Order | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
@@ -60,9 +62,10 @@ class Inspects:
         of all threads, so give a limit with it. ``after`` is a `ThreadInfo.cursor` of a listing in the same order.
 
         ``status`` is one or several of ``waits``, ``failed``, ``unfinished`` and ``done`` (also ``idle``), ``search``
-        a text in the id or the title, whatever its case, ``since`` and ``until`` when it changed last.
+        a text in the id or the title, whatever its case, ``since`` and ``until`` when it changed last, ``pinned``
+        whether it is.
         """
-        return self._threads(listing(self.store.backend, limit, status, search, order, since, until, after))
+        return self._threads(listing(self.store.backend, limit, status, search, pinned, order, since, until, after))
 
     def _threads(self, found: Listing | SortedListing) -> Iterator[ThreadInfo]:
         while found.more:
@@ -74,13 +77,14 @@ class Inspects:
         *,
         status: str | Collection[str] | None = None,
         search: str | None = None,
+        pinned: bool | None = None,
         order: Order | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         after: str | None = None,
     ) -> AsyncIterator[ThreadInfo]:
         """Yield the threads of the store; see `threads`."""
-        return self._athreads(listing(self.store.backend, limit, status, search, order, since, until, after))
+        return self._athreads(listing(self.store.backend, limit, status, search, pinned, order, since, until, after))
 
     async def _athreads(self, found: Listing | SortedListing) -> AsyncIterator[ThreadInfo]:
         while found.more:
@@ -100,8 +104,9 @@ class Inspects:
         from charm_checkpoint.inspection.history import History  # only for who looks
         from charm_checkpoint.inspection.outlines import Outliner
 
-        outliner = Outliner(self.store, self._saver.serde)
-        return History(self.store.backend, outliner, named_thread(thread_id), ns, limit, after)
+        outliner = Outliner(self.store, self._serde)
+        wanted = None if ns is None else text_of(ns, "ns")
+        return History(self.store.backend, outliner, named_thread(thread_id), wanted, limit, after)
 
     def _history_pages(self, found: History) -> Iterator[CheckpointInfo]:
         while found.more:
@@ -139,12 +144,12 @@ class Inspects:
     def _state(self, thread: str, checkpoint: Any, ns: str, last: int | None) -> partial[Plan[StateView]]:
         from charm_checkpoint.inspection.viewing import state
 
-        return partial(state, self._look(), thread, checkpoint, ns, last)
+        return partial(state, self._look(), thread, checkpoint, text_of(ns, "ns"), last)
 
     def _look(self) -> Look:
         from charm_checkpoint.inspection.reading import Look
 
-        return Look(self.store, self._saver.serde)
+        return Look(self.store, self._serde)
 
     def conversation(
         self,
@@ -185,7 +190,8 @@ class Inspects:
     ) -> partial[Plan[Conversation]]:
         from charm_checkpoint.inspection.viewing import conversation
 
-        return partial(conversation, self._look(), thread, checkpoint, ns, channel, last, before)
+        wanted = None if channel is None else text_of(channel, "channel")
+        return partial(conversation, self._look(), thread, checkpoint, text_of(ns, "ns"), wanted, last, before)
 
     def diff(
         self,
@@ -219,7 +225,8 @@ class Inspects:
     def _diff(self, thread: str, a: Any, b: Any, ns: str, other: str | None) -> partial[Plan[StateDiff]]:
         from charm_checkpoint.inspection.diffing import diff
 
-        return partial(diff, self._look(), thread, a, b, ns, None if other is None else named_thread(other))
+        other = None if other is None else named_thread(other)
+        return partial(diff, self._look(), thread, a, b, text_of(ns, "ns"), other)
 
     def blame(
         self, thread_id: str, path: str | tuple[PathPart, ...], *, checkpoint: Checkpoint | None = None, ns: str = ""
@@ -228,20 +235,18 @@ class Inspects:
 
         Of a list or dict it is told of each element. Raises `PathNotFound` where nothing stands there.
         """
-        thread = named_thread(thread_id)
-        return self.store.run(self._blame(thread, path, checkpoint, ns), write=False, thread=thread)
+        return drive(self.store, self._blame(named_thread(thread_id), path, checkpoint, ns))
 
     async def ablame(
         self, thread_id: str, path: str | tuple[PathPart, ...], *, checkpoint: Checkpoint | None = None, ns: str = ""
     ) -> list[BlameEntry]:
         """Tell who wrote what stands at a path; see `blame`."""
-        thread = named_thread(thread_id)
-        return await self.store.arun(self._blame(thread, path, checkpoint, ns), write=False, thread=thread)
+        return await adrive(self.store, self._blame(named_thread(thread_id), path, checkpoint, ns))
 
-    def _blame(self, thread: str, path: Any, checkpoint: Any, ns: str) -> partial[Plan[list[BlameEntry]]]:
+    def _blame(self, thread: str, path: Any, checkpoint: Any, ns: str) -> Session[list[BlameEntry]]:
         from charm_checkpoint.inspection.blame import blame
 
-        return partial(blame, self._look(), thread, path, checkpoint, ns)
+        return blame(self._look(), thread, path, checkpoint, text_of(ns, "ns"))
 
     def size(self, thread_id: str | None = None, *, top: int = 20) -> SizeReport:
         """Tell what takes how much room, of one thread or of the whole store; ``top`` of each kind are named.
@@ -256,11 +261,24 @@ class Inspects:
         return await adrive(self.store, self._size(thread_id, top))
 
     def _size(self, thread_id: str | None, top: int) -> Session[SizeReport]:
-        from charm_checkpoint.inspection.sizing import size
+        if type(top) is not int or top < 1:
+            raise ConfigError("top is how many of each kind are named, 1 or more")
+        if thread_id is None:
+            from charm_checkpoint.inspection.store_sizing import store_sizes
 
-        return size(self._look(), None if thread_id is None else named_thread(thread_id), top)
+            return store_sizes(self.store, top)
+        from charm_checkpoint.inspection.sizing import thread_sizes
+
+        return thread_sizes(self._look(), named_thread(thread_id), top)
 
 
 def named_thread(thread_id: Any) -> str:
     """Return the thread that is named, as a config names one."""
     return checkpoint_ref({"configurable": {"thread_id": thread_id}}).thread
+
+
+def text_of(given: Any, what: str) -> str:
+    """Return a text that was given; raises `ConfigError` for anything else, before anything is read."""
+    if not isinstance(given, str):
+        raise ConfigError(f"{what} is a text, not {type(given).__name__}")
+    return str.__str__(given)

@@ -44,7 +44,8 @@ def _back(name: Any) -> int | None:
             )
         return -name
     if type(name) is not str or not name:
-        raise ConfigError(f"a checkpoint is named by its id, or by a number below 0, not {type(name).__name__}")
+        said = "by an empty text" if name == "" else f"by {type(name).__name__}"
+        raise ConfigError(f"a checkpoint is named by its id, or by a number below 0, not {said}")
     return None
 
 

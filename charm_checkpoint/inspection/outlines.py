@@ -12,8 +12,7 @@ from charm_checkpoint.contract import CheckpointRow, StoredCheckpoint, capabilit
 from charm_checkpoint.errors import DataError, NewerFormat, StoreCorrupt
 from charm_checkpoint.saver.pending_writes import FORMS
 from charm_checkpoint.saver.records import Record, decode_row
-from charm_checkpoint.saver.threads import JOIN, is_full
-from charm_checkpoint.saver.waiting import leads_to_node
+from charm_checkpoint.saver.waiting import JOIN, is_full, leads_to_node
 from charm_checkpoint.store import Store
 from charm_checkpoint.values.packing import unpack_value
 from charm_checkpoint.values.sealing import Identities, opened
@@ -38,7 +37,7 @@ class WriteOutline(NamedTuple):
     channel: str
 
 
-class Outline(NamedTuple):
+class CheckpointOutline(NamedTuple):
     """A checkpoint as far as it can be told: ``record`` is None if it is damaged, ``note`` then says so.
 
     ``sent`` are the nodes that its packets are for, in order.
@@ -68,7 +67,7 @@ class Outliner:
         self.limits = store.limits
         self.identities = Identities(tenant_of(store.backend), marks=capabilities(store.backend).marks_copies)
 
-    def outline(self, found: StoredCheckpoint) -> Outline:
+    def outline(self, found: StoredCheckpoint) -> CheckpointOutline:
         """Return a stored checkpoint in outline; what is damaged is noted."""
         row = found.row
         assert row is not None
@@ -85,7 +84,7 @@ class Outliner:
         except (StoreCorrupt, DataError) as error:
             notes.append(f"its pending writes: {error}")
         sent = () if record is None else tuple(_sent_to(record))
-        return Outline(row, record, writes, size, "; ".join(notes) or None, sent)
+        return CheckpointOutline(row, record, writes, size, "; ".join(notes) or None, sent)
 
     def _writes(self, row: CheckpointRow, bodies: Sequence[bytes]) -> Iterator[WriteOutline]:
         whose = self.identities.writes(row.thread, row.ns, row.id)
@@ -130,7 +129,7 @@ def is_internal(channel: str, version: Any) -> bool:
     return channel in own or channel.startswith(JOIN) or leads_to_node(channel, version)
 
 
-def next_nodes(outline: Outline) -> list[str]:
+def next_nodes(outline: CheckpointOutline) -> list[str]:
     """Return the nodes that a checkpoint leads to, as LangGraph names them, with those that were sent to."""
     record = outline.record
     if record is None:
@@ -182,7 +181,7 @@ def small_ext(code: int, data: bytes) -> Any:
     return body
 
 
-def writers(outline: Outline, parent: Outline | None) -> tuple[str, ...]:
+def writers(outline: CheckpointOutline, parent: CheckpointOutline | None) -> tuple[str, ...]:
     """Return the nodes whose writes a checkpoint holds.
 
     LangGraph notes them nowhere. They are the nodes that have seen other versions of what starts them than before,

@@ -12,14 +12,16 @@ from charm_checkpoint.contract import Backend
 from charm_checkpoint.errors import StoreCorrupt
 from charm_checkpoint.inspection.building import opened_manifest
 from charm_checkpoint.inspection.chunks import Shelf
-from charm_checkpoint.inspection.outlines import Outline, small_ext
+from charm_checkpoint.inspection.outlines import CheckpointOutline, small_ext
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.values.decoder import DecodedChunk
 from charm_checkpoint.values.encoder import BLOB, GROUP, LEAF, MANIFEST
 from charm_checkpoint.values.limits import Limits
 
 
-def with_packets(backend: Backend, limits: Limits, outlines: dict[Any, Outline]) -> Plan[dict[Any, Outline]]:
+def with_packets(
+    backend: Backend, limits: Limits, outlines: dict[Any, CheckpointOutline]
+) -> Plan[dict[Any, CheckpointOutline]]:
     """Return outlines in which stands where packets are sent to, though these are too large for the record."""
     found = dict(outlines)
     shelves: dict[str, Shelf] = {}

@@ -16,9 +16,11 @@ _ESCAPED = re.compile(r"\\(.)")
 
 
 def parsed(path: str | Path) -> Path:
-    """Return a path's steps; raises `ConfigError` for a text that is no path."""
-    if not isinstance(path, str):
+    """Return a path's steps; raises `ConfigError` for what is no path."""
+    if isinstance(path, (tuple, list)) and all(isinstance(step, (str, int)) for step in path):
         return tuple(path)
+    if not isinstance(path, str):
+        raise ConfigError(f"a path is a text, as messages[-1].content, or a tuple of its steps, not {path!r:.80}")
     steps: list[PathPart] = []
     at = 0
     while at < len(path):

@@ -14,10 +14,9 @@ from charm_checkpoint.inspection.building import Builder
 from charm_checkpoint.inspection.checkpoints import CheckpointInfo
 from charm_checkpoint.inspection.chunks import Shelf
 from charm_checkpoint.inspection.cursors import cursor
-from charm_checkpoint.inspection.deltas import delta_parts
 from charm_checkpoint.inspection.history import info
 from charm_checkpoint.inspection.naming import checkpoint_id
-from charm_checkpoint.inspection.outlines import CONTROL, NO_TASK, Outline, Outliner, is_internal, node_of
+from charm_checkpoint.inspection.outlines import CONTROL, NO_TASK, CheckpointOutline, Outliner, is_internal, node_of
 from charm_checkpoint.inspection.packets import with_packets
 from charm_checkpoint.inspection.pages import Place, list_slice
 from charm_checkpoint.inspection.plain_values import Damaged, Notes, as_plain
@@ -25,7 +24,8 @@ from charm_checkpoint.inspection.states import ChannelView, Content, Note, Pendi
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.saver.history import COUNTERS
 from charm_checkpoint.saver.pending_writes import decode_writes
-from charm_checkpoint.saver.records import CheckpointRef, Record
+from charm_checkpoint.saver.records import Record
+from charm_checkpoint.saver.refs import CheckpointRef
 from charm_checkpoint.store import Store
 from charm_checkpoint.values.sealing import Identity, opened
 from charm_checkpoint.values.serde import Serializer
@@ -42,7 +42,7 @@ class Found(NamedTuple):
     """A checkpoint that was found: as it is stored, in outline, and as a history shows it."""
 
     stored: StoredCheckpoint
-    outline: Outline
+    outline: CheckpointOutline
     info: CheckpointInfo
 
     @property
@@ -164,6 +164,8 @@ class Look:
 
     def delta(self, found: Found, name: str) -> Plan[ChannelView]:
         """Return a channel that is stored as its changes: the value stored last, and what was written since."""
+        from charm_checkpoint.inspection.deltas import delta_parts  # only for it: it reads as the saver does
+
         value, said = yield from delta_parts(self.store, self.serde, CheckpointRef(*found.row[:3]), name)
         notes = () if said is None else (Note(format_path((name,)), said),)
         return self._channel(found, name, 0, partial(content, name, value, (), notes))

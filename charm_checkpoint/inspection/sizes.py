@@ -9,8 +9,9 @@ from charm_checkpoint.plain import Plain
 
 @dataclass(frozen=True, slots=True)
 class KindSize(Plain):
-    """What there is of one kind: ``checkpoints``, ``writes``, ``chunks``, ``messages`` or ``items``; bytes of payload.
+    """What there is of one kind: ``checkpoints``, ``writes``, ``chunks``, ``messages`` or ``items``; bytes as stored.
 
+    Of a whole store, ``checkpoints`` are weighed with their writes and chunks, and ``messages`` counts the histories.
     None is what the store cannot tell.
     """
 
@@ -21,7 +22,7 @@ class KindSize(Plain):
 
 @dataclass(frozen=True, slots=True)
 class ThreadSize(Plain):
-    """One thread: bytes of payload, and how many checkpoints."""
+    """One thread: bytes as they are stored, and how many checkpoints."""
 
     thread_id: str
     size: int
@@ -33,8 +34,10 @@ class ThreadSize(Plain):
 class ChannelSize(Plain):
     """One channel of a thread's head.
 
-    ``size`` is the bytes that are stored of its value, as compressed as they are. ``growth`` is how many bytes each of
-    the last ``steps`` checkpoints added to it, on the average: what it holds that the one before did not.
+    ``size`` is bytes as they are stored: compressed, where that saves some; of a small value, which stands in the
+    checkpoint's record, its share of that. ``growth`` is how many such bytes each of the last ``steps`` checkpoints
+    added to it, on the average: what it holds that the one before did not. ``encoded`` is how many bytes the value is
+    before it is compressed, to compare with `ValueSize`.
     """
 
     channel: str
@@ -42,20 +45,26 @@ class ChannelSize(Plain):
     size: int
     growth: float = 0.0
     steps: int = 0
+    encoded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ValueSize(Plain):
-    """One value of a thread's head: where it is, and the bytes that it is encoded as."""
+    """One value inside a channel of a thread's head: where it is, and the bytes it is encoded as, uncompressed.
+
+    What is larger than others may be inside it: both are told then, the whole before its part. ``part`` is the way to
+    what makes up most of it, None where nothing does.
+    """
 
     path: str
-    size: int
+    encoded: int
     checkpoint_ns: str = ""
+    part: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SizeReport(Plain):
-    """What takes how much room, of one thread or of the whole store.
+    """What takes how much room, of one thread or of the whole store: ``size`` is bytes as they are stored.
 
     ``threads`` are the largest, the largest first, and of a store alone; ``channels`` and ``values`` those of one
     thread. ``counted`` tells of how many threads the store knows the size, ``uncounted`` of how many it does not.

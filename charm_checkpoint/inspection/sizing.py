@@ -1,4 +1,4 @@
-"""What takes how much room: of one thread, by what its head and the checkpoints before it reach; of the whole store."""
+"""What of a thread takes how much room, by what its heads and the checkpoints before them reach."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import ormsgpack
+
 from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.contract import Query, Usage
-from charm_checkpoint.errors import ConfigError, PathPart, format_path
-from charm_checkpoint.inspection.building import Builder
+from charm_checkpoint.errors import PathPart, format_path
+from charm_checkpoint.inspection.building import Builder, opened_manifest
 from charm_checkpoint.inspection.chunks import Shelf
 from charm_checkpoint.inspection.history import require
-from charm_checkpoint.inspection.outlines import Outline, is_internal
+from charm_checkpoint.inspection.largest import Largest
+from charm_checkpoint.inspection.outlines import CheckpointOutline, is_internal
 from charm_checkpoint.inspection.plain_diff import key_of
 from charm_checkpoint.inspection.plain_values import as_plain
 from charm_checkpoint.inspection.reading import Look, inline_part
-from charm_checkpoint.inspection.sizes import ChannelSize, KindSize, SizeReport, ThreadSize, ValueSize
-from charm_checkpoint.inspection.weighing import Largest, Path, Weights
-from charm_checkpoint.items.namespaces import ITEMS
+from charm_checkpoint.inspection.sizes import ChannelSize, KindSize, SizeReport, ValueSize
+from charm_checkpoint.inspection.weighing import Held, Path, Weights
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.saver.history import with_writes
-from charm_checkpoint.saver.threads import ThreadListing
-from charm_checkpoint.values.decoder import split
-from charm_checkpoint.values.encoder import BLOB
+from charm_checkpoint.saver.records import Record
+from charm_checkpoint.values.decoder import DecodedChunk, split
+from charm_checkpoint.values.encoder import BLOB, DELTA, DICT, LEAF, PIECES
+from charm_checkpoint.values.sealing import unpacked_size
 from charm_checkpoint.values.serde.raw import PlainSerializer
 
 STEPS = 20
@@ -31,51 +34,14 @@ STEPS = 20
 PAGE = 200
 COUNTED = 1000
 """Checkpoints of a thread that are weighed by themselves; of more, the rest is taken to be like these."""
+OPENED = 16 << 20
+"""Encoded bytes up to which a value is decoded, to tell what inside it makes up most of it."""
 NAMESPACES = 50
 """Namespaces whose heads are looked at, those changed last."""
 
 
-def size(look: Look, thread: str | None, top: Any) -> Session[SizeReport]:
-    """Return what takes how much room; see `Memory.size`."""
-    if type(top) is not int or top < 1:
-        raise ConfigError("top is how many of each kind are named, 1 or more")
-    if thread is None:
-        return (yield from _of_store(look, top))
-    return (yield from _of_thread(look, thread, top))
-
-
-# ------------------------------------------------------------------------------ the whole store
-
-
-def _of_store(look: Look, top: int) -> Session[SizeReport]:
-    listing = ThreadListing(look.backend, None)
-    largest, total, checkpoints, counted, uncounted, messages = Largest(top), 0, 0, 0, 0, 0
-    while listing.more:
-        for info in listing.take((yield Step(listing.next_page))):
-            checkpoints += info.checkpoints
-            messages += info.has_messages
-            if info.size is None:
-                uncounted += 1
-                continue
-            counted += 1
-            total += info.size
-            largest.add(info.size, info)
-    kinds = [KindSize("checkpoints", checkpoints), KindSize("messages", messages)]
-    if look.store.items is not None:
-        items = yield Step(partial(look.store.items.usage, ITEMS))
-        kinds.append(KindSize("items", items.items, items.payload_bytes))
-        total += items.payload_bytes
-    threads = tuple(
-        ThreadSize(info.thread_id or "?", held, info.checkpoints, info.title) for held, info in largest.found()
-    )
-    notes = (f"the size of {uncounted} threads is not counted yet",) if uncounted else ()
-    return SizeReport(None, total, tuple(kinds), threads, counted=counted, uncounted=uncounted, notes=notes)
-
-
-# ------------------------------------------------------------------------------ one thread
-
-
-def _of_thread(look: Look, thread: str, top: int) -> Session[SizeReport]:
+def thread_sizes(look: Look, thread: str, top: int) -> Session[SizeReport]:
+    """Return what of a thread takes how much room; see `Memory.size`."""
     yield Step(partial(require, look.backend, thread), thread)
     usage: Usage = yield Step(partial(look.backend.usage, thread), thread)
     heads, bodies, written, rows = yield from _heads(look, thread)
@@ -86,8 +52,11 @@ def _of_thread(look: Look, thread: str, top: int) -> Session[SizeReport]:
         channels += yield Step(partial(_channels, look, thread, ns, id, weights, largest), thread)
     values = []
     for held, (ns, path, at) in largest.found():
-        inside: Path = yield Step(partial(_inside, look, thread, at), thread)
-        values.append(ValueSize(format_path((*path, *inside)), held, ns))
+        inside = weights.most_of(at, held)
+        if not inside and held <= OPENED:
+            inside = yield Step(partial(_inside, look, thread, at), thread)
+        part = format_path((*path, *inside)) if inside else None
+        values.append(ValueSize(format_path(path), held, ns, part))
     message_size = yield Step(partial(_messages, look, thread), thread)
     notes = [f"{weights.damaged} chunks are damaged or missing"] if weights.damaged else []
     if rows < usage.checkpoints:
@@ -146,41 +115,81 @@ def _channels(look: Look, thread: str, ns: str, id: str, weights: Weights, large
         if is_internal(name, record.checkpoint.get("v")):
             continue
         if type(location) is bytes:
-            held = weights.stored(weights.under([location]))
-            for path, encoded, at in weights.leaves((name,), location):
-                largest.add(encoded, (ns, path, at))
+            stored, encoded = weights.stored(weights.under([location])), weights.encoded(location)
+            for path, size, at in weights.leaves((name,), location):
+                largest.add(size, (ns, path, at))
         else:
-            held = len(inline_part(record, name) or b"") if location is None else 1
-            largest.add(held, (ns, (name,), b""))
-        found.append(ChannelSize(name, ns, held, _growth(weights, outlines, name), len(outlines) - 1))
+            encoded = len(_in_record(look, record, name))
+            stored = _share(outlines[0], encoded)
+            largest.add(encoded, (ns, (name,), Held()))
+        growth = _growth(look, weights, outlines, name)
+        found.append(ChannelSize(name, ns, stored, growth, len(outlines) - 1, encoded))
     return found
 
 
-def _inside(look: Look, thread: str, name: bytes) -> Plan[Path]:
+def _in_record(look: Look, record: Record, name: str) -> bytes:
+    """Return the encoded value of a channel that stands in the record itself, nothing of one that does not."""
+    location = record.locations.get(name)
+    if type(location) is list:
+        return look.serde.pack(location[0])
+    return (inline_part(record, name) or b"") if location is None else b""
+
+
+def _share(outline: CheckpointOutline, encoded: int) -> int:
+    """Return how many of a record's stored bytes are those of so many encoded ones in it."""
+    body = outline.row.body
+    return -(-encoded * len(body) // max(unpacked_size(body), encoded, 1))
+
+
+def _inside(look: Look, thread: str, where: Held) -> Plan[Path]:
     """Return the way to what makes a value large: inside an object or a dict, to the part that is most of it."""
     shelf = Shelf(look.backend, look.limits, thread)
-    if not name:
-        return ()
-    yield from shelf.fetch([name])
     builder = Builder(PlainSerializer(), shelf, look.limits)
-    chunk = builder.chunk(name)
-    if chunk is None or chunk.kind != BLOB:
+    if not where.chunk:
         return ()
-    value = as_plain(builder.value(name))
+    yield from shelf.fetch([where.chunk])
+    chunk = builder.chunk(where.chunk)
+    if chunk is None:
+        return ()
+    if where.at is not None:
+        values = yield from _elements(shelf, builder, chunk, where.chunk)
+        value = as_plain(values[where.at]) if where.at < len(values) else None
+    elif chunk.kind in (BLOB, PIECES):
+        yield from shelf.reach([where.chunk])
+        value = as_plain(builder.value(where.chunk))
+    else:
+        return ()
+    return _way(value)
+
+
+def _elements(shelf: Shelf, builder: Builder, chunk: DecodedChunk, name: bytes) -> Plan[list[Any]]:
+    """Return the elements that stand in a chunk: a leaf, or what is open at the end of a list or dict."""
+    values: list[Any] = []
+    if chunk.kind == LEAF:
+        keys, *_ = ormsgpack.unpackb(chunk.body)
+        builder.leaf(name, None if keys is None else [], values, apart=False)
+    else:
+        container, _, tail, refs = opened_manifest(chunk)
+        yield from shelf.reach(refs)
+        builder.tail(tail, refs, [] if container & ~DELTA == DICT else None, values)
+    return values
+
+
+def _way(value: Any) -> Path:
     steps: list[PathPart] = []
+    whole = len(key_of(value))
     while type(value) in (dict, list) and value:
         items = value.items() if type(value) is dict else enumerate(value)
-        sized = [(len(key_of(held)), step, held) for step, held in items]
-        largest, step, inner = max(sized, key=lambda each: each[0])
-        if 2 * largest < sum(each for each, _, _ in sized):
+        largest, step, inner = max(((len(key_of(held)), step, held) for step, held in items), key=lambda each: each[0])
+        if 2 * largest < whole:
             break
         steps.append(step)
         value = inner
     return tuple(steps)
 
 
-def _growth(weights: Weights, outlines: Sequence[Outline], name: str) -> float:
-    """Return how many bytes a checkpoint adds to a channel, on the average of the last ones."""
+def _growth(look: Look, weights: Weights, outlines: Sequence[CheckpointOutline], name: str) -> float:
+    """Return how many stored bytes a checkpoint adds to a channel, on the average of the last ones."""
     if len(outlines) < 2:
         return 0.0
     total = 0
@@ -188,16 +197,16 @@ def _growth(weights: Weights, outlines: Sequence[Outline], name: str) -> float:
     before: Any = None
     for outline in reversed(outlines):
         assert outline.record is not None
-        location = outline.record.locations.get(name)
-        if type(location) is bytes:
-            own = weights.under([location], reached) if location != before else set()
-            total += weights.stored(own) if outline is not outlines[-1] else 0
+        held: Any = outline.record.locations.get(name)
+        if type(held) is bytes:
+            own = weights.under([held], reached) if held != before else set()
+            added = weights.stored(own)
             reached = reached | own
-        elif location is None and outline is not outlines[-1]:
-            part = inline_part(outline.record, name)
-            total += len(part or b"") if part != before else 0
-            location = part
-        before = location
+        else:
+            held = _in_record(look, outline.record, name)
+            added = _share(outline, len(held)) if held != before else 0
+        total += added if outline is not outlines[-1] else 0
+        before = held
     return total / (len(outlines) - 1)
 
 

@@ -11,7 +11,6 @@ from charm_checkpoint.errors import PathNotFound, PathPart
 from charm_checkpoint.inspection.checkpoints import CheckpointInfo
 from charm_checkpoint.inspection.conversation import Conversation
 from charm_checkpoint.inspection.paths import at_path, parsed
-from charm_checkpoint.inspection.turns import are_messages, turns_of
 from charm_checkpoint.plain import Plain, as_json
 
 
@@ -152,6 +151,8 @@ class StateView:
         """The messages of the state, or of the thread's message history where that is all it holds."""
         if self.messages is not None:
             return self.messages
+        from charm_checkpoint.inspection.turns import are_messages, turns_of  # which knows classes of values
+
         id = None if self.checkpoint is None else self.checkpoint.checkpoint_id
         own = [channel for channel in self.channels.values() if not channel.is_internal]
         for channel in sorted(own, key=lambda channel: channel.name != "messages"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -33,6 +32,13 @@ class Large(NamedTuple):
     key: Any
     size: int
     ref: bytes | None
+
+
+class Held(NamedTuple):
+    """Where a value is: in a chunk of its own, or at a position among the elements that stand in one."""
+
+    chunk: bytes = b""
+    at: int | None = None
 
 
 class Weight(NamedTuple):
@@ -94,11 +100,11 @@ class Weights:
         """Return the bytes that are stored of chunks."""
         return sum(self.have.get(name, _NONE).stored for name in names)
 
-    def leaves(self, path: Path, name: bytes) -> Iterator[tuple[Path, int, bytes]]:
-        """Yield the large elements in a chunk: path, encoded bytes, and the chunk that holds the element."""
+    def leaves(self, path: Path, name: bytes) -> Iterator[tuple[Path, int, Held]]:
+        """Yield the large elements in a chunk, and in these: path, encoded bytes, and where it is held."""
         weight = self.have.get(name, _NONE)
         if weight.kind != MANIFEST:
-            yield path, self.encoded(name), name
+            yield path, self.encoded(name), Held(name)
             return
         at = 0
         for part in [*(leaf for ref in weight.refs[: weight.sealed] for leaf in self._leaves(ref)), name]:
@@ -106,10 +112,19 @@ class Weights:
             for large in held.large:
                 step = as_step(large.key) if large.key is not None else at + large.at
                 if large.ref is None:
-                    yield (*path, step), large.size, part
-                else:
-                    yield from self.leaves((*path, step), large.ref)
+                    yield (*path, step), large.size, Held(part, large.at)
+                    continue
+                if self.have.get(large.ref, _NONE).kind == MANIFEST:  # the whole, before its parts
+                    yield (*path, step), self.encoded(large.ref), Held(large.ref)
+                yield from self.leaves((*path, step), large.ref)
             at += held.members
+
+    def most_of(self, where: Held, size: int) -> Path:
+        """Return the way to the large element that makes up most of a list or dict in leaves; none if none does."""
+        if where.at is not None or self.have.get(where.chunk, _NONE).kind != MANIFEST:
+            return ()
+        inside = [(path, held) for path, held, _ in self.leaves((), where.chunk) if 2 * held >= size]
+        return max(inside, key=lambda each: len(each[0]), default=((), 0))[0]
 
     def _leaves(self, name: bytes) -> Iterator[bytes]:
         weight = self.have.get(name, _NONE)
@@ -172,23 +187,3 @@ def _sizes(packed: bytes) -> Iterator[int]:
 
 def _ext(code: int, data: bytes) -> str:
     return f"({data[:40].hex()})"
-
-
-class Largest:
-    """Keeps the largest of many values."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._heap: list[tuple[int, int, Any]] = []
-        self._number = 0
-
-    def add(self, size: int, what: Any) -> None:
-        """Take a value, if it is among the largest so far."""
-        self._number += 1
-        heapq.heappush(self._heap, (size, -self._number, what))
-        if len(self._heap) > self._count:
-            heapq.heappop(self._heap)
-
-    def found(self) -> list[tuple[int, Any]]:
-        """Return the largest and their sizes, the largest first."""
-        return [(size, what) for size, _, what in sorted(self._heap, reverse=True)]

@@ -15,6 +15,7 @@ from charm_checkpoint.cli.listing import ListingLimit, counted, say_more, shown_
 from charm_checkpoint.cli.options import Every, Json, Url
 from charm_checkpoint.cli.output import Column, is_terminal, one_line, paint, print_json, print_table
 from charm_checkpoint.cli.terminal import echo_error, put
+from charm_checkpoint.cli.typing_again import to_type
 from charm_checkpoint.cli.yamlish import Cut, scalar, yamlish
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def get(namespace: Namespace, key: Key, as_json: Json = False, url: Url = None) 
     with open_items(url) as store:
         item = store.get(labels(namespace), key, refresh_ttl=False)
     if item is None:
-        echo_error(f"there is no item {key!r} in {namespace}; keys are exact: charm-checkpoint items list {namespace}")
+        listing = to_type(url, "items list", namespace)
+        echo_error(f"there is no item {key!r} in {namespace}; keys are exact: {listing}")
         return 1
     if as_json:
         print_json({"items": [as_dict(item)]})

@@ -12,6 +12,7 @@ from charm_checkpoint.cli.groups import Part
 from charm_checkpoint.cli.memory.options import DryRun, Json, Project, ScopeName, Url, opened
 from charm_checkpoint.cli.memory.output import print_json
 from charm_checkpoint.cli.terminal import echo, echo_error
+from charm_checkpoint.cli.typing_again import to_type
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 
@@ -99,7 +100,7 @@ def import_(
         echo_error(f"{title}: {reason}")
     taken = len(made.imported) + len(made.replaced)
     if taken and not dry_run:
-        echo(f"{taken} to review: charm-checkpoint memory review")
+        echo(f"{taken} to review: {to_type(url, 'memory review')}")
     return 1 if made.failed else 0
 
 

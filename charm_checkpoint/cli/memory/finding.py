@@ -10,6 +10,7 @@ from charm_checkpoint.cli.groups import Part
 from charm_checkpoint.cli.memory.options import Json, Project, ScopeName, Url, opened
 from charm_checkpoint.cli.memory.output import print_json, print_memories, print_memory
 from charm_checkpoint.cli.terminal import echo, echo_error
+from charm_checkpoint.cli.typing_again import to_type
 from charm_checkpoint.errors import ConfigError
 
 Kinds = Annotated[list[str] | None, typer.Option("--kind", help="May be repeated.", show_default=False)]
@@ -59,7 +60,7 @@ def recall(
         print_json(found)
         return 0
     if not found:
-        hint = f"{waiting} to review first: charm-checkpoint memory review" if waiting else ""
+        hint = f"{waiting} to review first: {to_type(url, 'memory review')}" if waiting else ""
         echo(f"nothing found ({hint or 'a lower --min-score finds more'})")
         return 0
     print_memories(found, scores=True)
@@ -112,7 +113,7 @@ def show(
     with opened(url, project) as memories:
         entry = memories.read(title, scope, count_use=False)
     if entry is None:
-        echo_error(f"there is no memory {title!r}; titles are exact: charm-checkpoint memory list --status all")
+        echo_error(f"there is no memory {title!r}; titles are exact: {to_type(url, 'memory list')} --status all")
         return 1
     if as_json:
         print_json([entry])

@@ -10,6 +10,7 @@ import typer
 
 from charm_checkpoint.cli.opening import NO_STORE, check_there, named
 from charm_checkpoint.cli.options import DryRun, Project, Url, Yes
+from charm_checkpoint.cli.typing_again import to_type
 from charm_checkpoint.config.url import as_url, parse_url
 from charm_checkpoint.errors import ConfigError
 
@@ -23,7 +24,7 @@ ScopeName: TypeAlias = Annotated[
     str | None, typer.Option("--scope", help="project, shared or global.", show_default=False)
 ]
 
-_MAKERS = "is it called so? A new store is made by remember --create, and by: charm-checkpoint memory init"
+_MAKERS = "is it called so? A new store is made by remember --create, and by: {}"
 
 
 @contextmanager
@@ -38,7 +39,7 @@ def opened(url: str | None, project: str | None, *, create: bool = False, **sett
         raise ConfigError(NO_STORE)
     with named(url):
         if not create and not _is_shared(project):
-            check_there(parse_url(as_url(url)), f": {_MAKERS}")
+            check_there(parse_url(as_url(url)), f": {_MAKERS.format(to_type(url, 'memory init'))}")
         memory = open_memory(url)
     with memory, memory.long_term(project, **settings) as memories:
         yield memories

@@ -11,7 +11,6 @@ import typer
 
 from charm_checkpoint.cli.groups import Part
 from charm_checkpoint.cli.memory.output import print_table
-from charm_checkpoint.cli.memory.settings_files import FORMS, form_of, write_settings
 from charm_checkpoint.cli.terminal import agreed, echo, echo_error, put
 from charm_checkpoint.config.masking import mask
 from charm_checkpoint.config.url import as_url
@@ -71,6 +70,8 @@ def init(
     Writes the settings down. Asks for what is not given; with --yes, or where nobody can be asked, it takes the usual,
     and prints the settings, unless --write names a file.
     """
+    from charm_checkpoint.cli.memory.settings_files import FORMS, form_of, write_settings
+
     asks = not yes and _is_terminal()
     address, tried = _chosen(store, url, asks, try_it)
     target = write

@@ -22,12 +22,13 @@ import pydantic
 
 from charm_checkpoint.errors import DataError, TypeNotLoaded
 from charm_checkpoint.importers.fields import made_of_fields
+from charm_checkpoint.values.codes import ZONE
 from charm_checkpoint.values.serde.class_fields import MODEL, MODEL_V1, NAMEDTUPLE, OBJECT, is_dataclass
 from charm_checkpoint.values.serde.class_lookup import find_class
 from charm_checkpoint.values.serde.classes import ClassLayout, layout_of
 from charm_checkpoint.values.serde.dates import REAL
 from charm_checkpoint.values.serde.known_classes import SHORT_NAMES
-from charm_checkpoint.values.serde.values import DECODERS, ZONE
+from charm_checkpoint.values.serde.values import DECODERS
 
 _SHORT = {long: short for short, long in SHORT_NAMES.items()}
 

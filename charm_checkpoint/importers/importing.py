@@ -25,10 +25,12 @@ from charm_checkpoint.importers.fields import Listener
 from charm_checkpoint.importers.rows import Key, OldCheckpoint, Source
 from charm_checkpoint.memory import Memory, open_memory
 from charm_checkpoint.plan import Plan
-from charm_checkpoint.saver.pending_writes import encode_items
+from charm_checkpoint.saver.notes import note_of_writes
 from charm_checkpoint.saver.plans import SaverPlans
-from charm_checkpoint.saver.records import THREAD_KEY, CheckpointRef
-from charm_checkpoint.saver.threads import IMPORTING, note_of_writes
+from charm_checkpoint.saver.records import THREAD_KEY
+from charm_checkpoint.saver.refs import CheckpointRef
+from charm_checkpoint.saver.task_writes import encode_items
+from charm_checkpoint.saver.threads import IMPORTING, removed_staging
 from charm_checkpoint.values.chunk_reader import ChunkReader
 from charm_checkpoint.values.sealing import opened
 from charm_checkpoint.values.serde import Serializer
@@ -129,6 +131,7 @@ def import_official(
         run.dry_run, run.skip_existing, run.on_progress = dry_run, skip_existing, on_progress
         for thread in old.threads() if wanted is None else wanted:
             run.take_over(thread)
+        run.finish()
         return run.report
 
 
@@ -187,6 +190,7 @@ class _Import:
         reader = ChunkReader(self._backend, budget, limits)
         self._plans = SaverPlans(self._backend, serde, reader, budget, limits)
         self.report = ImportReport()
+        self._has_staged = False
         self.dry_run = False
         self.skip_existing = False
         self.findings = _Findings()
@@ -237,13 +241,21 @@ class _Import:
         except BaseException:
             self.report = before
             with contextlib.suppress(StoreError):
-                self._clear()
+                self.finish()
             raise
         self._clear()
         return True
 
+    def finish(self) -> None:
+        """Leave no trace of the other name, if it was used."""
+        if self._has_staged:
+            plan = partial(removed_staging, self._backend, self._staging)
+            self._store.run(plan, write=True, thread=self._staging)
+            self._plans.known.forget(self._staging)
+
     def _clear(self) -> int:
         """Delete what is under the other name; return how often that was done."""
+        self._has_staged = True
         state = self._store.run(partial(self._backend.delete_thread, self._staging), write=True, thread=self._staging)
         self._plans.known.forget(self._staging)
         return state.deletes

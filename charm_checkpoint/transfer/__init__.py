@@ -49,10 +49,13 @@ async def aimport_archive(
     on_progress: Callable[[MoveProgress], None] | None = None,
 ) -> CopyReport:
     """Bring what `Memory.export` wrote into a store; see `import_archive`."""
+    from functools import partial
+
+    from charm_checkpoint.plan import beside
     from charm_checkpoint.transfer.archive.importing import opened
     from charm_checkpoint.transfer.hops import adrive
 
-    with opened(path) as file:
+    with await beside(partial(opened, path)) as file:
         return await adrive(
             _importing(file, memory, threads, messages, items, skip_existing, dry_run, verify, on_progress)
         )
@@ -69,7 +72,7 @@ def _importing(
     verify: bool,
     on_progress: Callable[[MoveProgress], None] | None,
 ) -> Moving[CopyReport]:
-    from charm_checkpoint.saver.records import names
+    from charm_checkpoint.saver.refs import names
     from charm_checkpoint.transfer.archive.importing import importing
     from charm_checkpoint.transfer.copying import Wanted
     from charm_checkpoint.transfer.files import is_absent

@@ -15,7 +15,7 @@ from charm_checkpoint.plan import Compute
 from charm_checkpoint.store import Store
 from charm_checkpoint.transfer.archive.exporting import export
 from charm_checkpoint.transfer.copying import Wanted
-from charm_checkpoint.transfer.files import NewFile
+from charm_checkpoint.transfer.files import NewFile, is_taken
 from charm_checkpoint.transfer.hops import Hop, Moving
 from charm_checkpoint.transfer.report import BackupReport, MoveProgress
 
@@ -35,7 +35,7 @@ def backup(
     if location.scheme != "sqlite" or location.path == ":memory:":
         exported = yield from export(store, path, Wanted(on_progress=on_progress), overwrite)
         return BackupReport(path, exported.size, "archive", exported)
-    if not overwrite and os.path.lexists(path):
+    if not overwrite and is_taken(path):
         raise ConfigError(f"{path} is there already; give another name, or overwrite=True")
     yield Hop(store, store.backend.is_current)  # it is opened, and is the file that it was
     source: str = store.driver.path  # type: ignore[attr-defined]
@@ -44,8 +44,8 @@ def backup(
     with NewFile(path) as new:
         new.file.close()
         yield Compute(partial(_copy, source, new.partial, on_progress))
-        yield Compute(new.finish)
-    return BackupReport(path, os.path.getsize(path), "sqlite")
+        size: int = yield Compute(new.finish)
+    return BackupReport(path, size, "sqlite")
 
 
 def _copy(source: str, target: str, on_progress: OnProgress | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from charm_checkpoint.transfer.hops import Moving
-from charm_checkpoint.transfer.reading import Changed, Outline, Reader, Sink
+from charm_checkpoint.transfer.reading import Changed, Reader, Sink, ThreadIndex
 from charm_checkpoint.transfer.records import Key, Mark, lacking
 from charm_checkpoint.transfer.report import Place
 from charm_checkpoint.transfer.walking import Walker
@@ -22,7 +22,7 @@ class Moved(Exception):
 
 
 def follow(
-    reader: Reader, thread: str, outline: Outline, sink: Sink, damaged: list[Place]
+    reader: Reader, thread: str, outline: ThreadIndex, sink: Sink, damaged: list[Place]
 ) -> Moving[list[Mark] | None]:
     """Give a sink all checkpoints, and what is added meanwhile, until nothing is; return what the sink then has.
 
@@ -39,6 +39,8 @@ def follow(
             found = yield from reader.give(thread, outline, lacks, walker, sink)
         except Changed:
             return None
+        if outline.is_of_one_moment and not found:
+            return marks
         state = yield from reader.state(thread)
         if found and state[:2] != outline.state[:2]:  # what is missing may have been removed
             return None

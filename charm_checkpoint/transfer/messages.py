@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,24 +34,75 @@ def history_of(store: Store) -> History:
 
 
 def copy_messages(
-    source: Reader, target: Reader, thread: str, wanted: Wanted, tally: Tally, blank: bool
+    source: Reader, target: Reader, thread: str, wanted: Wanted, tally: Tally, there: bool | None
 ) -> Moving[bool]:
     """Copy a thread's messages; tell whether they were not there.
 
-    Raises `ThreadExists` if the target has others, that are not the beginning of them, and `StoreCorrupt`.
+    ``there`` is False if the target is known to have none, None if it was not seen to have any: what is put then does
+    not take the place of anything. Raises `ThreadExists` if the target has others, that are not the beginning of them,
+    `Disturbed` if it has some after all, and `StoreCorrupt`.
     """
     copy = _Copy(source, target, thread, wanted, tally)
     if source.store.history is None and target.store.history is None:
         record = yield from source.messages(thread)
         if record.is_empty:
             return False
-        held = None if blank else (yield from target.messages(thread))
+        is_asked = there or (there is None and record.packed is None)  # a batch alone goes behind whatever is there
+        held = (yield from target.messages(thread)) if is_asked else None
         if held is not None and held.digest == record.digest:
             return False
-        if (held is None or held.is_empty) and copy.is_one_piece(record):
-            yield from copy.records(record)
+        if held is None or held.is_empty or held.is_begun_of(record):
+            yield from copy.records(record, held)
             return True
-    return (yield from copy.lists(blank))
+    return (yield from copy.lists(there is False))
+
+
+class ListWriter:
+    """Puts one thread's list as it is stored, its chunks ahead of it; ``revision`` is that of what it replaces."""
+
+    def __init__(self, store: Store, thread: str, revision: int = 0) -> None:
+        self._store = store
+        self._thread = thread
+        self._identities = Openers(store).identities
+        self._revision = revision
+        self._sweeps: int | None = None  # what the counter was when chunks were put that are left out since
+
+    def ahead(self, part: list[Chunk]) -> Moving[None]:
+        """Put chunks with a list that is empty, and so is told from the whole one."""
+        yield from self.put(pack(Serializer(allowed=()).dumps([])), b"", part)
+
+    def put(self, packed: bytes, roots: bytes, chunks: list[Chunk]) -> Moving[None]:
+        """Put a list with the last of its chunks."""
+        body = seal(self._identities.messages(self._thread, roots), packed)
+        new = NewMessages(self._thread, body, roots, chunks, self._sweeps, self._revision, taken=0)
+        reply: WriteResult = yield self._hop(partial(self._store.backend.put_messages, new))
+        if reply.outcome != "stored":
+            raise disturbed(self._thread)
+        self._sweeps, self._revision = reply.state.sweeps, self._revision + 1
+
+    def append(self, batches: Iterable[bytes]) -> Moving[None]:
+        """Put batches behind it."""
+        for packed in batches:
+            body = seal(self._identities.batch(self._thread), packed)
+            yield self._hop(partial(self._store.backend.append_messages, self._thread, body))
+
+    def _hop(self, make: Any) -> Hop:
+        return Hop(self._store, make, self._thread, write=True)
+
+
+def read_list(source: Reader, thread: str, record: MessageRecord) -> Moving[tuple[MessageRecord, Walker, Reach]]:
+    """Return a list, as it is or as it has become meanwhile, with what it reaches: all of that is there."""
+    for _ in range(ATTEMPTS):
+        walker = Walker(source.store, thread, messages=True)
+        try:
+            yield from walker.prefetch([record.roots], record.given)
+            return record, walker, (yield from walker.reach(record.roots))
+        except StoreCorrupt:
+            again = yield from source.messages(thread)
+            if again.state == record.state:
+                raise
+            record = again
+    raise disturbed(thread)
 
 
 class _Copy:
@@ -61,71 +113,41 @@ class _Copy:
         self._thread = thread
         self._wanted = wanted
         self._tally = tally
-        self._identities = Openers(target.store).identities
 
     # ----------------------------------------------------------------------------------------------- as they are stored
 
-    def is_one_piece(self, record: MessageRecord) -> bool:
-        """Tell whether one call puts all of it: only then is it there as a whole or not at all."""
-        return (record.packed is None) + len(record.batches) <= 1 or (record.packed is not None and not record.batches)
+    def records(self, record: MessageRecord, held: MessageRecord | None) -> Moving[None]:
+        """Put a list as it is stored, and then its batches one by one: it is there as it is, or as it was earlier."""
+        if held is not None and not held.is_empty:  # the list itself is there
+            fresh = record.batches[len(held.batches) :]
+            yield from self._finish(record, ListWriter(self._target.store, self._thread), fresh, 0, 0)
+            return
+        record, walker, reach = yield from read_list(self._source, self._thread, record)
+        writer = ListWriter(self._target.store, self._thread, held.revision if held else 0)
+        if record.packed is not None and not self._wanted.dry_run:
+            last = yield from walker.send(reach, writer.ahead)
+            yield from writer.put(record.packed, record.roots, last)
+        size = reach.size + len(record.packed or b"")
+        yield from self._finish(record, writer, record.batches, len(reach.order), size)
 
-    def records(self, record: MessageRecord) -> Moving[None]:
-        """Put a list as it is stored; again, if it is changed while it is read."""
-        for _ in range(ATTEMPTS):
-            walker = Walker(self._source.store, self._thread, messages=True)
-            try:
-                reach = yield from walker.reach(record.roots)
-                break
-            except StoreCorrupt:
-                again = yield from self._source.messages(self._thread)
-                if again.state == record.state:
-                    raise
-                record = again
-        else:
-            raise disturbed(self._thread)
-        self._tally.messages += 1
-        self._tally.chunks += len(reach.order)
-        self._tally.bytes += reach.size + len(record.packed or b"") + sum(map(len, record.batches))
+    def _finish(
+        self, record: MessageRecord, writer: ListWriter, batches: Sequence[bytes], chunks: int, size: int
+    ) -> Moving[None]:
         if not self._wanted.dry_run:
-            yield from self._put(record, walker, reach)
+            yield from writer.append(batches)
             if self._wanted.verify:
                 yield from self._verify(record)
-
-    def _put(self, record: MessageRecord, walker: Walker, reach: Reach) -> Moving[None]:
-        if record.packed is None:
-            [packed] = record.batches
-            body = seal(self._identities.batch(self._thread), packed)
-            yield self._hop(partial(self._target.store.backend.append_messages, self._thread, body))
-            return
-        held = yield from self._target.messages(self._thread)
-        revision = held.revision
-        sweeps: int | None = None
-
-        def ahead(part: list[Chunk]) -> Moving[None]:
-            """Put chunks with a list that is empty, and so is told from the whole one."""
-            nonlocal revision, sweeps
-            sweeps = yield from self._put_list(pack(Serializer(allowed=()).dumps([])), b"", part, sweeps, revision)
-            revision += 1
-
-        last = yield from walker.send(reach, ahead)
-        yield from self._put_list(record.packed, record.roots, last, sweeps, revision)
-
-    def _put_list(
-        self, packed: bytes, roots: bytes, chunks: list[Chunk], sweeps: int | None, revision: int
-    ) -> Moving[int]:
-        """Put a list; ``sweeps`` is what its counter was when the chunks that are left out were put."""
-        body = seal(self._identities.messages(self._thread, roots), packed)
-        new = NewMessages(self._thread, body, roots, chunks, sweeps, revision, taken=0)
-        reply: WriteResult = yield self._hop(partial(self._target.store.backend.put_messages, new))
-        if reply.outcome != "stored":
-            raise disturbed(self._thread)
-        return reply.state.sweeps
+        self._tally.messages += 1
+        self._tally.chunks += chunks
+        self._tally.bytes += size + sum(map(len, batches))
 
     def _verify(self, record: MessageRecord) -> Moving[None]:
         found = yield from self._target.messages(self._thread)
         if found.digest != record.digest:
             raise StoreCorrupt("the messages that were read back from the target are not those that were sent")
-        yield from Walker(self._target.store, self._thread, messages=True).reach(found.roots)
+        walker = Walker(self._target.store, self._thread, messages=True)
+        yield from walker.prefetch([found.roots], found.given)
+        yield from walker.reach(found.roots)
 
     # -------------------------------------------------------------------------------------------------------- as lists
 

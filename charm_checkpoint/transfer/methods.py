@@ -10,12 +10,11 @@ from charm_checkpoint.config.masking import Secret
 from charm_checkpoint.config.tracebacks import unseen
 from charm_checkpoint.contract import tenant_of
 from charm_checkpoint.errors import ConfigError
-from charm_checkpoint.saver.records import names
+from charm_checkpoint.saver.refs import names
 
 if TYPE_CHECKING:
     from charm_checkpoint.config.options import Location
     from charm_checkpoint.memory import Memory
-    from charm_checkpoint.saver.checkpointer import CharmSaver
     from charm_checkpoint.store import Store
     from charm_checkpoint.transfer.hops import Moving
     from charm_checkpoint.transfer.report import BackupReport, CopyReport, ExportReport, MoveProgress
@@ -28,7 +27,6 @@ class Transfers:
 
     store: Store
     location: Location
-    _saver: CharmSaver
 
     @unseen
     def copy_to(

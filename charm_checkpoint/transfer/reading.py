@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -12,11 +12,10 @@ from charm_checkpoint.contract import (
     Page,
     Query,
     StoredCheckpoint,
-    ThreadPage,
-    ThreadRow,
     ThreadState,
 )
 from charm_checkpoint.errors import DataError, StoreCorrupt
+from charm_checkpoint.saver.threads import state_of
 from charm_checkpoint.store import Store
 from charm_checkpoint.transfer.hops import Hop, Moving
 from charm_checkpoint.transfer.records import CheckpointRecord, Key, Lack, Mark, MessageRecord, Openers, mark_of
@@ -27,13 +26,8 @@ FIRST, MOST = 16, 128
 """Checkpoints in the first page, and in any: pages of large ones become shorter."""
 HEAVY = 2 << 20
 """Bytes of records in a page from which on the next is shorter."""
-LISTED = 500
-"""Threads listed at a time."""
-ROUNDS = 4
-"""How often a listing begins again, to find threads that changed meanwhile and so moved to its front."""
 APART = "charm_checkpoint:parts"
 """A namespace that holds chunks which were sent ahead of their checkpoint."""
-_NO_ID = "charm_checkpoint:none"
 
 DAMAGED = (StoreCorrupt, DataError)
 """What is raised where something stored cannot be read."""
@@ -44,20 +38,26 @@ class Changed(Exception):
 
 
 class PageRef(NamedTuple):
-    """How to read a page again, and what it held."""
+    """How to read a page again, and what it held; ``page`` is that itself, where it is all and little."""
 
     after: Any
     size: int
     keys: Collection[Key]
+    page: Page | None = None
 
 
-class Outline(NamedTuple):
+class ThreadIndex(NamedTuple):
     """A thread's checkpoints in commit order, told from others; ``pages`` are latest first."""
 
     state: ThreadState
     marks: list[Mark]
     pages: list[PageRef]
     damaged: list[Place]
+
+    @property
+    def is_of_one_moment(self) -> bool:
+        """Tell whether all of it was read at once, and is at hand."""
+        return [ref.page is not None for ref in self.pages] == [True]
 
 
 class Sink(Protocol):
@@ -72,50 +72,6 @@ class Sink(Protocol):
         ...
 
 
-class Rows:
-    """The threads of a store, or those that are named, as their own records tell of them."""
-
-    def __init__(self, store: Store, named: Iterable[str] | None) -> None:
-        self._store = store
-        self._named = None if named is None else dict.fromkeys(named)
-        self._seen: set[str] = set()
-        self._fresh = self._more = True
-        self._after: Any = None
-
-    def parts(self) -> Iterator[Moving[list[ThreadRow]]]:
-        """Yield what returns the next threads, until none is left that was not returned."""
-        for number in range(ROUNDS):
-            self._fresh, self._more, self._after = False, True, None
-            pages = 0
-            while self._more and not self._is_done():
-                yield self._page(again=number > 0)
-                pages += 1
-            if not self._fresh or pages < 2 or self._is_done():
-                break
-
-    def missing(self) -> list[str]:
-        """Return which of the threads that are named are not there."""
-        return [] if self._named is None else [name for name in self._named if name not in self._seen]
-
-    def _is_done(self) -> bool:
-        return self._named is not None and not self.missing()
-
-    def _page(self, again: bool) -> Moving[list[ThreadRow]]:
-        page: ThreadPage = yield Hop(self._store, partial(self._store.backend.threads, self._after, LISTED))
-        fresh = [row for row in page.items if self._is_wanted(row, again)]
-        self._seen.update(row.thread for row in fresh if row.thread is not None)
-        self._fresh = self._fresh or bool(fresh)
-        self._after = page.next
-        # The listing begins with what changed last: of a later one no more is looked at than is new.
-        self._more = page.next is not None and (bool(fresh) or not again)
-        return fresh
-
-    def _is_wanted(self, row: ThreadRow, again: bool) -> bool:
-        if row.thread is None:
-            return self._named is None and not again
-        return row.thread not in self._seen and (self._named is None or row.thread in self._named)
-
-
 class Reader:
     """Reads the threads of one store."""
 
@@ -125,20 +81,23 @@ class Reader:
 
     # ------------------------------------------------------------------------------------------------------ outlines
 
-    def outline(self, thread: str, walker: Walker | None = None, *, counted: bool = True) -> Moving[Outline]:
+    def outline(self, thread: str, walker: Walker | None = None) -> Moving[ThreadIndex]:
         """Return a thread's checkpoints; with a walker all they reach is read and checked, too.
 
-        ``state`` is that of before the first of it was read, if it is ``counted``.
+        ``state`` is that of when the first of it was read.
         """
         marks: list[Mark] = []
         pages: list[PageRef] = []
         damaged: list[Place] = []
-        state = (yield from self.state(thread)) if counted else ThreadState()
+        state = ThreadState()
         after, size = None, FIRST
         while True:
             page = yield from self._page(thread, after, size)
+            if not marks and not damaged and page.items:
+                state = page.items[0].state
             rows = [found.row for found in page.items if found.row is not None and found.row.ns != APART]
-            pages.append(PageRef(after, size, [(row.ns, row.id) for row in rows]))
+            is_all = after is None and page.next is None and _weight(page, chunks=True) < HEAVY
+            pages.append(PageRef(after, size, [(row.ns, row.id) for row in rows], page if is_all else None))
             if walker is not None:
                 yield from walker.prefetch([row.roots for row in rows], _given(page))
             for found in page.items:
@@ -147,12 +106,12 @@ class Reader:
                     marks.append(mark)
             after, size = page.next, _following(size, page)
             if after is None:
-                return Outline(state, marks[::-1], pages, damaged)
+                return ThreadIndex(state, marks[::-1], pages, damaged)
 
     def state(self, thread: str) -> Moving[ThreadState]:
         """Return what a thread's record counts: if it is the same, nothing of the thread has changed."""
-        found: StoredCheckpoint = yield Hop(self.store, partial(self.store.backend.find, thread, "", _NO_ID), thread)
-        return found.state
+        found: ThreadState = yield Hop(self.store, partial(state_of, self.store.backend, thread), thread)
+        return found
 
     def _page(self, thread: str, after: Any, size: int) -> Moving[Page]:
         page: Page = yield Hop(self.store, partial(self.store.backend.page, Query(thread), after, size), thread)
@@ -184,7 +143,7 @@ class Reader:
     # ----------------------------------------------------------------------------------------------------- checkpoints
 
     def give(
-        self, thread: str, outline: Outline, lacks: Mapping[Key, Lack], walker: Walker, sink: Sink
+        self, thread: str, outline: ThreadIndex, lacks: Mapping[Key, Lack], walker: Walker, sink: Sink
     ) -> Moving[list[Place]]:
         """Give checkpoints to a sink, earliest first; return those that cannot be: they are damaged."""
         damaged: list[Place] = []
@@ -192,7 +151,7 @@ class Reader:
             wanted = [key for key in ref.keys if key in lacks]
             if not wanted:
                 continue
-            page = yield from self._page(thread, ref.after, ref.size)
+            page = ref.page or (yield from self._page(thread, ref.after, ref.size))
             there = {(found.row.ns, found.row.id): found for found in page.items if found.row is not None}
             roots = [there[key].row.roots for key in wanted if key in there and lacks[key].whole]  # type: ignore[union-attr]
             yield from walker.prefetch(reversed(roots), _given(page))
@@ -246,8 +205,13 @@ def _given(page: Page) -> dict[bytes, Chunk]:
 
 def _following(size: int, page: Page) -> int:
     """Return how long the next page is to be, so that none is too heavy."""
-    weight = sum(len(found.row.body) + sum(map(len, found.writes)) for found in page.items if found.row is not None)
+    weight = _weight(page)
     return max(1, size // 4) if weight > HEAVY else min(MOST, size * 2) if weight < HEAVY // 4 else size
+
+
+def _weight(page: Page, *, chunks: bool = False) -> int:
+    weight = sum(len(found.row.body) + sum(map(len, found.writes)) for found in page.items if found.row is not None)
+    return weight + sum(len(chunk.data) for chunk in _given(page).values()) if chunks else weight
 
 
 def _place(found: StoredCheckpoint, error: Exception, what: str = "") -> Place:

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple, TypeAlias
 
-from charm_checkpoint.contract import CheckpointRow, MessagesRow, ThreadState, capabilities, tenant_of
+from charm_checkpoint.contract import CheckpointRow, Chunk, MessagesRow, ThreadState, capabilities, tenant_of
 from charm_checkpoint.errors import NewerFormat
-from charm_checkpoint.saver.records import NOT_TAGGED, decode_record, run_of
+from charm_checkpoint.saver.records import NOT_TAGGED, decode_record
+from charm_checkpoint.saver.refs import run_of
 from charm_checkpoint.saver.tags import tags
 from charm_checkpoint.store import Store
 from charm_checkpoint.values.packing import UNPACK
@@ -94,11 +95,18 @@ class MessageRecord(NamedTuple):
     packed: bytes | None
     roots: bytes
     batches: Sequence[bytes]
+    given: Mapping[bytes, Chunk]  # chunks that came along
 
     @property
     def is_empty(self) -> bool:
         """Tell whether there are none, and never were."""
         return self.packed is None and not self.batches
+
+    def is_begun_of(self, other: MessageRecord) -> bool:
+        """Tell whether they are the other ones as they were before the last batches were appended."""
+        if (self.packed, self.roots) != (other.packed, other.roots):
+            return False
+        return list(self.batches) == list(other.batches[: len(self.batches)])
 
     @property
     def digest(self) -> bytes:
@@ -129,7 +137,7 @@ class Openers:
         packed = None if row.body is None else _opened(whose, row.body, empty=True)
         batch = self.identities.batch(thread)
         batches = [_opened(batch, body) for body in row.batches]
-        return MessageRecord(row.state, row.revision, packed, row.roots, batches)
+        return MessageRecord(row.state, row.revision, packed, row.roots, batches, row.chunks)
 
     def record(self, row: CheckpointRow, packed: bytes, writes: Sequence[bytes], stored: bool) -> CheckpointRecord:
         """Return a checkpoint as it is carried; raises `StoreCorrupt` if its metadata cannot be read."""

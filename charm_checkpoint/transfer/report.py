@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
+
+from charm_checkpoint.plain import Plain
 
 
 class MoveProgress(NamedTuple):
@@ -20,7 +22,7 @@ class MoveProgress(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Place(Plain):
     """Something that was not brought over, where it is and why; ``thread`` is None for an item of long-term memory."""
 
     message: str
@@ -40,7 +42,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class CopyReport:
+class CopyReport(Plain):
     """What was brought over, or with ``dry_run`` would be.
 
     ``threads`` counts those that are new or have more now than before, ``unchanged`` those that were there already,
@@ -81,11 +83,11 @@ class CopyReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain JSON."""
-        return {**asdict(self), "complete": self.complete}
+        return {**Plain.as_dict(self), "complete": self.complete}
 
 
 @dataclass(frozen=True, slots=True)
-class ExportReport:
+class ExportReport(Plain):
     """What a file now holds. ``size`` is that of the file, in bytes; ``digest`` is what it ends with, in hex.
 
     Where nothing of what was asked for could be had, no file is written, and the digest is empty.
@@ -114,11 +116,11 @@ class ExportReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain JSON."""
-        return {**asdict(self), "complete": self.complete}
+        return {**Plain.as_dict(self), "complete": self.complete}
 
 
 @dataclass(frozen=True, slots=True)
-class BackupReport:
+class BackupReport(Plain):
     """A backup: its file, ``size`` in bytes, and what kind it is, a SQLite file ("sqlite") or an export ("archive")."""
 
     path: str
@@ -161,6 +163,12 @@ class Tally:
     refused: list[Place] = field(default_factory=list)
     damaged: list[Place] = field(default_factory=list)
     moving: list[Place] = field(default_factory=list)
+
+    def add(self, other: Tally) -> None:
+        """Take in what is counted and named in another one."""
+        for name in (each.name for each in fields(other)):
+            if name not in ("dry_run", "verified"):
+                setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def report(self) -> CopyReport:
         """Return it as it is now."""

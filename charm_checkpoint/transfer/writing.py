@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
-from charm_checkpoint.contract import Chunk, NewCheckpoint, NewWrites, ThreadRow, ThreadState, WriteResult
+from charm_checkpoint.contract import Backend, Chunk, NewCheckpoint, NewWrites, ThreadRow, ThreadState, WriteResult
 from charm_checkpoint.errors import StoreUnavailable, ThreadExists
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.store import Store
@@ -20,7 +20,7 @@ from charm_checkpoint.values.sealing import seal
 AT_ONCE = 32
 """Puts in one transaction, where a store can: each of them waits for the disk."""
 
-Call = Callable[[], Plan[WriteResult]]
+New: TypeAlias = "NewCheckpoint | NewWrites"
 
 
 class Disturbed(StoreUnavailable):
@@ -50,7 +50,7 @@ class ThreadWriter:
         self._heads = heads
         self._staged = staged
         self._identities = Openers(store).identities
-        self._calls: list[Call] = []
+        self._several: list[New] = []
         self._weight = 0
         self._ahead: list[Chunk] = []
         self._is_apart = False
@@ -64,7 +64,7 @@ class ThreadWriter:
         if not self._staged:  # the checkpoint that they come with is nowhere yet
             self._ahead += part
             return
-        yield from self._later(self._placeholder(APART, "parts", part), sum(len(chunk.data) for chunk in part))
+        yield from self._later(self._placeholder(APART, "parts", part))
         yield from self.flush()
         self._is_apart = True
 
@@ -73,7 +73,7 @@ class ThreadWriter:
         for packed in record.writes:
             body = seal(self._identities.writes(self._thread, record.ns, record.id), packed)
             new = NewWrites(self._thread, record.ns, record.id, body, self._deletes, self._row.writes_note)
-            yield from self._later(partial(self._backend.put_writes, new), len(body))
+            yield from self._later(new)
         self.writes += len(record.writes)
         self.size += record.size
         if record.stored:
@@ -88,10 +88,11 @@ class ThreadWriter:
 
     def flush(self) -> Moving[None]:
         """Have all that was taken be stored."""
-        calls, self._calls, self._weight = self._calls, [], 0
-        if not calls:
+        several, self._several, self._weight = self._several, [], 0
+        if not several:
             return
-        reply: WriteResult = yield Hop(self._store, partial(_each, calls), self._thread, write=True)
+        put_all = getattr(self._backend, "put_all", None) or partial(_each, self._backend)
+        reply: WriteResult = yield Hop(self._store, partial(put_all, several), self._thread, write=True)
         if reply.outcome != "stored":
             raise disturbed(self._thread)
         if self._sweeps is None:
@@ -117,8 +118,7 @@ class ThreadWriter:
             self._row.note if is_root else None,
         )  # fmt: skip
         self._heads[record.ns] = record.id
-        weight = len(body) + sum(len(chunk.data) for chunk in chunks)
-        yield from self._later(partial(self._backend.put, new), weight)
+        yield from self._later(new)
 
     def _put_conflict(self, record: CheckpointRecord, chunks: Sequence[Chunk], against: str) -> Moving[None]:
         """Put a checkpoint that did not follow the head of then, which may have been pruned since."""
@@ -130,18 +130,15 @@ class ThreadWriter:
                 f"checkpoint {record.id} bears a mark of a conflict with {against}, which is gone: that cannot be made "
                 "in a thread that is there. Delete the thread in the target, and copy it anew."
             )
-        yield from self._later(self._placeholder(record.ns, against, ()), 0)
+        yield from self._later(self._placeholder(record.ns, against, ()))
         yield from self._put(record, chunks, "warn")
         yield from self.flush()
         yield from self._remove(record.ns, against)
 
-    def _placeholder(self, ns: str, id: str, chunks: Sequence[Chunk]) -> Call:
+    def _placeholder(self, ns: str, id: str, chunks: Sequence[Chunk]) -> NewCheckpoint:
         body = seal(self._identities.checkpoint(self._thread, ns, id, None, b""), pack(b""))
-        return partial(
-            self._backend.put,
-            NewCheckpoint(
-                self._thread, ns, id, None, body, b"", b"", None, chunks, self._sweeps, self._deletes, "allow"
-            ),
+        return NewCheckpoint(
+            self._thread, ns, id, None, body, b"", b"", None, chunks, self._sweeps, self._deletes, "allow"
         )
 
     def _remove(self, ns: str, id: str) -> Moving[None]:
@@ -151,10 +148,10 @@ class ThreadWriter:
             raise disturbed(self._thread)
         self._sweeps = reply.state.sweeps
 
-    def _later(self, call: Call, weight: int) -> Moving[None]:
-        self._calls.append(call)
-        self._weight += weight
-        if self._sweeps is None or len(self._calls) >= AT_ONCE or self._weight >= PART:
+    def _later(self, new: New) -> Moving[None]:
+        self._several.append(new)
+        self._weight += len(new.body) + sum(len(chunk.data) for chunk in getattr(new, "chunks", ()))
+        if self._sweeps is None or len(self._several) >= AT_ONCE or self._weight >= PART:
             yield from self.flush()
 
     def _count_chunks(self, chunks: Sequence[Chunk]) -> None:
@@ -162,9 +159,9 @@ class ThreadWriter:
         self.size += sum(len(chunk.data) + len(chunk.refs) for chunk in chunks)
 
 
-def _each(calls: Sequence[Call]) -> Plan[WriteResult]:
-    for call in calls:
-        reply = yield from call()
+def _each(backend: Backend, several: Sequence[New]) -> Plan[WriteResult]:
+    for new in several:
+        reply = yield from (backend.put(new) if isinstance(new, NewCheckpoint) else backend.put_writes(new))
         if reply.outcome != "stored":
             break
     return reply

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
@@ -18,37 +17,36 @@ from charm_checkpoint.stores import ram
 from charm_checkpoint.transfer.archive import form
 from charm_checkpoint.transfer.archive.form import ArchiveWriter, data_of
 from charm_checkpoint.transfer.copying import Wanted
-from charm_checkpoint.transfer.files import NewFile
+from charm_checkpoint.transfer.files import NewFile, is_taken
 from charm_checkpoint.transfer.following import ATTEMPTS, Moved, follow
 from charm_checkpoint.transfer.hops import Moving
 from charm_checkpoint.transfer.items import ItemReader, ItemRecord
-from charm_checkpoint.transfer.messages import copy_messages
-from charm_checkpoint.transfer.reading import DAMAGED, Reader, Rows
+from charm_checkpoint.transfer.listing import Rows
+from charm_checkpoint.transfer.messages import copy_messages, read_list
+from charm_checkpoint.transfer.reading import DAMAGED, Reader
 from charm_checkpoint.transfer.records import CheckpointRecord
 from charm_checkpoint.transfer.report import ExportReport, MoveProgress, Place, Tally
 from charm_checkpoint.transfer.sinks import Told
-from charm_checkpoint.transfer.walking import Walker
 
 
 def export(source: Store, path: str, wanted: Wanted, overwrite: bool) -> Moving[ExportReport]:
     """Write what is wanted of a store into a file, which gets its name when it is whole."""
-    if not overwrite and os.path.lexists(path):
+    if not overwrite and is_taken(path):
         raise ConfigError(f"{path} is there already; give another name, or overwrite=True")
     if not source.keeps_checkpoints:
         raise ConfigError("this store keeps nothing, so there is nothing to export")
     tally = Tally()
     with NewFile(path) as new:
-        exporting = _Export(source, ArchiveWriter(new.file), wanted, tally)
+        exporting = _Export(source, ArchiveWriter(new.file, path), wanted, tally)
         yield from exporting.threads()
         if wanted.items and source.items is not None:
             yield from ItemReader(source, tally).give(exporting.items)
         counts = {name: getattr(tally, name) for name in _COUNTED}
         is_written = any(counts.values()) or _may_be_empty(path, tally)
         digest = (yield Compute(partial(exporting.archive.end, counts))) if is_written else ""
-        if is_written:
-            yield Compute(new.finish)
+        size: int = (yield Compute(new.finish)) if is_written else 0
     return ExportReport(
-        path, **counts, size=os.path.getsize(path) if is_written else 0, digest=digest, damaged=tuple(tally.damaged),
+        path, **counts, size=size, digest=digest, damaged=tuple(tally.damaged),
         moving=tuple(tally.moving),
     )  # fmt: skip
 
@@ -57,7 +55,7 @@ def _may_be_empty(path: str, tally: Tally) -> bool:
     """Tell whether nothing is what there was; raises where that would take the place of something."""
     if tally.damaged or tally.moving:
         return False
-    if os.path.lexists(path):
+    if is_taken(path):
         raise ConfigError(f"there is nothing to export; {path}, which is there already, was left as it is")
     return True
 
@@ -146,22 +144,26 @@ class _Export:
         return True
 
     def _messages(self, thread: str, damaged: list[Place]) -> Moving[tuple[int, int]]:
-        """Write a thread's messages, gathered in memory before as one list; count lists and chunks."""
-        with closing(Store(ram.RamBackend(), ram.RamDriver(), budget=Budget(1 << 20))) as store:
-            store.limits = self._source.limits
-            return (yield from self._gathered(Reader(store), thread, damaged))
-
-    def _gathered(self, scratch: Reader, thread: str, damaged: list[Place]) -> Moving[tuple[int, int]]:
+        """Write a thread's messages; count lists and chunks. What is kept as one text is unpacked in memory first."""
+        point = self.archive.point()
         try:
-            yield from copy_messages(self._reader, scratch, thread, self._wanted, Tally(), True)
+            if self._source.history is None:
+                return (yield from self._list(self._reader, thread))
+            with closing(Store(ram.RamBackend(), ram.RamDriver(), budget=Budget(1 << 20))) as store:
+                store.limits = self._source.limits
+                scratch = Reader(store)
+                yield from copy_messages(self._reader, scratch, thread, self._wanted, Tally(), False)
+                return (yield from self._list(scratch, thread))
         except DAMAGED as error:
             damaged.append(Place(f"its messages: {error}", thread))
-            return 0, 0
-        record = yield from scratch.messages(thread)
+        yield Compute(partial(self.archive.back_to, point))
+        return 0, 0
+
+    def _list(self, reader: Reader, thread: str) -> Moving[tuple[int, int]]:
+        record = yield from reader.messages(thread)
         if record.is_empty:
             return 0, 0
-        walker = Walker(scratch.store, thread, messages=True)
-        reach = yield from walker.reach(record.roots)
+        record, walker, reach = yield from read_list(reader, thread, record)
         last = yield from walker.send(reach, self._message_chunks)
         if last:
             yield from self._message_chunks(last)

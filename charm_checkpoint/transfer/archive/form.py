@@ -20,6 +20,8 @@ from typing import Any, BinaryIO, Final, NamedTuple
 import ormsgpack
 
 from charm_checkpoint.errors import NewerFormat, StoreCorrupt
+from charm_checkpoint.transfer.files import writing
+from charm_checkpoint.values.limits import count_elements
 
 MAGIC: Final = b"\x89charm\r\n"
 VERSION: Final = 1
@@ -30,6 +32,8 @@ THREAD, CHUNKS, CHECKPOINT, MESSAGE_CHUNKS, MESSAGES, END_OF_THREAD, ITEMS, END 
 )  # fmt: skip
 KINDS: Final = frozenset((THREAD, CHUNKS, CHECKPOINT, MESSAGE_CHUNKS, MESSAGES, END_OF_THREAD, ITEMS, END))
 _LENGTH = 8
+_ELEMENTS, _DENSE = 1 << 16, 4
+"""How many elements any record may have, and bytes that each one more has at least: what is built of them is larger."""
 
 
 class Point(NamedTuple):
@@ -40,10 +44,11 @@ class Point(NamedTuple):
 
 
 class ArchiveWriter:
-    """Writes records one after another."""
+    """Writes records one after another; raises `StoreUnavailable` where the file, named ``path``, cannot be written."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, path: str = "the archive") -> None:
         self._file = file
+        self._path = path
         self._digest = blake2b(digest_size=CHECK_SIZE)
         self._put(MAGIC + bytes((VERSION,)))
 
@@ -56,25 +61,29 @@ class ArchiveWriter:
 
     def _put(self, data: bytes) -> None:
         self._digest.update(data)
-        self._file.write(data)
+        with writing(self._path):
+            self._file.write(data)
 
     def point(self) -> Point:
         """Return where it is."""
-        return Point(self._file.tell(), self._digest.copy())
+        with writing(self._path):
+            return Point(self._file.tell(), self._digest.copy())
 
     def back_to(self, point: Point) -> None:
         """Take back what was written since."""
-        self._file.seek(point.offset)
-        self._file.truncate()
+        with writing(self._path):
+            self._file.seek(point.offset)
+            self._file.truncate()
         self._digest = point.digest.copy()
 
     def end(self, counts: dict[str, int]) -> str:
         """Write the end, and return the last checksum in hex."""
         self.write(END, counts)
         # The digest has taken its own last value in, so the value is worked out from the file's end.
-        self._file.flush()
-        self._file.seek(-CHECK_SIZE, os.SEEK_END)
-        return self._file.read(CHECK_SIZE).hex()
+        with writing(self._path):
+            self._file.flush()
+            self._file.seek(-CHECK_SIZE, os.SEEK_END)
+            return self._file.read(CHECK_SIZE).hex()
 
 
 class Record(NamedTuple):
@@ -127,6 +136,9 @@ class ArchiveReader:
             raise StoreCorrupt(f"The archive is damaged: the record at byte {offset:,} has another checksum.")
         if head[:1] not in KINDS:
             raise NewerFormat.of("A record of an archive is of the kind", head[:1])
+        most = _ELEMENTS + length // _DENSE
+        if count_elements(data, most) > most:
+            raise StoreCorrupt(f"The archive's record at byte {offset:,} holds more than such a record does.")
         try:
             return Record(head[:1], ormsgpack.unpackb(data), offset, length)
         except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from charm_checkpoint.contract import Chunk, NewMessages, ThreadRow, ThreadState
+from charm_checkpoint.contract import Chunk, ThreadRow, ThreadState
 from charm_checkpoint.contract_items import ItemRow
 from charm_checkpoint.errors import ConfigError, StoreCorrupt, StoreError
 from charm_checkpoint.items.namespaces import ITEMS
@@ -23,14 +24,14 @@ from charm_checkpoint.stores import ram
 from charm_checkpoint.transfer.archive import form
 from charm_checkpoint.transfer.archive.form import ArchiveReader, Record, text
 from charm_checkpoint.transfer.copying import ThreadCopy, Wanted
-from charm_checkpoint.transfer.hops import Hop, Moving, tidily
+from charm_checkpoint.transfer.files import is_stream
+from charm_checkpoint.transfer.hops import Moving, tidily
 from charm_checkpoint.transfer.items import ItemRecord, ItemWriter
+from charm_checkpoint.transfer.messages import ListWriter
 from charm_checkpoint.transfer.moving import is_there
-from charm_checkpoint.transfer.reading import Reader
 from charm_checkpoint.transfer.records import CheckpointRecord
 from charm_checkpoint.transfer.report import CopyReport, Place, Tally
 from charm_checkpoint.transfer.writing import ThreadWriter
-from charm_checkpoint.values.sealing import Identities, seal
 
 IN_MEMORY = 32 << 20
 """Bytes up to which a thread of an archive is unpacked in memory; a larger one is unpacked into a temporary file."""
@@ -131,6 +132,7 @@ class _Import:
                 self._copies = ThreadCopy(
                     scratch, self._target, "archive", self._wanted, self._tally, blank=self._blank
                 )
+                yield from self._copies.look_ahead(len(self._sizes))
             self._copies.read_from(scratch)
             count = unpacked.writer.checkpoints
             yield from self._copies.take(row._replace(checkpoints=count, has_messages=unpacked.has_messages))
@@ -154,9 +156,7 @@ class _Unpacking:
     def __init__(self, store: Store, row: ThreadRow, thread: str) -> None:
         self.writer = ThreadWriter(store, thread, row, ThreadState(), {}, staged=True)
         self.has_messages = False
-        self._store = store
-        self._thread = thread
-        self._reader = Reader(store)
+        self._list = ListWriter(store, thread)
         self._chunks: list[Chunk] = []
         self._message_chunks: list[Chunk] = []
 
@@ -167,7 +167,9 @@ class _Unpacking:
                 yield from self.writer.chunks(self._chunks)
             self._chunks = _chunks(record)
         elif record.kind == form.MESSAGE_CHUNKS:
-            self._message_chunks += _chunks(record)
+            if self._message_chunks:
+                yield from self._list.ahead(self._message_chunks)
+            self._message_chunks = _chunks(record)
         elif record.kind == form.CHECKPOINT:
             chunks, self._chunks = self._chunks, []
             yield from self.writer.checkpoint(_checkpoint(record), chunks)
@@ -177,15 +179,9 @@ class _Unpacking:
             raise _misplaced(record)
 
     def _messages(self, packed: bytes | None, roots: bytes, batches: Iterable[bytes]) -> Moving[None]:
-        identities = Identities()
         if packed is not None:
-            body = seal(identities.messages(self._thread, roots), packed)
-            new = NewMessages(self._thread, body, roots, self._message_chunks, None)
-            yield Hop(self._store, partial(self._store.backend.put_messages, new), self._thread, write=True)
-        for batch in batches:
-            body = seal(identities.batch(self._thread), batch)
-            plan = partial(self._store.backend.append_messages, self._thread, body)
-            yield Hop(self._store, plan, self._thread, write=True)
+            yield from self._list.put(packed, roots, self._message_chunks)
+        yield from self._list.append(batches)
         self._message_chunks = []
         self.has_messages = True
 
@@ -229,11 +225,31 @@ def _is_of(value: Any, kind: Any) -> bool:
 
 
 def opened(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open an archive; raises `ConfigError` for what is no file that can be read."""
+    """Open an archive; raises `ConfigError` for what is no file that can be read.
+
+    What comes from a pipe is kept in a temporary file, since it is read twice; nothing is if it does not begin as an
+    archive does.
+    """
     name = os.fspath(path)
     try:
+        if is_stream(name):
+            with open(name, "rb") as stream:
+                return _spooled(stream)
         if not os.path.isfile(name):
             raise ConfigError(f"{name} is no file")
         return open(name, "rb")
     except OSError as error:
         raise ConfigError(f"{name} cannot be read: {error.strerror}") from error
+
+
+def _spooled(stream: BinaryIO) -> BinaryIO:
+    file = tempfile.TemporaryFile(prefix="charm-checkpoint-")
+    try:
+        begin = stream.read(len(form.MAGIC) + 1)
+        file.write(begin)
+        if begin.startswith(form.MAGIC):
+            shutil.copyfileobj(stream, file, 1 << 20)
+        return file
+    except BaseException:
+        file.close()
+        raise

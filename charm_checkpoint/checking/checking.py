@@ -9,7 +9,7 @@ from typing import Any
 from langgraph.checkpoint.base import CheckpointTuple
 
 from charm_checkpoint.checking.graphs import GraphCheck, waits
-from charm_checkpoint.checking.heads import Head, Outlines, all_checkpoints, heads, sampled
+from charm_checkpoint.checking.heads import Head, RecordReader, all_checkpoints, heads, sampled
 from charm_checkpoint.checking.report import AliasUse, CheckReport, Tally, Told
 from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.contract import StoredCheckpoint, capabilities, tenant_of
@@ -17,7 +17,7 @@ from charm_checkpoint.errors import DataError, StoreCorrupt
 from charm_checkpoint.plan import Compute, Plan
 from charm_checkpoint.runtime.cache import Budget
 from charm_checkpoint.saver.plans import SaverPlans
-from charm_checkpoint.saver.records import CheckpointRef
+from charm_checkpoint.saver.refs import CheckpointRef
 from charm_checkpoint.saver.threads import ThreadListing
 from charm_checkpoint.store import Store
 from charm_checkpoint.values.chunk_reader import ChunkReader
@@ -47,7 +47,7 @@ class Inspector:
 
     def heads(self, thread: str) -> Session[list[Head]]:
         """Return the heads of a thread."""
-        return heads(self.backend, thread, Outlines(self.serde, self.identities, self.store.limits))
+        return heads(self.backend, thread, RecordReader(self.serde, self.identities, self.store.limits))
 
     def older(self, thread: str, current: list[Head]) -> Session[list[Head]]:
         """Return the checkpoints of a thread that are not among its heads."""

@@ -15,8 +15,7 @@ from langgraph.checkpoint.serde.types import INTERRUPT, TASKS
 from charm_checkpoint.checking.channels import misfit
 from charm_checkpoint.checking.report import Told
 from charm_checkpoint.errors import ConfigError, TypeNotLoaded
-from charm_checkpoint.saver.threads import JOIN
-from charm_checkpoint.saver.waiting import leads_to_node, triggered_nodes
+from charm_checkpoint.saver.waiting import JOIN, leads_to_node, triggered_nodes
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig

@@ -35,7 +35,7 @@ class Head(NamedTuple):
     id: str
 
 
-class Outlines(NamedTuple):
+class RecordReader(NamedTuple):
     """What it takes to decode a checkpoint without its values."""
 
     serde: Serializer
@@ -50,7 +50,7 @@ class Outlines(NamedTuple):
             return None
 
 
-def heads(backend: Backend, thread: str, outlines: Outlines) -> Session[list[Head]]:
+def heads(backend: Backend, thread: str, outlines: RecordReader) -> Session[list[Head]]:
     """Return the heads of a thread that a program goes on from; the root graph's first."""
     rows: dict[str, CheckpointRow] = {}
     tasks: dict[str, tuple[str, dict[str, str]]] = {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from charm_checkpoint.checking.session import adrive, drive
 from charm_checkpoint.errors import ConfigError
-from charm_checkpoint.saver.records import names
+from charm_checkpoint.saver.refs import names
 
 if TYPE_CHECKING:
     from charm_checkpoint.checking.doctor.report import DoctorReport
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from charm_checkpoint.checking.report import CheckReport, MigrateReport
     from charm_checkpoint.checking.session import Session
     from charm_checkpoint.config.url import Location
-    from charm_checkpoint.saver.checkpointer import CharmSaver
+    from charm_checkpoint.runtime.once import once
     from charm_checkpoint.store import Store
+    from charm_checkpoint.values.serde import Serializer
 
 
 class Checks:
@@ -25,7 +26,7 @@ class Checks:
     store: Store
     location: Location
     config: Any
-    _saver: CharmSaver
+    _serde: once[Serializer]
 
     def check(
         self,
@@ -87,13 +88,13 @@ class Checks:
 
         _check_kept(self.store)
         wanted = Wanted(integrity, repair, graph, _sample(sample, threads), _named(threads), history, on_progress)
-        return check_both(self.store, self._saver.serde, wanted)
+        return check_both(self.store, self._serde, wanted)
 
     def doctor(self) -> DoctorReport:
         """Tell how the store is doing: whether it is reached, how quickly, what its settings promise, what to change.
 
-        Nothing is changed: no file is made, and no schema. Where the store cannot be reached the report says at which
-        step, and no error is raised.
+        Nothing is changed: no store is made, and no schema; an fsync is timed on a file without a name. Where the store
+        cannot be reached the report says at which step, and no error is raised.
         """
         return drive(self.store, self._doctor())
 
@@ -126,7 +127,7 @@ class Checks:
         from charm_checkpoint.checking.migrating import migrate
 
         _check_kept(self.store)
-        return migrate(self.store, self._saver.serde, _named(threads), dry_run)
+        return migrate(self.store, self._serde, _named(threads), dry_run)
 
 
 def _check_kept(store: Store) -> None:

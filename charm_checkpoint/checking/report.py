@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from charm_checkpoint.checking.integrity.report import IntegrityReport
+from charm_checkpoint.plain import Plain
 
 EXAMPLES = 3
 """Threads that are named of those that have something."""
@@ -21,7 +22,7 @@ MESSAGES = 10
 
 
 @dataclass(frozen=True)
-class CheckFinding:
+class CheckFinding(Plain):
     """One thing that was found, in one thread or in many.
 
     ``kind`` is one of
@@ -57,9 +58,13 @@ class CheckFinding:
         """Return what names it in `CheckReport.without`: ``kind:subject`` or ``kind:subject.field``."""
         return f"{self.kind}:{self.subject}" if self.field is None else f"{self.kind}:{self.subject}.{self.field}"
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the finding as plain data, for JSON."""
+        return {**Plain.as_dict(self), "problem": self.is_problem}
+
 
 @dataclass(frozen=True)
-class AliasUse:
+class AliasUse(Plain):
     """A former name of a class that `register_type` was told, and how many of the threads still hold it."""
 
     alias: str
@@ -68,7 +73,7 @@ class AliasUse:
 
 
 @dataclass
-class CheckReport:
+class CheckReport(Plain):
     """What a check found.
 
     ``threads`` and ``checkpoints`` count what was read, ``waiting`` the threads among them that wait for an answer
@@ -105,9 +110,7 @@ class CheckReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain data, for JSON."""
-        integrity = None if self.integrity is None else self.integrity.as_dict()
-        findings = [_plain(found) for found in self.findings]
-        return {**asdict(self), "findings": findings, "integrity": integrity, "ok": self.ok}
+        return {**Plain.as_dict(self), "ok": self.ok}
 
     def lines(self) -> Iterator[str]:
         """Yield the report as lines for people to read."""
@@ -129,7 +132,7 @@ class CheckReport:
 
 
 @dataclass
-class MigrateReport:
+class MigrateReport(Plain):
     """What a migration did, or with ``dry_run`` would do.
 
     ``rewritten`` counts the checkpoints that are stored anew, ``current`` those that were up to date. ``left`` is what
@@ -153,8 +156,7 @@ class MigrateReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain data, for JSON."""
-        left, unknown = ([_plain(found) for found in each] for each in (self.left, self.unknown))
-        return {**asdict(self), "left": left, "unknown": unknown, "ok": self.ok}
+        return {**Plain.as_dict(self), "ok": self.ok}
 
     def lines(self) -> Iterator[str]:
         """Yield the report as lines for people to read."""
@@ -167,10 +169,6 @@ class MigrateReport:
             yield f"left as it is  {_line(found)}"
         yield from map(_line, self.unknown)
         yield from _alias_lines(self.aliases, False, "until then" if self.dry_run else "still")
-
-
-def _plain(found: CheckFinding) -> dict[str, Any]:
-    return {**asdict(found), "problem": found.is_problem}
 
 
 def _alias_lines(aliases: Iterable[AliasUse], is_whole: bool, until: str) -> Iterator[str]:

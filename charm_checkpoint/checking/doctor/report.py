@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from charm_checkpoint.plain import Plain
 from charm_checkpoint.printable import printable
 
 Health: TypeAlias = Literal["ok", "note", "warning", "error"]
 
 
 @dataclass(frozen=True)
-class DoctorFinding:
+class DoctorFinding(Plain):
     """One thing that was looked at.
 
     ``subject`` is what it is of, such as ``durability``, ``TLS`` or ``clock``. ``grade``: ``ok``; a ``note`` is worth
@@ -32,7 +33,7 @@ class DoctorFinding:
 
 
 @dataclass
-class DoctorReport:
+class DoctorReport(Plain):
     """How a store is doing.
 
     ``store`` is its URL with secrets masked, ``kind`` the URL's scheme. ``failed_at`` is the step at which it could not
@@ -62,7 +63,7 @@ class DoctorReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain data, for JSON."""
-        return {**asdict(self), "ok": self.ok, "worst": self.worst}
+        return {**Plain.as_dict(self), "ok": self.ok, "worst": self.worst}
 
     def lines(self) -> Iterator[str]:
         """Yield the report as lines for people to read."""

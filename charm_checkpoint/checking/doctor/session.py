@@ -1,15 +1,14 @@
-"""A look at a store's surroundings, which changes nothing: it makes no file and no schema."""
+"""A look at a store's surroundings, which changes nothing: it makes no store and no schema."""
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import time
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+from charm_checkpoint.checking.doctor.disk import LOW
 from charm_checkpoint.checking.doctor.network import failed_step, way_to
 from charm_checkpoint.checking.doctor.report import DoctorFinding, DoctorReport
 from charm_checkpoint.checking.integrity.own import examiner
@@ -17,18 +16,19 @@ from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.config import registry
 from charm_checkpoint.config.options import mask
 from charm_checkpoint.config.url import Location
-from charm_checkpoint.contract import Space
+from charm_checkpoint.contract import Space, ThreadPage
 from charm_checkpoint.errors import CharmError, SchemaMismatch
 from charm_checkpoint.plan import Compute, Plan
 from charm_checkpoint.printable import size
+from charm_checkpoint.saver.unfinished import Unfinished
 from charm_checkpoint.store import Store
 
 PINGS = 9
 """Round trips that are timed."""
 SLOW = 20.0
 """Milliseconds from which on a round trip is told: each step of a graph takes two or three."""
-LOW = 1 << 30
-"""Bytes of a disk below which it is nearly full."""
+PAGES, PAGE = 20, 3200
+"""Pages of the listing of threads that are looked at, and threads on each."""
 SKEWED = 2.0
 """Seconds that two clocks may be apart before it is told."""
 
@@ -45,6 +45,7 @@ def doctor(store: Store, location: Location, given: Mapping[str, Any]) -> Sessio
         if hasattr(known, "examine"):
             yield from known.examine(report)
         yield from _measure_space(store, report)
+        yield from _tell_unfinished(store, report)
     return report
 
 
@@ -143,18 +144,26 @@ def _measure_space(store: Store, report: DoctorReport) -> Session[None]:
     report.add("space", "note" if advice else "ok", f"it takes {size(space.taken)} of {space.kind}{free}.", advice)
 
 
+def _tell_unfinished(store: Store, report: DoctorReport) -> Session[None]:
+    """Tell of threads that copies left; in a large store, of those that are listed first."""
+    if not store.keeps_checkpoints:
+        return
+    unfinished, after = Unfinished(), None
+    try:
+        for _ in range(PAGES):
+            page: ThreadPage = yield Step(partial(store.backend.threads, after, PAGE), bare=True)
+            unfinished.add(page.items)
+            after = page.next
+            if after is None:
+                break
+    except (CharmError, AttributeError):  # as above
+        return
+    if unfinished:
+        report.facts["unfinished_copies"] = len(unfinished)
+        report.add("copies", "note", unfinished.told(), unfinished.advice())
+
+
 # ------------------------------------------------------------------------------------------ what several stores look at
-
-
-def tell_disk(report: DoctorReport, folder: Path) -> None:
-    """Tell how much room the disk of a folder has."""
-    usage = shutil.disk_usage(folder)
-    report.facts["disk_free_bytes"] = usage.free
-    message = f"the disk has {size(usage.free)} left."
-    if usage.free < LOW:
-        report.add("disk", "warning", message, "Free some: a write that finds no room is refused.")
-    else:
-        report.add("disk", "ok", message)
 
 
 def tell_clock(report: DoctorReport, server: float, began: float, ended: float) -> None:

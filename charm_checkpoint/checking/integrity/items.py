@@ -21,6 +21,8 @@ from charm_checkpoint.values.sealing import Identities, opened
 
 PAGE = 100
 """Items that are read at a time."""
+ATTEMPTS = 3
+"""How often items are counted anew because some came or went meanwhile."""
 
 MADE_ANEW = "Nothing is lost: whoever needs it makes it anew."
 AGAIN = "Put the item again, or delete it."
@@ -40,6 +42,7 @@ class _ItemsLook:
         self._identities = Identities(tenant_of(backend))
         self._findings = findings
         self._tell = tell
+        self._listed_counts: dict[bytes, int] = {}
 
     def look(self) -> Session[None]:
         self._findings.begin()
@@ -53,6 +56,7 @@ class _ItemsLook:
             self._findings.begin()
             yield from self._space(space)
             self._tell()
+        yield from self._check_counts([space for space in spaces if not _is_own(space)])
 
     def _space(self, space: bytes) -> Session[None]:
         try:
@@ -66,6 +70,35 @@ class _ItemsLook:
         for start in range(0, len(names), PAGE):
             yield from self._items(names[start : start + PAGE], ends)
         yield from self._check_listing(space, ends)
+
+    def _check_counts(self, spaces: Sequence[bytes]) -> Session[None]:
+        """Compare how many items a namespace, with those below it, says that it holds with how many are listed."""
+        top: bytes | None = None
+        for space in spaces:
+            if top is not None and space.startswith(top):
+                continue
+            top = space
+            below = [each for each in spaces if each.startswith(space)]
+            try:
+                yield from self._check_count(space, below)
+            except StoreCorrupt:  # which was told
+                continue
+
+    def _check_count(self, top: bytes, below: Sequence[bytes]) -> Session[None]:
+        there = sum(self._listed_counts.get(space, 0) for space in below)
+        for _ in range(ATTEMPTS):
+            now = _now()
+            told = yield Step(partial(self._backend.count, top, now))
+            if told == there:
+                return
+            there = 0
+            for space in below:
+                there += len((yield from self._listed(space, now)))
+            if told == there or told != (yield Step(partial(self._backend.count, top, now))):
+                continue  # it came or went meanwhile
+            message = f"{_named(top)}, with those below it, counts {told:,} items, and there are {there:,}."
+            self._findings.add(IntegrityFinding("item", message, count=abs(told - there), advice=RESTORE))
+            return
 
     def _items(self, names: list[ItemKey], entries: dict[bytes, Entry]) -> Session[None]:
         rows = yield from self._fetched(names)
@@ -138,6 +171,7 @@ class _ItemsLook:
         except StoreCorrupt as error:
             self._add("item", f"{_named(space)} cannot be listed: {error}")
             return
+        self._listed_counts[space] = len(listed)
         living = {key for key, entry in entries.items() if entry.expires is None or entry.expires > now}
         if not living <= listed:
             yield from self._again(space, living - listed, "are found, and not listed")

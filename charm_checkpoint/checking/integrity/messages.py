@@ -35,15 +35,14 @@ class MessagesLook:
     def look(self) -> Session[None]:
         """Look at the list, its chunks and its batches."""
         if self._tools.store.history is not None:
-            yield from self._look_at_files()
-            return
+            yield from self._look_at_files()  # beside which a thread may have a list of the usual kind
         try:
             row = yield Step(partial(self._tools.backend.messages, self.thread), self.thread)
         except StoreCorrupt as error:
             self._add(f"its message list cannot be read: {error}")
             return
         self.row, self.batches = row, len(row.batches)
-        self.is_there = row.body is not None or bool(row.batches)
+        self.is_there = self.is_there or row.body is not None or bool(row.batches)
         self.size = len(row.body or b"") + sum(map(len, row.batches))
         for why in (yield Step(partial(self._read, row), self.thread)):
             self._add(why)

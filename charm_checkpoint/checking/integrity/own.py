@@ -60,6 +60,11 @@ def recount(store: Store, count: Count) -> Session[bool]:
     return done
 
 
+def relinks(store: Store) -> bool:
+    """Tell whether a store has a way of its own to make the last commit of a namespace its head."""
+    return hasattr(examiner(store), "relink")
+
+
 def relink(store: Store, thread: str) -> Session[None]:
     """Make the last commit of each of a thread's namespaces its head, if the store has a way of its own for that."""
     known = examiner(store)

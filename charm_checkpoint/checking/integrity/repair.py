@@ -24,9 +24,13 @@ def mend(
     """
     if not any(each.repairable and not each.repaired for each in found) or is_unsure(look):
         return found
-    if any(each.kind == "head" for each in found):
+    is_relinked = any(each.kind == "head" for each in found)
+    if is_relinked:
         yield from relink(tools.store, look.thread)
         state = (yield from look.state_now()) or state
+    if any(each.kind in ("parent", "counter") and each.is_problem for each in found):
+        # What a lost checkpoint had is still there, should its row be put back.
+        return (yield from _confirmed(tools, look.thread, found)) if is_relinked else found
     done = yield from _removed_nothing(tools, look, state)
     if any(each.kind == "chunk" and each.repairable for each in found) and look.messages.is_there:
         done = (yield from _put_again(tools, look)) and done

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from charm_checkpoint.errors import id_text
+from charm_checkpoint.plain import Plain
 from charm_checkpoint.printable import printable
 
 Grade: TypeAlias = Literal["damage", "waste", "note"]
@@ -21,7 +22,7 @@ MOST_NOTES = 20
 
 
 @dataclass(frozen=True)
-class IntegrityFinding:
+class IntegrityFinding(Plain):
     """One thing that is not as it should be.
 
     ``kind`` is one of ``chunk`` (missing, or not what its address says), ``record`` and ``writes`` (of a checkpoint),
@@ -68,18 +69,8 @@ class IntegrityFinding:
         return [*said, f"at {self.path}"] if self.path else said
 
 
-class IntegrityProgress(NamedTuple):
-    """How far a look at everything has come: threads, their checkpoints, chunks, and the thread it is at."""
-
-    threads: int = 0
-    checkpoints: int = 0
-    chunks: int = 0
-    items: int = 0
-    thread: str | None = None
-
-
 @dataclass
-class IntegrityReport:
+class IntegrityReport(Plain):
     """What was looked at, and what was found.
 
     ``damaged`` are the threads with damage that is still there, as many as are named in ``findings``. ``waste_chunks``
@@ -118,7 +109,7 @@ class IntegrityReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain data, for JSON."""
-        return {**asdict(self), "damaged": self.damaged, "ok": self.ok}
+        return {**Plain.as_dict(self), "damaged": self.damaged, "ok": self.ok}
 
     def lines(self) -> Iterator[str]:
         """Yield the report as lines for people to read."""
@@ -145,6 +136,20 @@ class IntegrityReport:
         if repairs:
             yield f"{repairs:,} of these can be repaired without loss: --repair, or check(repair=True)"
         yield "no damage" if self.ok else f"{len(self.problems) + sum(self.more.values()):,} damaged"
+
+
+class IntegrityProgress(NamedTuple):
+    """How far a look at everything has come: threads, their checkpoints, chunks, and the thread it is at.
+
+    ``report`` is what was found so far, and grows: whoever stops the look has it.
+    """
+
+    threads: int = 0
+    checkpoints: int = 0
+    chunks: int = 0
+    items: int = 0
+    thread: str | None = None
+    report: IntegrityReport | None = None
 
 
 class Findings:

@@ -13,10 +13,12 @@ from charm_checkpoint.checking.integrity.repair import is_unsure, mend
 from charm_checkpoint.checking.integrity.report import Findings, IntegrityFinding, IntegrityProgress, IntegrityReport
 from charm_checkpoint.checking.integrity.threads import ATTEMPTS, ThreadLook
 from charm_checkpoint.checking.integrity.tools import Tools
+from charm_checkpoint.checking.rows import row_of
 from charm_checkpoint.checking.session import Session, Step
-from charm_checkpoint.contract import ThreadRow, ThreadState, Usage
+from charm_checkpoint.contract import TellsThreads, ThreadRow, ThreadState, Usage
 from charm_checkpoint.errors import StoreCorrupt
 from charm_checkpoint.saver.threads import ThreadListing
+from charm_checkpoint.saver.unfinished import Unfinished
 from charm_checkpoint.store import Store
 
 OnProgress: TypeAlias = Callable[[IntegrityProgress], object]
@@ -52,6 +54,7 @@ class _Look:
         self._findings = Findings(self._report)
 
     def look(self) -> Session[IntegrityReport]:
+        self._tell()
         if self._named is None:
             yield from self._add_all(own_checks(self._tools.store, self._repair))
         yield from self._all_threads()
@@ -65,20 +68,35 @@ class _Look:
 
     def _all_threads(self) -> Session[None]:
         wanted = self._named
-        listing = ThreadListing(self._tools.backend, None)
+        if wanted is not None and isinstance(self._tools.backend, TellsThreads):
+            yield from self._named_threads(wanted, self._tools.backend)
+            return
+        listing, unfinished = ThreadListing(self._tools.backend, None), Unfinished()
         while listing.more and (wanted is None or wanted):
             try:
                 page = yield Step(listing.next_page)
             except StoreCorrupt as error:
                 self._findings.add(IntegrityFinding("store", f"its threads cannot be listed: {error}", advice=_STORE))
                 break
+            unfinished.add(page.items)
             for row in listing.take_rows(page):
                 if wanted is None or row.thread in wanted:
                     yield from self._thread_of(row)
                 if wanted is not None and row.thread is not None:
                     wanted.pop(row.thread, None)
+        if unfinished and wanted is None:
+            self._findings.add(IntegrityFinding("thread", unfinished.told(), "note", advice=unfinished.advice()))
         for thread in list(wanted or ()):  # what is not listed may be there all the same
             yield from self._thread(thread, None)
+
+    def _named_threads(self, wanted: Iterable[str], backend: TellsThreads) -> Session[None]:
+        """Look at these threads alone, whether their records are found or not: nobody need list the others."""
+        for thread in wanted:
+            try:
+                row: ThreadRow | None = yield Step(partial(backend.thread_row, thread), thread)
+            except StoreCorrupt as error:
+                row = ThreadRow(thread, damage=str(error))
+            yield from self._thread(thread, None) if row is None else self._thread_of(row)
 
     def _thread_of(self, row: ThreadRow) -> Session[None]:
         if row.damage is not None:
@@ -95,11 +113,12 @@ class _Look:
 
     def _thread(self, thread: str, row: ThreadRow | None) -> Session[None]:
         seen, is_settled = yield from self._settled(thread)
-        found = [*seen.look.findings, *seen.look.messages.findings]
+        counted: list[IntegrityFinding] = []
+        if is_settled and row is not None and seen.usage is not None:
+            counted = yield from self._size(thread, row, seen)
+        found = [*seen.look.findings, *seen.look.messages.findings, *counted]
         if not is_settled:
             found = [IntegrityFinding("busy", _BUSY, "note", thread, advice="Look at it again.")]
-        elif row is not None and seen.usage is not None:
-            found += yield from self._size(thread, row, seen)
         if is_settled and seen.usage is not None:
             found += self._waste(seen)
         if self._repair and is_settled:
@@ -135,12 +154,15 @@ class _Look:
     def _size(self, thread: str, row: ThreadRow, seen: _Seen) -> Session[list[IntegrityFinding]]:
         """Compare what is kept up to date on the thread's record with what is there."""
         look, usage = seen.look, seen.usage
-        if usage is None or usage.writes != look.writes or self._unreached(seen) or is_unsure(look):
-            return []  # nobody has seen all that is counted
+        if usage is None or is_unsure(look) or any(found.kind == "head" for found in look.findings):
+            return []  # nobody has seen all that is counted: a listing begins at the head
+        is_left = usage.writes != look.writes or self._unreached(seen) > 0
+        if is_left and row.checkpoints <= look.checkpoints:
+            return []  # what is left over is counted, too
         size = look.size + look.reached.size
         if _agrees(row, look, size):
             return []
-        fresh = yield from self._row_now(thread)
+        fresh = yield from row_of(self._tools.backend, thread)
         now = yield from look.state_now()
         if fresh is None or now != seen.state or _agrees(fresh, look, size):
             return []  # the row was of another moment
@@ -148,27 +170,18 @@ class _Look:
             f"its record counts {fresh.checkpoints:,} checkpoints and {fresh.size or 0:,} bytes, and there are "
             f"{look.checkpoints:,} and {size:,}."
         )
+        if fresh.checkpoints > look.checkpoints or (fresh.size or 0) > size:
+            message += " Rows of it may be lost: writes, for one, which nothing else tells of."
+            _blame_gaps(look.findings)
+        can_count = recounts(self._tools.store) and not is_left
         finding = IntegrityFinding(
-            "counter", message, thread=thread, repairable=recounts(self._tools.store), advice="A repair counts them."
-        )
+            "counter", message, thread=thread, repairable=can_count,
+            advice=f"{_COMPARE} A repair counts what is there." if can_count else f"{_COMPARE} {_ADVICE}",
+        )  # fmt: skip
         if self._repair and finding.repairable:
             done = yield from recount(self._tools.store, Count(thread, look.checkpoints, size, seen.state.seq))
             finding = replace(finding, repaired=done)
         return [finding]
-
-    def _row_now(self, thread: str) -> Session[ThreadRow | None]:
-        """Return a thread's row as it is now."""
-        one = getattr(self._tools.backend, "thread_row", None)
-        if one is not None:
-            found: ThreadRow | None = yield Step(partial(one, thread), thread)
-            return found
-        listing = ThreadListing(self._tools.backend, None)
-        while listing.more:
-            page = yield Step(listing.next_page)
-            for row in listing.take_rows(page):
-                if row.thread == thread:
-                    return row
-        return None
 
     def _unreached(self, seen: _Seen) -> int:
         """Return how many chunks there are that nothing reaches."""
@@ -177,7 +190,7 @@ class _Look:
 
     def _waste(self, seen: _Seen) -> Iterator[IntegrityFinding]:
         look = seen.look
-        if is_unsure(look):
+        if is_unsure(look) or (seen.usage is not None and seen.usage.checkpoints > look.checkpoints):
             return  # what is reached from what is damaged, nobody can tell
         count = self._unreached(seen)
         if count > 0:
@@ -203,8 +216,15 @@ class _Look:
         if self._on_progress is not None:
             report = self._report
             self._on_progress(
-                IntegrityProgress(report.threads, report.checkpoints, report.chunks, report.items, thread)
+                IntegrityProgress(report.threads, report.checkpoints, report.chunks, report.items, thread, report)
             )
+
+
+def _blame_gaps(found: list[IntegrityFinding]) -> None:
+    """Have it be damage that nothing moved a channel: the thread held more than it does."""
+    for number, each in enumerate(found):
+        if each.kind == "writes" and each.channel is not None:
+            found[number] = replace(each, grade="damage")
 
 
 def _agrees(row: ThreadRow, look: ThreadLook, size: int) -> bool:
@@ -213,5 +233,6 @@ def _agrees(row: ThreadRow, look: ThreadLook, size: int) -> bool:
 
 
 _ADVICE = "Restore it from a backup, or delete it; the other threads are not affected."
+_COMPARE = "Compare with a backup, if there is one."
 _STORE = "Threads that are named can be looked at all the same. Restore the store from a backup."
 _BUSY = "it was changed each time that it was looked at, so nothing is told of it."

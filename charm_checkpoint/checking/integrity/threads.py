@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 from charm_checkpoint.checking.integrity.blame import Blame
 from charm_checkpoint.checking.integrity.chunks import Reached
+from charm_checkpoint.checking.integrity.lines import Lines
 from charm_checkpoint.checking.integrity.messages import MessagesLook
+from charm_checkpoint.checking.integrity.own import relinks
 from charm_checkpoint.checking.integrity.report import IntegrityFinding
 from charm_checkpoint.checking.integrity.tools import Tools
 from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.contract import CheckpointRow, Query, StoredCheckpoint, ThreadState, Usage
 from charm_checkpoint.errors import StoreCorrupt
 from charm_checkpoint.plan import Compute, Plan
+from charm_checkpoint.saver.records import Record
+from charm_checkpoint.saver.threads import state_of
 from charm_checkpoint.values.decoder import split
 
 PAGE = 100
 """Checkpoints that are read at a time."""
 ATTEMPTS = 3
 """How often a thread is looked at anew because it was changed meanwhile."""
-NOWHERE = "\0no checkpoint"
-"""The id of no checkpoint: what is found under it tells a thread's state and nothing else."""
 
 CUT = "what is older in this thread could not be listed, and was not looked at."
 
@@ -45,6 +47,14 @@ class _Counts(NamedTuple):
     writes: int
 
 
+class _Read(NamedTuple):
+    """What is read of one checkpoint: its record, the channels that are written to there, and what failed."""
+
+    record: Record | None
+    written: set[str]
+    failed: list[tuple[str, str]]
+
+
 class ThreadLook:
     """What one look at a thread found."""
 
@@ -57,8 +67,7 @@ class ThreadLook:
         self.checkpoints = self.writes = self.size = 0
         self.is_cut = False
         self._heads: dict[str, Head] = {}
-        self._awaited: dict[tuple[str, str], tuple[str, int]] = {}
-        self._seen: dict[str, set[str]] = {}
+        self._lines = Lines()
         self.broken: set[tuple[str, str]] = set()
         """Checkpoints whose record or writes cannot be read."""
 
@@ -67,7 +76,8 @@ class ThreadLook:
         state = yield from self._state()
         yield from self._pages()
         yield from self._check_heads()
-        self._tell_parents()
+        if not self.is_cut:
+            self._take(self._lines.lost())
         yield from self.messages.look()
         if self.broken or self.reached.bad:
             self.findings += yield from Blame(self._tools, self.reached, self.broken).findings(self.findings)
@@ -75,19 +85,19 @@ class ThreadLook:
 
     def _state(self) -> Session[ThreadState]:
         try:
-            found = yield Step(partial(self._tools.backend.find, self.thread, "", NOWHERE), self.thread)
+            found: ThreadState = yield Step(partial(state_of, self._tools.backend, self.thread), self.thread)
         except StoreCorrupt as error:
             self._add("thread", f"its own record cannot be read: {error}")
             return ThreadState()
-        return ThreadState(*found.state)
+        return found
 
     def state_now(self) -> Session[ThreadState | None]:
         """Return the state that the thread has now, None if nobody can tell."""
         try:
-            found = yield Step(partial(self._tools.backend.find, self.thread, "", NOWHERE), self.thread)
+            found: ThreadState = yield Step(partial(state_of, self._tools.backend, self.thread), self.thread)
         except StoreCorrupt:
             return None
-        return ThreadState(*found.state)
+        return found
 
     # ---------------------------------------------------------------- checkpoints
 
@@ -126,49 +136,40 @@ class ThreadLook:
         self.writes += len(found.writes)
         self.size += len(row.body) + sum(map(len, found.writes))
         self._note(row)
-        failed = yield Step(partial(self._read, row, found.writes), self.thread)
-        for kind, why in failed:
+        read: _Read = yield Step(partial(self._read, row, found.writes), self.thread)
+        for kind, why in read.failed:
             self.broken.add((row.ns, row.id))
             self._add(kind, why, namespace=row.ns, checkpoint=row.id)
+        self._take(self._lines.take(row, read.record, read.written))
         yield from self.reached.walk(split(row.roots), found.chunks)
 
-    def _read(self, row: CheckpointRow, writes: Sequence[bytes]) -> Plan[list[tuple[str, str]]]:
-        failed: list[tuple[str, str]] = yield Compute(lambda: list(self._failures(row, writes)))
-        return failed
+    def _read(self, row: CheckpointRow, writes: Sequence[bytes]) -> Plan[_Read]:
+        found: _Read = yield Compute(lambda: self._outlined(row, writes))
+        return found
 
-    def _failures(self, row: CheckpointRow, writes: Sequence[bytes]) -> list[tuple[str, str]]:
+    def _outlined(self, row: CheckpointRow, writes: Sequence[bytes]) -> _Read:
+        record, written = None, set[str]()
         failed = []
         try:
             if row.thread != self.thread:
                 raise StoreCorrupt(f"it is named as that of thread {row.thread!r}")
-            self._tools.channels(row)
+            record = self._tools.record(row)
         except StoreCorrupt as error:
             failed.append(("record", f"its record cannot be read: {error}"))
         for body in writes:
             try:
-                self._tools.writes(row, body)
+                written |= self._tools.writes(row, body)
             except StoreCorrupt as error:
                 failed.append(("writes", f"its pending writes cannot be read: {error}"))
-        return failed
+        return _Read(None if failed else record, written, failed)
 
     def _note(self, row: CheckpointRow) -> None:
         head = self._heads.get(row.ns)
         if head is None or row.seq > head.seq:
             self._heads[row.ns] = Head(row.id, row.seq, row.roots)
-        self._seen.setdefault(row.ns, set()).add(row.id)
-        self._awaited.pop((row.ns, row.id), None)
-        if row.parent is not None and row.parent not in self._seen[row.ns]:
-            first, count = self._awaited.get((row.ns, row.parent), (row.id, 0))
-            self._awaited[row.ns, row.parent] = (first, count + 1)
 
-    def _tell_parents(self) -> None:
-        if self.is_cut:
-            return
-        for (ns, parent), (id, count) in self._awaited.items():
-            self._add(
-                "parent", f"its parent {parent!r} is not stored, as is so after a prune.", grade="note", namespace=ns,
-                checkpoint=id, count=count,
-            )  # fmt: skip
+    def _take(self, findings: Iterable[IntegrityFinding]) -> None:
+        self.findings += [replace(found, thread=self.thread) for found in findings]
 
     # ---------------------------------------------------------------------- heads
 
@@ -198,6 +199,13 @@ class ThreadLook:
         if self.is_cut:
             return
         counted = _Counts(usage.checkpoints, usage.writes)
+        if counted.checkpoints > self.checkpoints and relinks(self._tools.store):
+            self._add(
+                "head", f"{counted.checkpoints:,} checkpoints are stored, and {self.checkpoints:,} are listed: "
+                "listings go from the head back, and a head or a link is not what it should be.", repairable=True,
+                advice="A repair links all that are there, and makes the last one committed the head.",
+            )  # fmt: skip
+            return
         if counted.checkpoints != self.checkpoints:
             self._add(
                 "counter", f"{counted.checkpoints:,} checkpoints are counted, and {self.checkpoints:,} are listed.",

@@ -9,7 +9,7 @@ import ormsgpack
 from charm_checkpoint.contract import Backend, CheckpointRow, Chunk, capabilities, tenant_of
 from charm_checkpoint.errors import HOSTS, NewerFormat, corrupt
 from charm_checkpoint.saver.pending_writes import decode_writes
-from charm_checkpoint.saver.records import decode_row
+from charm_checkpoint.saver.records import Record, decode_row
 from charm_checkpoint.store import Store
 from charm_checkpoint.values.decoder import LEAVES, PIECE, WHOLE, DecodedChunk, decode_chunk
 from charm_checkpoint.values.encoder import CONTAINERS, GROUP, LEAF, MANIFEST
@@ -36,17 +36,22 @@ class Tools:
         serde = Serializer(allowed=(), on_unknown="keep")
         return cls(store, store.backend, serde, Identities(tenant, marks=marks), Identities(tenant), store.limits)
 
-    def channels(self, row: CheckpointRow) -> dict[bytes, str]:
-        """Return a checkpoint's channels by the addresses of their values; raises `StoreCorrupt` for a damaged one."""
+    def record(self, row: CheckpointRow) -> Record:
+        """Return a checkpoint's record, whose small values are read and left out; raises `StoreCorrupt`."""
         record = decode_row(self.serde, self.identities, row, outline=True, limits=self.limits)
         if record.inline:
             self.serde.loads_plain(record.inline)
+        return record
+
+    def channels(self, row: CheckpointRow) -> dict[bytes, str]:
+        """Return a checkpoint's channels by the addresses of their values; raises `StoreCorrupt` for a damaged one."""
+        record = self.record(row)
         return {location: name for name, location in record.locations.items() if type(location) is bytes}
 
-    def writes(self, row: CheckpointRow, body: bytes) -> None:
-        """Read the writes of one task; raises `StoreCorrupt` for damaged ones."""
+    def writes(self, row: CheckpointRow, body: bytes) -> set[str]:
+        """Read the writes of one task, and return their channels; raises `StoreCorrupt` for damaged ones."""
         whose = self.identities.writes(row.thread, row.ns, row.id)
-        decode_writes(self.serde.loads_plain, [opened(whose, body)], self.limits)
+        return {channel for _, channel, _ in decode_writes(self.serde.loads_plain, [opened(whose, body)], self.limits)}
 
     def chunk(self, chunk: Chunk) -> DecodedChunk:
         """Unpack a chunk and read it in outline; raises `StoreCorrupt` for a damaged one."""

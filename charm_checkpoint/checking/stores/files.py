@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from charm_checkpoint.checking.doctor.disk import tell_disk, tell_rights, tell_sync
 from charm_checkpoint.checking.doctor.report import DoctorFinding, DoctorReport
-from charm_checkpoint.checking.doctor.session import tell_disk
 from charm_checkpoint.checking.integrity.report import IntegrityFinding
 from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.errors import CharmError, SchemaMismatch, StoreCorrupt
@@ -71,10 +71,10 @@ class FilesExaminer:
             advice = "Take synchronous= out of the URL, or accept that."
             report.add("durability", "warning", "synchronous=normal: a power loss may undo the last writes.", advice)
         ours = self._folder / ".charm"
-        if os.access(ours if ours.is_dir() else self._folder, os.W_OK):
-            report.add("rights", "ok", "the folder can be written.")
-        else:
-            report.add("rights", "error", f"this user may not write {ours}.", "Give it the right.")
+        can_write = os.access(ours if ours.is_dir() else self._folder, os.W_OK)
+        tell_rights(report, self._folder, can_write, "the folder", f"Give it the right to write {ours}.")
+        if can_write and self._threads._disk._full:
+            tell_sync(report, self._folder)
         tell_disk(report, self._folder)
 
     # ------------------------------------------------------------------- integrity

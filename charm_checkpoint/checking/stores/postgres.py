@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from charm_checkpoint.checking.doctor.network import is_local
 from charm_checkpoint.checking.doctor.report import DoctorReport
@@ -10,41 +10,37 @@ from charm_checkpoint.checking.integrity.own import Count
 from charm_checkpoint.checking.integrity.report import IntegrityFinding
 from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.checking.stores.postgres_doctor import PostgresDoctor, ask
-from charm_checkpoint.errors import StoreCorrupt, StoreError, StoreUnavailable
+from charm_checkpoint.checking.stores.strays import BATCH, Stray, look_at_strays, lost_list
+from charm_checkpoint.errors import StoreError
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.store import Store
-from charm_checkpoint.stores.shared.names import CHECKPOINTS, identity, text_bytes
+from charm_checkpoint.stores.shared.names import CHECKPOINTS, MESSAGES, identity, text_bytes
 
 BACKUP = "Restore the database from a backup; or copy the threads that can be read to another store."
 
 
-class Stray(NamedTuple):
-    """Rows that belong to nothing: their table, what each is, and where that which they belong to would be."""
-
-    table: str
-    what: str
-    lacks: str
-    is_waste: bool
-
-
 STRAYS = (
-    Stray("space", "namespace", "SELECT FROM {schema}.thread t WHERE t.key = r.thread", False),
-    Stray("checkpoint", "checkpoint", "SELECT FROM {schema}.space s WHERE s.key = r.space", False),
-    Stray("write", "task's writes", "SELECT FROM {schema}.space s WHERE s.key = r.space", True),
-    Stray("chunk", "chunk", "SELECT FROM {schema}.thread t WHERE t.key = r.thread", True),
-    Stray("message", "message list", "SELECT FROM {schema}.thread t WHERE t.key = r.thread", False),
-    Stray("message_batch", "batch of messages", "SELECT FROM {schema}.thread t WHERE t.key = r.thread", False),
-    Stray("memory_item", "item", "SELECT FROM {schema}.memory_space s WHERE s.key = r.space", False),
+    Stray("space", "namespace", "thread", "thread", False),
+    Stray("checkpoint", "checkpoint", "space", "space", False),
+    Stray("write", "task's writes", "space", "space", True),
+    Stray("chunk", "chunk", "thread", "thread", True),
+    Stray("message", "message list", "thread", "thread", False),
+    Stray("message_batch", "batch of messages", "thread", "thread", False),
+    Stray("memory_item", "item", "space", "memory_space", False),
     Stray(
-        "memory_vector", "item's vectors",
-        "SELECT FROM {schema}.memory_item i WHERE (i.space, i.identity) = (r.space, r.identity)", True,
+        "memory_vector", "item's vectors", "space", "memory_item", False,
+        "(a.space, a.identity) = (r.space, r.identity)",
     ),
 )  # fmt: skip
 
-_COUNTS = """
-    SELECT s.path, s.items, count(i.space)::bigint FROM {schema}.memory_space s
-    LEFT JOIN {schema}.memory_item i ON i.space = s.key WHERE s.tenant = decode('%s', 'hex')
-    GROUP BY s.key, s.path, s.items HAVING s.items <> count(i.space) ORDER BY s.path LIMIT 20"""
+_SCHEMA = "{schema}."
+
+_LOST_LISTS = f"""
+    SELECT t.name FROM {{schema}}.thread t
+    WHERE t.tenant = decode('%s', 'hex') AND t.kind = {MESSAGES} AND t.name IS NOT NULL
+    AND NOT EXISTS (SELECT FROM {{schema}}.message WHERE thread = t.key)
+    AND (NOT EXISTS (SELECT FROM {{schema}}.message_batch WHERE thread = t.key)
+        OR EXISTS (SELECT FROM {{schema}}.chunk WHERE thread = t.key)) LIMIT 1000"""
 
 
 class PostgresExaminer:
@@ -70,17 +66,18 @@ class PostgresExaminer:
     # ------------------------------------------------------------------- integrity
 
     def own_checks(self, repair: bool) -> Session[list[IntegrityFinding]]:
-        """Return rows that belong to nothing, and namespaces of items that count others than there are."""
-        found: list[IntegrityFinding] = []
-        for stray in STRAYS:
-            found += yield from self._strays(stray, repair)
-        rows = yield from self._asked(_COUNTS % text_bytes(self._tenant).hex())
-        if isinstance(rows, IntegrityFinding):
-            return [*found, rows]
-        for path, told, there in rows:
-            message = f"the namespace {_path(path)} of items counts {told:,} items, and there are {there:,}."
-            found.append(IntegrityFinding("item", message, count=abs(told - there), advice=BACKUP))
-        return found
+        """Return rows that belong to nothing."""
+        found = yield from self._lost_lists()
+        return found + (yield from look_at_strays(self, STRAYS, repair and not found, BACKUP))
+
+    def _lost_lists(self) -> Session[list[IntegrityFinding]]:
+        """Return the threads whose row of a message list is there, and the list is not: it stays when it is emptied."""
+        tenant = text_bytes(self._tenant).hex()
+        try:
+            rows = yield Step(lambda: ask(_LOST_LISTS % tenant))
+        except StoreError as error:
+            return [IntegrityFinding("store", f"message lists could not be looked for: {error}", "note")]
+        return [lost_list(name, BACKUP) for [name] in rows]
 
     @property
     def _tenant(self) -> str:
@@ -94,27 +91,20 @@ class PostgresExaminer:
         text = f"SELECT {{schema}}.recount(t.key) FROM (SELECT key FROM {{schema}}.thread {held}) t"
         return bool((yield Step(lambda: ask(text), count.thread, write=True)))
 
-    def _strays(self, stray: Stray, repair: bool) -> Session[list[IntegrityFinding]]:
-        where = f"{{schema}}.{stray.table} r WHERE NOT EXISTS ({stray.lacks})"
-        rows = yield from self._asked(f"SELECT count(*)::bigint FROM {where}")
-        if isinstance(rows, IntegrityFinding):
-            return [rows]
-        count = int(rows[0][0])
-        if not count:
-            return []
-        is_gone = repair and stray.is_waste
-        if is_gone:
-            yield from self._asked(f"DELETE FROM {where}")
-        return [_told(stray, count, is_gone)]
+    def count(self, stray: Stray) -> Session[int]:
+        """Count rows that belong to nothing."""
+        rows = yield Step(lambda: ask(f"SELECT count(*)::bigint FROM {_of(stray)} WHERE {stray.lacks(_SCHEMA)}"))
+        return int(rows[0][0])
 
-    def _asked(self, text: str) -> Session[Any]:
-        """Return the rows of a query, or what is told of it that there are none."""
-        try:
-            return (yield Step(lambda: ask(text), write=text.startswith("DELETE")))
-        except StoreCorrupt as error:
-            return IntegrityFinding("store", str(error), advice=BACKUP)
-        except (StoreUnavailable, StoreError) as error:
-            return IntegrityFinding("store", f"a table could not be looked at as a whole: {error}", "note")
+    def remove(self, stray: Stray, start: Any) -> Session[Any]:
+        """Remove some of them, from an owner on."""
+        some = (
+            f"SELECT r.ctid FROM {_of(stray)} WHERE r.{stray.owner} >= {int(start)} AND {stray.lacks(_SCHEMA)} "
+            f"ORDER BY r.{stray.owner} LIMIT {BATCH}"
+        )
+        text = f"DELETE FROM {_of(stray)} WHERE r.ctid = ANY(ARRAY({some})) RETURNING r.{stray.owner}"
+        rows = yield Step(lambda: ask(text), write=True)
+        return max(int(row[0]) for row in rows) if len(rows) == BATCH else None
 
 
 def _hosts(place: str) -> list[tuple[str, int | None]]:
@@ -124,23 +114,5 @@ def _hosts(place: str) -> list[tuple[str, int | None]]:
     return [(name, int(port) if port.isdigit() else None) for name, _, port in found]
 
 
-def _told(stray: Stray, count: int, is_gone: bool) -> IntegrityFinding:
-    if stray.is_waste:
-        return IntegrityFinding(
-            "store", f"{count:,} rows of {stray.table} belong to nothing, and take room.", "waste", count=count,
-            advice="A repair removes them.", repairable=True, repaired=is_gone,
-        )  # fmt: skip
-    return IntegrityFinding(
-        "store", f"{count:,} rows of {stray.table} (each a {stray.what}) belong to what is not there any more: a row "
-        "that they stand under is lost, and nobody can tell whose they are.",
-        count=count, advice=f"Nothing finds them, and they harm no other thread. {BACKUP}",
-    )  # fmt: skip
-
-
-def _path(path: object) -> str:
-    from charm_checkpoint.items.namespaces import namespace_of
-
-    try:
-        return repr(namespace_of(bytes(path)))  # type: ignore[call-overload]
-    except (ValueError, TypeError):
-        return repr(path)
+def _of(stray: Stray) -> str:
+    return f"{_SCHEMA}{stray.table} r"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from charm_checkpoint.checking.doctor.report import DoctorReport
@@ -29,6 +30,16 @@ _FACTS = """
         (to_regclass('{schema}.thread') IS NOT NULL)::text"""
 
 
+TABLES = (
+    "migration", "thread", "space", "checkpoint", "write", "chunk", "message", "message_batch", "thread_secret",
+    "tombstone", "memory_space", "memory_item", "memory_vector",
+)  # fmt: skip
+_ALL = ", ".join(TABLES)
+_MISSING = f"""
+    SELECT string_agg(name, ', ' ORDER BY at) FROM unnest(string_to_array('{_ALL}', ', ')) WITH ORDINALITY n(name, at)
+    WHERE to_regclass('{{schema}}.' || name) IS NULL"""
+
+
 class PostgresDoctor:
     """Asks a server, and tells what its answers mean."""
 
@@ -38,6 +49,8 @@ class PostgresDoctor:
 
     def examine(self, report: DoctorReport) -> Session[None]:
         """Tell what the server's settings promise."""
+        if any(found.subject == "schema" and found.grade == "ok" for found in report.findings):
+            yield from _look_for_tables(report)
         began = time.time()
         [row] = yield Step(ask, bare=True)
         ended = time.time()
@@ -71,6 +84,15 @@ class PostgresDoctor:
             message = f"a pooler or proxy stands between: the server's own port is {port}."
             advice = "Any of transaction mode or session mode will do; statement mode will not."
             report.add("pooler", "note", message, advice)
+
+
+def _look_for_tables(report: DoctorReport) -> Session[None]:
+    """Tell of tables that a schema which says that it is up to date has not."""
+    [[missing]] = yield Step(partial(ask, _MISSING), bare=True)
+    if missing:
+        names = missing.decode() if isinstance(missing, bytes) else missing
+        message = f"these tables are not there: {names}. It is half of a schema, as half a backup leaves it."
+        report.add("schema", "error", message, "Restore all of the schema, functions among it, from one backup.")
 
 
 def ask(text: str = _FACTS) -> Plan[Any]:

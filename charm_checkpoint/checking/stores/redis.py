@@ -28,6 +28,9 @@ ALONE = (ROWS, ORDER, WRITES, CHUNKS)
 SCANNED = 1000
 """Keys that one SCAN looks at."""
 
+LOOKS = 5
+"""How often a thread is looked for in the list before it is told that it is not there."""
+
 LOST = (
     "Restore it from a backup, or delete it. Keys are lost by eviction (maxmemory-policy is to be noeviction), by a "
     "failover that had not got all of a write, or by somebody's DEL."
@@ -101,15 +104,30 @@ class RedisExaminer:
     def _unlisted(self, listed: set[bytes], repair: bool) -> Session[list[IntegrityFinding]]:
         """Return the threads that are in no list, which listings and deletions of runs then miss."""
         found: list[IntegrityFinding] = []
+        tags: list[bytes] = []
         cursor: Any = 0
         while True:
             cursor, keys = yield Step(partial(self._scan, cursor))
-            tags = {key[key.rindex(b"{") + 1 : key.rindex(b"}")] for key in keys} - listed
-            for tag in sorted(tags):
-                found += yield from self._unlisted_one(tag, repair)
-            listed |= tags
+            fresh = {key[key.rindex(b"{") + 1 : key.rindex(b"}")] for key in keys} - listed
+            listed |= fresh
+            tags += sorted(fresh)
             if int(cursor) == 0:
-                return found
+                break
+        for tag in tags:
+            if not (yield from self._is_listed(tag)):
+                found += yield from self._unlisted_one(tag, repair)
+        return found
+
+    def _is_listed(self, tag: bytes) -> Session[bool]:
+        """Tell whether a thread is listed by now: whoever makes one enters it just after that."""
+        for _ in range(LOOKS):
+            if (yield Step(partial(self._entry, tag))):
+                return True
+        return False
+
+    def _entry(self, tag: bytes) -> Plan[Any]:
+        listing = self._backend._names.listing(tag)
+        return (yield Command(("ZRANGEBYLEX", listing, b"[" + tag, b"(" + tag + b"\xff", "LIMIT", 0, 1)))
 
     def _scan(self, cursor: Any) -> Plan[Any]:
         prefix = re.sub(rb"([\\*?\[\]^-])", rb"\\\1", self._backend._names._prefix)

@@ -43,18 +43,19 @@ class RedisDoctor:
             report.add("rights", "note", "the user may not ask INFO, so little can be told.", "Allow +info.")
         else:
             report.add("version", "ok", f"{kind} {number}.")
-            always = yield from self._fsync()
-            _tell_durability(report, facts, always)
+            fsync = yield from self._setting("appendfsync")
+            save = yield from self._setting("save")
+            _tell_durability(report, facts, fsync, save)
             _tell_memory(report, facts, self._is_expiring)
             _tell_role(report, facts, self._kind)
             _tell_clients(report, facts)
         tell_tls(report, self._tls, self._is_near, "Use rediss://, if the server has TLS.")
         tell_clock(report, float(clock) + 0.5, began, ended)  # whole seconds
 
-    def _fsync(self) -> Session[str | None]:
-        """Return the setting appendfsync, None where it may not be asked for."""
+    def _setting(self, name: str) -> Session[str | None]:
+        """Return a setting, None where it may not be asked for."""
         try:
-            reply = yield Step(partial(_asked, Command(("CONFIG", "GET", "appendfsync"))), bare=True)
+            reply = yield Step(partial(_asked, Command(("CONFIG", "GET", name))), bare=True)
         except CharmError:
             return None
         pair = list(reply.items())[0] if isinstance(reply, Mapping) and reply else reply
@@ -69,11 +70,14 @@ def _line(line: str) -> tuple[str, str, str]:
     return line.partition(":")
 
 
-def _tell_durability(report: DoctorReport, facts: Mapping[str, str], fsync: str | None) -> None:
+def _tell_durability(report: DoctorReport, facts: Mapping[str, str], fsync: str | None, save: str | None) -> None:
     report.facts["appendonly"] = facts.get("aof_enabled") == "1"
     report.facts["appendfsync"] = fsync
     if facts.get("aof_last_write_status", "ok") != "ok" or facts.get("rdb_last_bgsave_status", "ok") != "ok":
         report.add("durability", "error", "the server's last write to its disk failed.", "Look into its log.")
+    elif facts.get("aof_enabled") == "0" and save == "":
+        message = "it keeps no append-only file and makes no snapshots: all is lost when it stops."
+        report.add("durability", "warning", message, "Set appendonly yes, or accept that.")
     elif facts.get("aof_enabled") == "0":
         advice = "Set appendonly yes, or accept that."
         message = "it keeps no append-only file: what came since its last snapshot is lost when it stops."

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from charm_checkpoint.checking.doctor.disk import READ_WRITE, is_read_only, tell_disk, tell_rights, tell_sync
 from charm_checkpoint.checking.doctor.report import DoctorFinding, DoctorReport
-from charm_checkpoint.checking.doctor.session import tell_disk
 from charm_checkpoint.checking.integrity.own import Count
 from charm_checkpoint.checking.integrity.report import IntegrityFinding
 from charm_checkpoint.checking.session import Session, Step
+from charm_checkpoint.checking.stores.strays import BATCH, Stray, look_at_strays, lost_list
 from charm_checkpoint.errors import StoreCorrupt, StoreUnavailable
 from charm_checkpoint.plan import Compute, Plan
 from charm_checkpoint.store import Store
 from charm_checkpoint.stores.shared.mounts import remote_kind
-from charm_checkpoint.stores.shared.names import MESSAGES, bytes_text
+from charm_checkpoint.stores.shared.names import MESSAGES
 from charm_checkpoint.stores.sqlite.steps import Sql
 
 LARGE_LOG = 64 << 20
@@ -33,25 +34,23 @@ BACKUP = (
 )
 
 
-class Stray(NamedTuple):
-    """Rows of a table that belong to nothing: what they are, where they are not, and whether that is waste."""
-
-    what: str
-    table: str
-    where: str
-    is_waste: bool
-
-
 STRAYS = (
-    Stray("namespace", "space", "thread NOT IN (SELECT key FROM thread)", False),
-    Stray("checkpoint", "checkpoint", "space NOT IN (SELECT key FROM space)", False),
-    Stray("task's writes", "write", "space NOT IN (SELECT key FROM space)", True),
-    Stray("chunk", "chunk", "thread NOT IN (SELECT key FROM thread)", True),
-    Stray("message list", "message_list", "thread NOT IN (SELECT key FROM thread)", False),
-    Stray("batch of messages", "message_batch", "thread NOT IN (SELECT key FROM thread)", False),
-    Stray("item", "item", "space NOT IN (SELECT key FROM item_space)", False),
-    Stray("item's value", "item_value", "item NOT IN (SELECT key FROM item)", True),
-    Stray("item's vectors", "item_vectors", "item NOT IN (SELECT key FROM item)", True),
+    Stray("space", "namespace", "thread", "thread", False),
+    Stray("checkpoint", "checkpoint", "space", "space", False),
+    Stray("write", "task's writes", "space", "space", True),
+    Stray("chunk", "chunk", "thread", "thread", True),
+    Stray("message_list", "message list", "thread", "thread", False),
+    Stray("message_batch", "batch of messages", "thread", "thread", False),
+    Stray("item", "item", "space", "item_space", False),
+    Stray("item_value", "item's value", "item", "item", False),
+    Stray("item_vectors", "item's vectors", "item", "item", False),
+)
+KEYS = {"write": ("space", "id", "number")}
+"""By what a row is found, where that is not its own key."""
+
+
+WITHOUT_LOG = (
+    "If it was copied or restored, its log is missing, and all that it held with it: the file of its name with -wal."
 )
 
 
@@ -70,8 +69,10 @@ class SqliteExaminer:
     def before(self) -> DoctorFinding | None:
         """Return why the file cannot be opened, None if it can: opening one that is not there would make it."""
         if self._in_memory or (os.path.exists(self._path) and os.path.getsize(self._path)):
-            if self._in_memory or os.access(self._path, os.R_OK):
+            if self._in_memory:
                 return None
+            if os.access(self._path, os.R_OK):
+                return self._before_reading()
             return DoctorFinding("file", "error", f"{self._path} cannot be read by this user.", "Give it the right.")
         folder = Path(self._path).parent
         if not folder.is_dir():
@@ -79,6 +80,14 @@ class SqliteExaminer:
         if not os.access(folder, os.W_OK):
             return DoctorFinding("folder", "error", f"{folder} cannot be written by this user.", "Give it the right.")
         return DoctorFinding("file", "error", f"there is no file {self._path} yet.", "The first use makes it.")
+
+    def _before_reading(self) -> DoctorFinding | None:
+        """Return why a file that is there cannot be read: even a reader writes beside it, where its log is."""
+        folder = Path(os.path.realpath(self._path)).parent
+        if self._mode == "ro" or not is_read_only(folder):
+            return None
+        advice = f"{READ_WRITE} To read it as it is, copy it elsewhere."
+        return DoctorFinding("rights", "error", f"{folder} is on a file system that is mounted read-only.", advice)
 
     def ping(self) -> Plan[Any]:
         """Read a little."""
@@ -98,6 +107,8 @@ class SqliteExaminer:
             report.add("durability", "warning", "it is in memory, and gone when the program ends.", "Name a file.")
             return
         self._tell_durability(report, facts)
+        if not facts["user_version"]:
+            report.add("schema", "warning", "the file holds no table.", WITHOUT_LOG)
         yield Step(partial(_computed, partial(self._tell_surroundings, report)), bare=True)
 
     def _tell_durability(self, report: DoctorReport, facts: dict[str, Any]) -> None:
@@ -122,11 +133,12 @@ class SqliteExaminer:
         folder = Path(os.path.realpath(self._path)).parent
         if self._mode == "ro":
             report.add("rights", "note", "it is opened with mode=ro: nothing can be written.")
-        elif not (os.access(self._path, os.W_OK) and os.access(folder, os.W_OK)):
-            advice = "Give this user the right to write the file and its folder, or open it with mode=ro."
-            report.add("rights", "error", "this user may not write the file, or beside it, where its log is.", advice)
         else:
-            report.add("rights", "ok", "the file and its folder can be written.")
+            can_write = os.access(self._path, os.W_OK) and os.access(folder, os.W_OK)
+            advice = "Give this user the right to write both, where its log is, or open it with mode=ro."
+            tell_rights(report, folder, can_write, "the file and its folder", advice)
+            if can_write and report.facts["synchronous"] in ("full", "extra"):
+                tell_sync(report, folder)
         self._tell_log(report)
         tell_disk(report, folder)
 
@@ -152,9 +164,8 @@ class SqliteExaminer:
         for table in tables:
             found += yield from self._check_table(table)
         found += yield from self._lost_lists()
-        for stray in STRAYS:
-            found += yield from self._strays(stray, repair and not any(each.is_problem for each in found))
-        return found
+        is_sound = not any(each.is_problem for each in found)
+        return found + (yield from look_at_strays(self, STRAYS, repair and is_sound, BACKUP))
 
     def relink(self, thread: str) -> Session[None]:
         """Make the last commit of each of a thread's namespaces its head."""
@@ -200,26 +211,29 @@ class SqliteExaminer:
             rows = yield Step(partial(_rows, _LOST_LISTS))
         except (StoreCorrupt, StoreUnavailable):  # which the table's own check tells
             return []
-        message = "its message list is lost: what tells of it is there, and no list."
-        return [
-            IntegrityFinding("messages", message, thread=_text(name), advice=f"{BACKUP} Or erase the thread.")
-            for [name] in rows
-        ]
+        return [lost_list(name, BACKUP) for [name] in rows]
 
-    def _strays(self, stray: Stray, repair: bool) -> Session[list[IntegrityFinding]]:
-        try:
-            [[count]] = yield Step(partial(_rows, f"SELECT count(*) FROM {stray.table} WHERE {stray.where}"))
-            if not count:
-                return []
-            is_gone = bool(repair and stray.is_waste)
-            if is_gone:
-                yield Step(partial(_rows, f"DELETE FROM {stray.table} WHERE {stray.where}"), write=True)
-        except StoreCorrupt:  # which the table's own check tells
-            return []
-        except StoreUnavailable as error:
-            note = f"rows of {stray.table} that belong to nothing could not be looked for in one go: {error}"
-            return [IntegrityFinding("store", note, "note")]
-        return list(_told(stray, count, is_gone))
+    def count(self, stray: Stray) -> Session[int]:
+        """Count rows that belong to nothing."""
+        [[count]] = yield Step(partial(_rows, f"SELECT count(*) FROM {stray.table} r WHERE {stray.lacks()}"))
+        return int(count)
+
+    def remove(self, stray: Stray, start: Any) -> Session[Any]:
+        """Remove some of them, from an owner on: they are looked for while others may write."""
+        keys = ", ".join(KEYS.get(stray.table, ("key",)))
+        found = yield Step(
+            partial(
+                _rows,
+                f"SELECT r.{stray.owner}, {keys} FROM {stray.table} r WHERE r.{stray.owner} >= ? AND {stray.lacks()} "
+                f"ORDER BY r.{stray.owner} LIMIT {BATCH}",
+                (start,),
+            )
+        )
+        if found:
+            named = " AND ".join(f"r.{key} = ?" for key in keys.split(", "))
+            delete = f"DELETE FROM {stray.table} AS r WHERE {named} AND {stray.lacks()}"
+            yield Step(partial(_changed, delete, [row[1:] for row in found]), write=True)
+        return found[-1][0] if len(found) == BATCH else None
 
 
 _TABLES = (
@@ -230,30 +244,8 @@ _TABLES = (
 _LOST_LISTS = f"""
     SELECT t.name FROM thread t WHERE t.kind = {MESSAGES} AND t.name IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM message_list WHERE thread = t.key)
-    AND NOT EXISTS (SELECT 1 FROM message_batch WHERE thread = t.key) LIMIT 1000"""
-
-
-def _text(name: bytes) -> str | None:
-    try:
-        return bytes_text(bytes(name))
-    except StoreCorrupt:
-        return None
-
-
-def _told(stray: Stray, count: int, is_gone: bool) -> Iterator[IntegrityFinding]:
-    if stray.is_waste:
-        message = f"{count:,} rows of {stray.table} belong to nothing, and take room."
-        yield IntegrityFinding(
-            "store", message, "waste", count=count, advice="A repair removes them.", repairable=True, repaired=is_gone
-        )
-        return
-    yield IntegrityFinding(
-        "store",
-        f"{count:,} rows of {stray.table} (each a {stray.what}) belong to what is not there any more: a row that they "
-        "stand under is lost, and nobody can tell whose they are.",
-        count=count,
-        advice=f"Nothing finds them, and they harm no other thread. {BACKUP}",
-    )
+    AND (NOT EXISTS (SELECT 1 FROM message_batch WHERE thread = t.key)
+        OR EXISTS (SELECT 1 FROM chunk WHERE thread = t.key)) LIMIT 1000"""
 
 
 def _computed(work: Any) -> Plan[Any]:
@@ -263,3 +255,8 @@ def _computed(work: Any) -> Plan[Any]:
 def _rows(text: str, params: Sequence[Any] = ()) -> Plan[list[Any]]:
     rows: list[Any] = yield Sql(text, params)
     return rows
+
+
+def _changed(text: str, params: Sequence[Any]) -> Plan[int]:
+    count: int = yield Sql(text, params, many=True)
+    return count

@@ -28,6 +28,8 @@ _NAMES = {
     "fold": "fold_messages",
 }
 """What plans are called that have another name than what a user calls."""
+_ITEMS = "charm_checkpoint.items."
+"""Where plans of long-term memory are, whose names are of their own."""
 
 
 class Operation:
@@ -111,7 +113,8 @@ def name_of(make: Any, items: object = None) -> str:
         make = make.args[0] if getattr(make.func, "__name__", "") == "_changed" else make.func
     name: str = getattr(make, "__qualname__", type(make).__name__)
     name = name.partition(".<locals>")[0].rpartition(".")[2].strip("_")
-    if items is not None and getattr(make, "__self__", None) is items:
+    is_of_items = items is not None and getattr(make, "__self__", None) is items
+    if is_of_items or (getattr(make, "__module__", None) or "").startswith(_ITEMS):
         return f"items.{name}"
     return _NAMES.get(name, name)
 

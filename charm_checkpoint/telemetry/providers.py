@@ -6,11 +6,9 @@ Attributes that OpenTelemetry's semantic conventions for database clients name a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
-from opentelemetry import metrics, trace
+from opentelemetry import context, metrics, trace
 
 from charm_checkpoint import __version__
 from charm_checkpoint.telemetry.operation import Operation
@@ -45,6 +43,13 @@ class Instruments:
         }
 
 
+class Begun(NamedTuple):
+    """A span under way, and what makes the one around it the current one again."""
+
+    span: trace.Span
+    token: Any
+
+
 class Providers:
     """What takes spans and metrics; None for either that is not set up."""
 
@@ -53,25 +58,27 @@ class Providers:
         self._tracer = None if tracers is None else tracers.get_tracer(SCOPE, __version__)
         self._instruments = None if meters is None else Instruments(meters)
 
-    @contextmanager
-    def span(self, operation: Operation) -> Iterator[None]:
-        """Have a span around a call, with what it came to, but no error's text, which may quote a state."""
+    def begin(self, operation: Operation) -> Begun | None:
+        """Begin the span of a call, which is the current one from now on; return what `end` takes."""
         if self._tracer is None:
-            yield
+            return None
+        span = self._tracer.start_span(f"{operation.name} {operation.system}", kind=trace.SpanKind.CLIENT)
+        return Begun(span, context.attach(trace.set_span_in_context(span)))
+
+    def end(self, begun: Begun | None, operation: Operation) -> None:
+        """End the span of a call with what that came to, but no error's text, which may quote a state."""
+        if begun is None:
             return
-        with self._tracer.start_as_current_span(
-            f"{operation.name} {operation.system}",
-            kind=trace.SpanKind.CLIENT,
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
-            try:
-                yield
-            finally:
-                if span.is_recording():
-                    span.set_attributes(_span_attributes(operation))
-                    if operation.error:
-                        span.set_status(trace.StatusCode.ERROR, operation.error)
+        span = begun.span
+        try:
+            if trace.get_current_span() is span:  # or a coroutine is closed in another context than it ran in
+                context.detach(begun.token)
+            if span.is_recording():
+                span.set_attributes(_span_attributes(operation))
+                if operation.error:
+                    span.set_status(trace.StatusCode.ERROR, operation.error)
+        finally:
+            span.end()
 
     def measure(self, operation: Operation) -> None:
         """Add a call to the metrics."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from charm_checkpoint.printable import CALLS
 from charm_checkpoint.runtime.clock import monotonic
@@ -15,7 +16,12 @@ from charm_checkpoint.telemetry.operation import CURRENT, Operation, name_of
 if TYPE_CHECKING:
     from charm_checkpoint.telemetry.providers import Providers
 
+T = TypeVar("T")
+
 log = logging.getLogger(CALLS)
+_log = logging.getLogger("charm_checkpoint")
+_failures: set[str] = set()
+"""Classes of failures of OpenTelemetry that were told: each is told once."""
 
 REST = 1.0
 """Seconds for which nobody is taken to watch, once that was seen: to ask OpenTelemetry costs half as much as a read."""
@@ -30,7 +36,7 @@ def watched(make: Any, system: str, items: object, thread: str | None, write: bo
     if not log.isEnabledFor(logging.DEBUG):
         if monotonic() < _nobody_until:
             return None
-        if _providers() is None:
+        if _harmless(_providers) is None:
             _nobody_until = monotonic() + REST
             return None
     return Operation(name_of(make, items), system, thread, write)
@@ -39,21 +45,34 @@ def watched(make: Any, system: str, items: object, thread: str | None, write: bo
 @contextmanager
 def telling(operation: Operation) -> Iterator[None]:
     """Tell of a call that is made within this, however it ends."""
-    providers, before = _providers(), CURRENT.get()
+    before = CURRENT.get()
+    providers = _harmless(_providers)
+    begun = None if providers is None else _harmless(partial(providers.begin, operation))
     CURRENT.set(operation)
     try:
-        if providers is None:
-            with _ending(operation):
-                yield
-        else:
-            with providers.span(operation), _ending(operation):
-                yield
+        with _ending(operation):
+            yield
     finally:
         CURRENT.set(before)  # no reset: a coroutine may be closed in another context than it ran in
         if providers is not None:
-            providers.measure(operation)
+            _harmless(partial(providers.end, begun, operation))
+            _harmless(partial(providers.measure, operation))
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s", line(operation))
+
+
+def _harmless(call: Callable[[], T]) -> T | None:
+    """Return what a call of OpenTelemetry's comes to, None if it fails: what is watched goes on, and has its result.
+
+    An exporter or a processor of the program's may fail in any way. The text of that may quote what it was given.
+    """
+    try:
+        return call()
+    except Exception as error:
+        if (failure := type(error).__name__) not in _failures:
+            _failures.add(failure)
+            _log.warning("OpenTelemetry fails with %s: spans and metrics of calls may be missing", failure)
+        return None
 
 
 @contextmanager

@@ -33,6 +33,7 @@ READS: dict[str, Answer] = {
     "pulse": reading.pulse,
     "size": reading.size,
     "state": reading.state,
+    "thread": reading.thread,
     "threads": reading.threads,
     "value": reading.value,
 }
@@ -40,6 +41,7 @@ CHANGES: dict[str, Answer] = {
     "answer": changing.answer,
     "delete": changing.delete,
     "fork": changing.fork,
+    "pin": changing.pin,
 }
 
 
@@ -62,7 +64,10 @@ def application(page: Page, access: Access) -> Guard:
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
-        await page.close()
+        try:
+            await page.close()
+        except Exception:  # as below: the server would end without a word
+            page.complain(f"the store could not be closed:\n{traceback.format_exc()}")
 
     app = Starlette(
         routes=[

@@ -6,63 +6,33 @@ goes on with ``graph.invoke(None, config)``. With the program's graph at hand, t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.serde.types import RESUME
 
-from charm_checkpoint.errors import CheckpointNotFound, ThreadExists
 from charm_checkpoint.inspection.outlines import NO_TASK
-from charm_checkpoint.saver.forked import forked
-from charm_checkpoint.saver.history import COUNTERS
+from charm_checkpoint.plain import as_json
 from charm_checkpoint.ui.page import Page
 from charm_checkpoint.ui.parameters import BadRequest, Parameters
 from charm_checkpoint.ui.replies import Outdated, Refused
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
-    from langgraph.checkpoint.base import CheckpointTuple
 
     from charm_checkpoint.inspection import StateView
 
 
 async def fork(page: Page, asked: Parameters) -> dict[str, Any]:
-    """Go back: put a copy of a checkpoint at the head of its thread, or at the beginning of a new thread."""
+    """Go back: put a copy of a checkpoint at the head of its thread, or at the head of a new thread."""
     page.need_writes()
     thread, target = asked.text("thread"), asked.maybe("target")
-    found = await _found(page, thread, asked.text("checkpoint"))
-    if target is None or target == thread:
-        made = await _branch(page, found, found.parent_config or _config(thread, None))
-    else:
-        made = await _anew(page, found, thread, target)
+    to = None if target == thread else target
+    made = await page.memory.afork(thread, asked.text("checkpoint"), to=to)
     page.forget(thread)
-    return {"thread_id": made["configurable"]["thread_id"], "checkpoint_id": made["configurable"]["checkpoint_id"]}
-
-
-async def _found(page: Page, thread: str, checkpoint: str) -> CheckpointTuple:
-    found = await page.memory.get_langgraph_checkpointer().aget_tuple(_config(thread, checkpoint))
-    if found is None:
-        raise CheckpointNotFound(f"The thread {thread!r} has no checkpoint {checkpoint!r}.")
-    return found
-
-
-async def _branch(page: Page, found: CheckpointTuple, parent: RunnableConfig) -> RunnableConfig:
-    """Put a copy behind the checkpoint's own parent, as LangGraph copies a checkpoint."""
-    saver = page.memory.get_langgraph_checkpointer()
-    return await saver.aput(parent, *forked(found), {})
-
-
-async def _anew(page: Page, found: CheckpointTuple, thread: str, target: str) -> RunnableConfig:
-    """Begin a thread with a copy; where values are rebuilt from older checkpoints, with a copy of the whole thread."""
-    saver = page.memory.get_langgraph_checkpointer()
-    if await saver.aget_tuple(_config(target, None)) is not None:
-        raise ThreadExists(f"There is a thread {target!r} already; give another name.")
-    if found.metadata.get(COUNTERS):
-        await saver.acopy_thread(thread, target)
-        copied = await _found(page, target, found.config["configurable"]["checkpoint_id"])
-        return await _branch(page, copied, copied.parent_config or _config(target, None))
-    copy, metadata = forked(found)
-    return await saver.aput(_config(target, None), copy, metadata, copy["channel_versions"])
+    return {"thread_id": to or thread, "checkpoint_id": made}
 
 
 async def delete(page: Page, asked: Parameters) -> dict[str, Any]:
@@ -72,6 +42,14 @@ async def delete(page: Page, asked: Parameters) -> dict[str, Any]:
     await page.memory.adelete_thread(thread)
     page.forget(thread)
     return {"deleted": thread}
+
+
+async def pin(page: Page, asked: Parameters) -> dict[str, Any]:
+    """Have no policy remove anything of a thread, or have policies do so again."""
+    page.need_writes()
+    thread, pinned = asked.text("thread"), asked.flag("pinned")
+    await (page.memory.apin if pinned else page.memory.aunpin)(thread)
+    return {"thread_id": thread, "pinned": pinned}
 
 
 async def answer(page: Page, asked: Parameters) -> dict[str, Any]:
@@ -85,6 +63,8 @@ async def _answer(page: Page, asked: Parameters) -> dict[str, Any]:
     thread, id, given = asked.text("thread"), asked.maybe("id"), asked.raw("answer")
     view = await page.memory.astate(thread, last=1)
     _check_waits(view, asked.text("checkpoint"), id)
+    if answered(view) != asked.maybe("answered"):
+        raise Outdated("Another answer was stored meanwhile. This one was not: look at it, and answer again.")
     page.forget(thread)
     if page.graph is not None:
         page.begin(thread, _go_on(page, thread, id, given))
@@ -96,6 +76,13 @@ async def _answer(page: Page, asked: Parameters) -> dict[str, Any]:
     saver = page.memory.get_langgraph_checkpointer()
     await saver.aput_writes(_config(thread, asked.text("checkpoint")), [(RESUME, given)], NO_TASK)
     return {"outcome": "stored"}
+
+
+def answered(view: StateView) -> str | None:
+    """Return what stands for the answers that are stored, None if there is none: who replaces them says it."""
+    if not view.answers:
+        return None
+    return blake2b(json.dumps(as_json(view.answers), sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _check_waits(view: StateView, checkpoint: str, id: str | None) -> None:

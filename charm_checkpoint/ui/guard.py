@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +51,12 @@ class Guard:
                 await self._app(scope, receive, send)
             return
 
+        begun = False
+
         async def guarded(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 message = {**message, "headers": _with_ours(message.get("headers", ()))}
             await send(message)
 
@@ -59,7 +64,11 @@ class Guard:
             answer: ASGIApp = self._checked(Request(scope)) or self._app
         except Refusal as refusal:
             answer = PlainTextResponse(str(refusal), refusal.status)
-        await answer(scope, receive, guarded)
+        try:
+            await answer(scope, receive, guarded)
+        except asyncio.CancelledError:  # the command ends while a store is waited for: no failure, and nobody's news
+            if not begun:
+                await PlainTextResponse("The command has ended.", 503)(scope, receive, guarded)
 
     def _checked(self, request: Request) -> Response | None:
         """Return the answer to a request that opens the page, None for one that goes on; raises `Refusal`."""

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from charm_checkpoint.errors import NotThere
 from charm_checkpoint.plain import as_json
-from charm_checkpoint.ui.outline import at, capped, outline
+from charm_checkpoint.ui.outline import capped, opened
 from charm_checkpoint.ui.page import Page
-from charm_checkpoint.ui.parameters import BadRequest, Parameters
+from charm_checkpoint.ui.parameters import Parameters
 
 if TYPE_CHECKING:
     from langgraph.store.base import Item
 
 ROOM = 4_000
 """Characters of an item's value in a list of items."""
-
-
-def _namespace(text: str) -> tuple[str, ...]:
-    try:
-        labels = json.loads(text)
-    except (ValueError, RecursionError):
-        labels = None
-    if not (isinstance(labels, list) and all(type(label) is str for label in labels)):
-        raise BadRequest("A namespace is a list of texts, in JSON.")
-    return tuple(labels)
 
 
 async def namespaces(page: Page, asked: Parameters) -> dict[str, Any]:
@@ -40,7 +29,7 @@ async def items(page: Page, asked: Parameters) -> dict[str, Any]:
     """Tell of the items below a namespace; what is asked for keeps no item alive."""
     size, offset = asked.number("limit", 50, 500, 1), asked.number("offset", 0, 10**9)
     store = page.memory.get_langgraph_store(index=False)
-    prefix = _namespace(asked.text("namespace"))
+    prefix = asked.namespace()
     found = await store.asearch(prefix, query=asked.maybe("search"), limit=size + 1, offset=offset, refresh_ttl=False)
     return {"items": [_item(each) for each in found[:size]], "more": len(found) > size}
 
@@ -58,11 +47,10 @@ def _item(item: Item) -> dict[str, Any]:
 async def item(page: Page, asked: Parameters) -> dict[str, Any]:
     """Return a slice of what stands at a path of an item."""
     store = page.memory.get_langgraph_store(index=False)
-    namespace, key = _namespace(asked.text("namespace")), asked.text("key")
+    namespace, key = asked.namespace(), asked.text("key")
     found = await store.aget(namespace, key, refresh_ttl=False)
     if found is None:
         raise NotThere(f"There is no item {key!r} there.")
-    path = json.loads(asked.maybe("path") or "[]")
-    return outline(
-        at(as_json(found.value), path), asked.number("offset", 0, 2**52), asked.number("limit", 100, 1000, 1)
-    )
+    place = asked.path(), *asked.slice()
+    value = found.value
+    return await page.apart(lambda: opened(as_json(value), *place))

@@ -52,6 +52,11 @@ def outline(value: Any, offset: int = 0, size: int = 100) -> dict[str, Any]:
     return {**told, "members": members, "offset": offset, "more": offset + len(members) < len(value)}
 
 
+def opened(value: Any, path: Sequence[Any], offset: int, size: int) -> dict[str, Any]:
+    """Return a slice of what stands at a path."""
+    return outline(at(value, path), offset, size)
+
+
 def member(value: Any) -> dict[str, Any]:
     """Return what is told of a value that is not opened."""
     kind = _NAMES.get(type(value), "nothing")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from charm_checkpoint.config.masking import mask
 from charm_checkpoint.ui.replies import Outdated, Refused
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ Key = tuple[str, str, str]
 
 KEPT = 3
 """States that stay at hand while somebody opens one part of them after another."""
+SAID = 4_000
+"""Characters of what a run failed with."""
 ROOM = 50_000_000
 """Bytes that the channels of such a state are stored as, at most."""
 
@@ -92,7 +95,7 @@ class Page:
     def _ended(self, thread: str, task: asyncio.Task[Any]) -> None:
         del self._tasks[thread]
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.failures[thread] = f"{type(error).__name__}: {error}"
+            self.failures[thread] = mask(f"{type(error).__name__}: {error}"[:SAID])
 
     async def close(self) -> None:
         """Stop runs, and close the store."""

@@ -96,6 +96,30 @@ class Parameters:
         """Return a text, None if there is none or an empty one."""
         return (self.text(name) or None) if name in self._given else None
 
+    def path(self) -> list[str | int]:
+        """Return the path, a list in JSON of names and places, empty if there is none; raises `BadRequest`."""
+        path = self._json("path", "[]")
+        if not (type(path) is list and all(type(part) in (str, int) for part in path)):
+            raise BadRequest("A path is a list in JSON, of names and of places in lists.")
+        return path
+
+    def namespace(self) -> tuple[str, ...]:
+        """Return the namespace, a list in JSON of labels; raises `BadRequest` for what no namespace can be."""
+        labels = self._json("namespace", "null")
+        if not (type(labels) is list and all(type(label) is str for label in labels)):
+            raise BadRequest("A namespace is a list of texts, in JSON.")
+        return tuple(labels)
+
+    def _json(self, name: str, usual: str) -> Any:
+        try:
+            return json.loads(self.maybe(name) or usual)
+        except (ValueError, RecursionError):
+            raise BadRequest(f"The parameter {name} has to be JSON.") from None
+
+    def slice(self) -> tuple[int, int]:
+        """Return from where on, and how much, is asked for of a value."""
+        return self.number("offset", 0, 2**52), self.number("limit", 100, 1000, 1)
+
     def number(self, name: str, usual: int, most: int, least: int = 0) -> int:
         """Return a whole number of a query, ``usual`` if there is none; raises `BadRequest` beyond the bounds."""
         if name not in self._given:
@@ -113,5 +137,8 @@ class Parameters:
         return given
 
     def flag(self, name: str) -> bool:
-        """Tell whether a flag is set, to 1."""
-        return self.choice(name, ("0", "1")) == "1"
+        """Return a flag of a body; raises `BadRequest` if there is none."""
+        value = self.raw(name)
+        if type(value) is not bool:
+            raise BadRequest(f"The parameter {name} has to be true or false.")
+        return value

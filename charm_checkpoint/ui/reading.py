@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import Any, get_args
 
+from charm_checkpoint.checking.rows import the_row
+from charm_checkpoint.checking.session import adrive
 from charm_checkpoint.errors import NotThere
 from charm_checkpoint.inspection.listing import Order
 from charm_checkpoint.inspection.states import ChannelView
 from charm_checkpoint.plain import as_json
-from charm_checkpoint.saver.threads import Status
-from charm_checkpoint.ui.outline import at, capped, member, outline
+from charm_checkpoint.saver.threads import Status, info, state_of
+from charm_checkpoint.ui.changing import answered
+from charm_checkpoint.ui.outline import capped, member, opened
 from charm_checkpoint.ui.page import Page
 from charm_checkpoint.ui.parameters import BadRequest, Parameters
 
@@ -25,8 +27,6 @@ CHANGES = 500
 """Differences that are sent; how many there are more is told."""
 ROOM = 20_000
 """Characters of one difference's value, of a question, of a write."""
-NOBODY = "\0"
-"""The id of no checkpoint: asked for it, a store returns the thread's counters and no value."""
 
 
 async def threads(page: Page, asked: Parameters) -> dict[str, Any]:
@@ -42,6 +42,13 @@ async def threads(page: Page, asked: Parameters) -> dict[str, Any]:
     )
     listed = [info async for info in found]
     return {"threads": as_json(listed[:size]), "next": listed[size - 1].cursor if len(listed) > size else None}
+
+
+async def thread(page: Page, asked: Parameters) -> dict[str, Any]:
+    """Tell of one thread what a listing tells of it."""
+    store = page.memory.store
+    told: dict[str, Any] = as_json(info(await adrive(store, the_row(store.backend, asked.text("thread")))))
+    return told
 
 
 async def history(page: Page, asked: Parameters) -> dict[str, Any]:
@@ -64,6 +71,7 @@ async def state(page: Page, asked: Parameters) -> dict[str, Any]:
         "channels": shown,
         "questions": _short(view.questions),
         "answers": _short(view.answers),
+        "answered": answered(view),
         "errors": _short(view.errors),
         "writes": _short(view.writes),
         "metadata": _short(view.metadata),
@@ -85,22 +93,19 @@ def _channel(channel: ChannelView) -> dict[str, Any]:
 async def value(page: Page, asked: Parameters) -> dict[str, Any]:
     """Return a slice of what stands at a path of a state."""
     view = await page.view(asked.text("thread"), asked.maybe("checkpoint"), asked.maybe("ns") or "")
-    name, *path = _path(asked.text("path"))
-    channel = view.channels.get(name)
+    path = _path(asked)
+    channel = view.channels.get(str(path[0]))
     if channel is None:
-        raise NotThere(f"The state has no channel {name!r}.")
-    offset, size = asked.number("offset", 0, 2**52), asked.number("limit", 100, 1000, 1)
-    return await page.apart(lambda: {**outline(at(channel.plain, path), offset, size), "notes": as_json(channel.notes)})
+        raise NotThere(f"The state has no channel {path[0]!r}.")
+    place = path, *asked.slice()
+    return await page.apart(lambda: {**opened({channel.name: channel.plain}, *place), "notes": as_json(channel.notes)})
 
 
-def _path(text: str) -> list[Any]:
-    """Read a path: a list, in JSON, of names and places."""
-    try:
-        path = json.loads(text)
-    except (ValueError, RecursionError):
-        path = None
-    if not (isinstance(path, list) and path and isinstance(path[0], str) and all(type(p) in (str, int) for p in path)):
-        raise BadRequest("A path is a list in JSON, of a channel's name and keys or places below it.")
+def _path(asked: Parameters) -> list[str | int]:
+    """Return a path that begins with a channel's name."""
+    path = asked.path()
+    if not path or type(path[0]) is not str:
+        raise BadRequest("The path of a state begins with a channel's name.")
     return path
 
 
@@ -142,7 +147,7 @@ async def blame(page: Page, asked: Parameters) -> dict[str, Any]:
     """Tell which checkpoints wrote what stands at a path."""
     entries = await page.memory.ablame(
         asked.text("thread"),
-        tuple(_path(asked.text("path"))),
+        tuple(_path(asked)),
         checkpoint=asked.maybe("checkpoint"),
         ns=asked.maybe("ns") or "",
     )
@@ -159,5 +164,5 @@ async def pulse(page: Page, asked: Parameters) -> dict[str, Any]:
     """Tell by one number whether anything of a thread changed: cheap enough to be asked for each second."""
     thread = asked.text("thread")
     store = page.memory.store
-    found = await store.arun(partial(store.backend.find, thread, "", NOBODY), write=False, thread=thread)
-    return {"seq": found.state.seq, "deletes": found.state.deletes, "failure": page.failures.get(thread)}
+    state = await store.arun(partial(state_of, store.backend, thread), write=False, thread=thread)
+    return {"seq": state.seq, "deletes": state.deletes, "failure": page.failures.get(thread)}

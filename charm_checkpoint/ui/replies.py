@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+from langgraph.store.base import InvalidNamespaceError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -33,6 +34,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (ThreadConflict, 409),
     (DataError, 422),
     (ConfigError, 400),
+    (InvalidNamespaceError, 400),
     (CharmError, 500),
 )
 
@@ -82,4 +84,4 @@ async def told(request: Request, error: Exception) -> Response:
 UNFORESEEN = Json({"error": "Unforeseen", "message": "That failed here; the terminal says why."}, 500)
 """The answer where something went wrong that nobody foresaw."""
 
-TOLD: dict[Any, Any] = dict.fromkeys((CharmError, BadRequest, Refused, Outdated), told)
+TOLD: dict[Any, Any] = dict.fromkeys((CharmError, InvalidNamespaceError, BadRequest, Refused, Outdated), told)

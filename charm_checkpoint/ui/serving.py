@@ -68,7 +68,7 @@ def server(app: Guard) -> uvicorn.Server:
             loop="asyncio",
             lifespan="on",
             log_config=None,
-            log_level="error",
+            log_level="critical",  # what fails in the page is told by the page, and Ctrl-C is no failure
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -94,7 +94,7 @@ def listen(port: int) -> socket.socket:
 
 def lines(access: Access, write: bool, runs: bool, store: str, environ: Any) -> Iterator[str]:
     """Yield what is told when the server starts."""
-    may = "threads can be forked, answered and deleted" if write else "read-only; --write allows changes"
+    may = "threads can be forked, answered, pinned and deleted" if write else "read-only; --write allows changes"
     yield f"{store} ({may})"
     if write:
         yield "an answer has the graph go on here" if runs else "an answer is stored for the program to go on with"

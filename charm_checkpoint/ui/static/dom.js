@@ -16,6 +16,13 @@ export function svg(name, attributes) {
   return fill(document.createElementNS(SVG, name), attributes, []);
 }
 
+// A small picture of one line, of the colour of the text around it.
+export function icon(d) {
+  const picture = svg("svg", { viewBox: "0 0 16 16", width: 14, height: 14, fill: "currentColor", "aria-hidden": "true" });
+  picture.append(svg("path", { d }));
+  return picture;
+}
+
 function fill(node, attributes, children) {
   for (const [key, value] of Object.entries(attributes ?? {})) {
     if (value === undefined || value === null || value === false) continue;

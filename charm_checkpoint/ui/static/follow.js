@@ -1,5 +1,5 @@
 // Following what goes on: asks by one small number whether anything changed, less and less often while nothing does.
-const FIRST = 1000, SLOWEST = 15000, GROWTH = 1.4;
+const FIRST = 1000, SLOWEST = 15000, AGAIN = 5000, GROWTH = 1.4;
 
 export class Follower {
   constructor(ask, changed, told = () => {}) {
@@ -32,19 +32,22 @@ export class Follower {
   async look() {
     const round = ++this.round;
     if (!document.hidden) {
+      const slow = setTimeout(() => { if (round === this.round) this.told("lost", { message: "The store has not answered for a while." }); }, AGAIN);
       try {
         const found = JSON.stringify(await this.ask());
         if (round !== this.round) return;
         if (this.seen !== undefined && found !== this.seen) {
           this.delay = FIRST;
-          await this.changed(JSON.parse(found));
+          await this.changed(JSON.parse(found), JSON.parse(this.seen));
         } else this.delay = Math.min(this.delay * GROWTH, SLOWEST);
         this.seen = found;
         if (round === this.round) this.told("on");
       } catch (error) {
         if (round !== this.round) return;
-        this.delay = SLOWEST;
+        this.delay = AGAIN;
         this.told("lost", error);
+      } finally {
+        clearTimeout(slow);
       }
     }
     if (this.isOn && round === this.round) this.timer = setTimeout(() => this.look(), this.delay);

@@ -7,21 +7,34 @@ import { cut } from "./text.js";
 import { Tree } from "./tree.js";
 
 const isMemory = (value) => typeof value?.title === "string" && typeof value.body === "string" && typeof value.kind === "string" && typeof value.status === "string";
+
+// The namespace that an address names: all of them, or undefined where it names none.
+function named(name) {
+  if (name === undefined) return [];
+  try {
+    const labels = JSON.parse(name);
+    return Array.isArray(labels) && labels.every((each) => typeof each === "string") ? labels : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 const label = (namespace) => (namespace.length ? namespace.map((part) => cut(part, 60)).join(" / ") : "all");
 
 export class MemoriesView {
   constructor() {
     this.list = el("ol.namespaces", { "aria-label": "Namespaces" });
     this.body = el("div.items");
-    this.search = el("input.search", { type: "search", placeholder: "Search what they say", "aria-label": "Search items", spellcheck: "false", oninput: () => { clearTimeout(this.timer); this.timer = setTimeout(() => this.items(), 300); } });
+    this.search = el("input.search", { type: "search", placeholder: "Search what they say", "aria-label": "Search items", spellcheck: "false", oninput: () => { clearTimeout(this.timer); this.timer = setTimeout(() => this.namespace && this.items(), 300); } });
     this.node = el("div.split", {},
       el("section.list", { "aria-label": "Namespaces" }, el("div.list-head", {}, this.search), this.list),
       el("section.detail.scrolls", { "aria-label": "Items" }, this.body));
   }
 
   async show(name) {
-    this.namespace = name === undefined ? [] : JSON.parse(name);
-    await Promise.all([this.namespaces(), this.items()]);
+    this.namespace = named(name);
+    if (!this.namespace) put(this.body, empty("There is no such namespace", "The address names none; choose one of the list."));
+    await Promise.all([this.namespaces(), this.namespace ? this.items() : null]);
   }
 
   namespaces() {

@@ -27,7 +27,7 @@ export function report(found, options = {}) {
     bars("Largest threads", found.threads.map((thread) => ({ label: cut(thread.title ?? thread.thread_id, 70), href: link("thread", thread.thread_id, { tab: "size" }), size: thread.size, more: thread.checkpoints ? count(thread.checkpoints, "checkpoint") : "messages only" }))),
     bars("Channels, and what grows", found.channels.map((channel) => ({ label: cut((channel.checkpoint_ns ? space(channel.checkpoint_ns) + " › " : "") + channel.channel, 70), size: channel.size, more: growth(channel) }))),
     bars("Largest values", found.values.map((value) => ({
-      label: cut((value.checkpoint_ns ? space(value.checkpoint_ns) + " › " : "") + value.path, 90), size: value.size,
+      label: cut((value.checkpoint_ns ? space(value.checkpoint_ns) + " › " : "") + value.path, 90), size: value.encoded,
       href: found.thread_id === null ? undefined : link("thread", found.thread_id, { ...options, tab: "state", ns: value.checkpoint_ns || undefined }),
     }))));
 }

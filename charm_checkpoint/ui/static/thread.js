@@ -10,7 +10,7 @@ import { bytes, count, facts, made, moment, since, space } from "./format.js";
 import { report } from "./sizes.js";
 import { stateView } from "./state.js";
 import { cut } from "./text.js";
-import { state as status } from "./threads.js";
+import { pin, state as status } from "./threads.js";
 import { Timeline, name } from "./timeline.js";
 
 const PAGE = 200, RECENT = 40;
@@ -28,7 +28,7 @@ export class ThreadView {
     this.panel = el("div.panel-body.scrolls", { role: "tabpanel", id: "panel", tabindex: "0" });
     this.earlier = el("div.list-foot");
     this.dot = el("button.live", { type: "button", onclick: () => this.follow(!this.follower.isOn) }, el("span.live-dot", { "aria-hidden": "true" }), el("span.live-text"));
-    this.follower = new Follower(() => get("pulse", { thread: id }), (told) => this.moved(told), (how, error) => this.live(how, error));
+    this.follower = new Follower(() => get("pulse", { thread: id }), (told, before) => this.moved(told, before), (how, error) => this.live(how, error));
     this.node = el("section.detail", { "aria-label": "Thread" },
       this.head,
       el("div.thread-body", {},
@@ -39,15 +39,17 @@ export class ThreadView {
   async open(options) {
     this.take(options);
     this.isRead = false;
+    this.isGone = false;
     put(this.head, this.heading());
     put(this.earlier, busy());
     try {
-      await this.readHistory();
+      await Promise.all([this.readHistory(), this.readInfo()]);
     } catch (error) {
       return this.broken(error);
     }
     if (this.isClosed) return;
     this.isRead = true;
+    put(this.notices);
     this.draw();
     this.follower.start();
     await this.look();
@@ -71,12 +73,35 @@ export class ThreadView {
   }
 
   broken(error) {
+    if (this.isClosed) return;
+    if (error.kind === "ThreadNotFound") return this.gone(error);
     put(this.earlier);
     put(this.notices, failed(error, () => this.open(place().options)));
-    if (this.session.writes) append(this.notices, [el("p", {}, button("Delete this thread…", () => this.askDelete(), { class: "button is-danger" }))]);
+    if (this.session.writes && error.status === 422) append(this.notices, [el("p", {}, button("Delete this thread…", () => this.askDelete(), { class: "button is-danger" }))]);
+  }
+
+  // It is not there, or not any more: nothing of it can be done, nor looked at.
+  gone(error) {
+    this.isGone = true;
+    this.follower.stop();
+    Object.assign(this, { rows: [], next: undefined, isRead: false });
+    for (const place of [this.timeline.node, this.earlier, this.point, this.tabs, this.panel]) put(place);
+    this.timeline.forget();
+    put(this.notices, failed({ title: error.title, message: "It was deleted, or there never was one of this name." }, () => this.open(place().options)));
+    put(this.head, this.heading());
+    this.events.gone?.(this.id);
   }
 
   // ------------------------------------------------------------------ reading
+
+  // What a listing tells of it, which may not have come to it yet. Its time line is shown without, too.
+  async readInfo() {
+    try {
+      this.info = await get("thread", { thread: this.id });
+    } catch (error) {
+      if (error.status === 0) throw error;
+    }
+  }
 
   async readHistory() {
     const found = await get("history", { thread: this.id, limit: PAGE });
@@ -97,9 +122,12 @@ export class ThreadView {
   }
 
   // Something changed: the latest are read again, and take their places.
-  async moved(told) {
+  async moved(told, before) {
     if (this.isClosed) return;
-    const found = await get("history", { thread: this.id, limit: RECENT });
+    const size = told.deletes === before?.deletes ? RECENT : PAGE; // what was removed may have been anywhere
+    const [found] = await Promise.all([get("history", { thread: this.id, limit: size }), this.readInfo()]);
+    if (this.isClosed) return;
+    if (size === PAGE) Object.assign(this, { rows: [], next: undefined });
     const fresh = new Set(found.checkpoints.map(key));
     const overlaps = this.rows.some((row) => fresh.has(key(row)));
     if (overlaps) this.rows = [...found.checkpoints, ...this.rows.filter((row) => !fresh.has(key(row)))];
@@ -118,7 +146,9 @@ export class ThreadView {
 
   current() {
     const { at, ns } = this.where;
-    return at ? this.rows.find((row) => row.checkpoint_id === at && row.checkpoint_ns === ns) : this.head_of(ns);
+    if (!at) return this.head_of(ns);
+    const is = (row) => row?.checkpoint_id === at && row.checkpoint_ns === ns;
+    return this.rows.find(is) ?? (is(this.far) ? this.far : undefined);
   }
 
   // ------------------------------------------------------------------ showing
@@ -137,15 +167,22 @@ export class ThreadView {
   }
 
   heading() {
-    const info = this.events.info?.(this.id);
+    const info = this.about();
     return [
       el("a.back", { href: "#/", "aria-label": "Back to the threads" }, "‹"),
       el("div.thread-names", {},
         el("h1", { dir: "auto" }, cut(info?.title ?? this.id, 140)),
         el("p.quiet", {}, el("code.thread-id", { dir: "auto", title: cut(this.id, 400) }, cut(this.id, 60)), facts(" ", info?.checkpoints ? count(info.checkpoints, "checkpoint") : "", info?.size ? bytes(info.size) : "", since(info?.updated_at)))),
-      info?.status ? status(info.status) : null, this.dot,
-      this.session.writes ? button("Delete…", () => this.askDelete(), { class: "button is-quiet" }) : null,
+      info?.pinned ? pin() : null, info?.status ? status(info.status) : null, this.isGone ? null : this.dot,
+      this.session.writes && !this.isGone ? el("div.thread-acts", {},
+        info ? button(info.pinned ? "Unpin…" : "Pin…", () => this.askPin(!info.pinned), { class: "button is-quiet" }) : null,
+        button("Delete…", () => this.askDelete(), { class: "button is-quiet" })) : null,
     ];
+  }
+
+  // What is known of it as a whole.
+  about() {
+    return this.isGone ? undefined : this.info ?? this.events.info?.(this.id);
   }
 
   pointing(row) {
@@ -168,9 +205,18 @@ export class ThreadView {
     }
     const at = { thread: this.id, checkpoint: this.where.at ?? row.checkpoint_id, ns: this.where.ns };
     const reading = get("state", at);
-    reading.then((state) => this.tell(state, row), (error) => put(this.notices, failed(error)));
+    reading.then((state) => this.tell(state, row ?? state.checkpoint), (error) => put(this.notices, failed(error)));
     if (!isQuiet) this.notices.replaceChildren();
-    await this.tab(at, row, reading);
+    await this.tab(at, row ?? (await this.beyond(reading, at)), reading);
+  }
+
+  // A checkpoint that the time line has not come to, by what its state tells of it.
+  async beyond(reading, at) {
+    const state = await reading.catch(() => null);
+    if (!state || this.where.at !== at.checkpoint || this.where.ns !== at.ns) return undefined;
+    this.far = state.checkpoint;
+    this.draw();
+    return this.far;
   }
 
   tab(at, row, reading) {
@@ -227,7 +273,7 @@ export class ThreadView {
       "Answer this question?",
       [el("pre.code", { dir: "auto" }, cut(shown, 2000)), el("p", {}, this.session.runs ? "The graph goes on with it here, at once." : "It is stored with the thread. The program takes it when it goes on: graph.invoke(None, config).")],
       "Answer", async () => {
-        const { outcome } = await post("answer", { thread: this.id, checkpoint: state.checkpoint.checkpoint_id, id: asked.id, answer });
+        const { outcome } = await post("answer", { thread: this.id, checkpoint: state.checkpoint.checkpoint_id, id: asked.id, answer, answered: state.answered ?? undefined });
         toast(outcome === "running" ? "The graph goes on" : "The answer is stored");
         this.follower.soon();
         await this.look(true);
@@ -260,8 +306,21 @@ export class ThreadView {
     name.focus();
   }
 
+  askPin(pinned) {
+    const told = pinned
+      ? "No retention removes anything of it: neither checkpoints nor, when it is idle, the whole. To delete it is still possible."
+      : "Retention, where some is set up, may remove its older checkpoints again, and the whole when it is idle.";
+    confirmed(pinned ? "Pin this thread?" : "Unpin this thread?", [el("p", {}, told)], pinned ? "Pin" : "Unpin", async () => {
+      await post("pin", { thread: this.id, pinned });
+      toast(pinned ? "The thread is pinned" : "The thread is not pinned any more");
+      await this.readInfo();
+      put(this.head, this.heading());
+      this.events.changed?.();
+    });
+  }
+
   askDelete() {
-    const info = this.events.info?.(this.id);
+    const info = this.about();
     confirmed("Delete this thread?", [
       el("p", { dir: "auto" }, el("b", {}, cut(info?.title ?? this.id, 140))),
       el("p", {}, `Its checkpoints${info?.checkpoints ? ` (${info.checkpoints})` : ""}, pending writes and messages are removed from the store. Nothing brings them back.`),
@@ -282,7 +341,8 @@ export class ThreadView {
   }
 
   live(how, error) {
-    const said = { on: "following", off: "not following", lost: "lost" }[how];
+    if (error?.kind === "ThreadNotFound") return this.gone(error);
+    const said = { on: "following", off: "not following", lost: "no answer" }[how];
     this.dot.className = `live is-${how}`;
     this.dot.title = how === "lost" ? error.message : how === "on" ? "What changes is shown by itself (f)" : "Follow what changes (f)";
     this.dot.querySelector(".live-text").textContent = said;

@@ -1,7 +1,7 @@
 // The list of threads.
 import { get } from "./api.js";
 import { link } from "./address.js";
-import { append, busy, button, el, empty, failed, pill, put } from "./dom.js";
+import { append, busy, button, el, empty, failed, icon, pill, put } from "./dom.js";
 import { Follower } from "./follow.js";
 import { bytes, count, facts, since } from "./format.js";
 import { cut } from "./text.js";
@@ -15,6 +15,8 @@ const MEANINGS = {
 };
 
 export const state = (status) => (status ? pill(status, STATES[status] ?? status, MEANINGS[status]) : null);
+
+export const pin = () => el("span.pin", { title: "pinned: no retention removes anything of it", role: "img", "aria-label": "pinned" }, icon("M5 1h6v1l-1 1v4l3 3v1H8.6v4h-1.2v-4H3v-1l3-3V3L5 2z"));
 
 export class ThreadList {
   constructor() {
@@ -97,7 +99,7 @@ export class ThreadList {
     const content = [
       el("span.thread-top", {},
         el("span.thread-title", { dir: "auto" }, info.title ?? (id === null ? "a thread whose name cannot be read" : cut(id || "(empty id)", 80))),
-        info.pinned ? el("span.pin", { title: "pinned: no retention removes it", "aria-label": "pinned" }, "⚲") : null,
+        info.pinned ? pin() : null,
         info.damage ? pill("failed", "damaged") : state(info.status)),
       info.damage ? el("span.thread-damage", {}, cut(info.damage, 160)) : null,
       el("span.thread-facts", {}, info.title && id !== null ? el("span.thread-id", { dir: "auto" }, cut(id, 36)) : null,

@@ -1,6 +1,6 @@
 // The time line: a thread's checkpoints, the last one first, with its branches, and what ran inside of its nodes.
 import { link } from "./address.js";
-import { append, el, pill, svg } from "./dom.js";
+import { el, pill, svg } from "./dom.js";
 import { bytes, facts, made, moment, short, since, space } from "./format.js";
 import { cut } from "./text.js";
 
@@ -46,12 +46,14 @@ function passing(below, width) {
 }
 
 // A row may be higher than its drawing: then what passes it goes on below.
+const isCurrent = (row, where) => row.checkpoint_id === where.at && row.checkpoint_ns === where.ns;
 const track = (width, ...pictures) => el("div.track", { vars: { "--width": `${width}px` } }, pictures);
 
 export class Timeline {
   constructor(thread) {
     this.thread = thread;
     this.opened = new Set();
+    this.made = new Map();
     this.node = el("ol.timeline", { "aria-label": "Time line, the latest first" });
   }
 
@@ -71,31 +73,52 @@ export class Timeline {
     }
     const placed = lanes(roots, isWhole);
     const width = FIRST * 2 + Math.min(MOST, Math.max(0, ...placed.map((each) => Math.max(each.above.length, each.below.length, each.lane + 1) - 1))) * LANE;
-    this.node.replaceChildren();
+    const former = this.made;
+    this.made = new Map();
     let below = [];
-    roots.forEach((row, at) => {
-      this.groups(inside.get(row.checkpoint_id), below, width, where);
-      append(this.node, [this.row(row, [drawing(placed[at], width, row.is_head), passing(placed[at].below, width)], width, where)]);
+    const shown = roots.flatMap((row, at) => {
+      const pictures = () => [drawing(placed[at], width, row.is_head), passing(placed[at].below, width)];
+      const lines = [...this.groups(inside.get(row.checkpoint_id), below, width, where, former), this.kept(former, row, placed[at], pictures, width, where)];
       below = placed[at].below;
+      return lines;
     });
-    this.groups(inside.get(null), below, width, where);
+    this.node.replaceChildren(...shown, ...this.groups(inside.get(null), below, width, where, former));
     if (focused !== undefined) [...this.node.querySelectorAll("a")].find((each) => each.dataset.place === focused)?.focus();
   }
 
-  groups(spaces, below, width, where) {
+  forget() {
+    this.made.clear();
+    this.opened.clear();
+  }
+
+  // A line that is as it was is taken again: of thousands, nearly all are.
+  kept(former, row, place, pictures, width, where, depth = 0) {
+    const as = JSON.stringify([row, place, width, depth, row.checkpoint_id === where.base, isCurrent(row, where)]);
+    const line = former.get(as) ?? this.row(row, pictures(), width, where, depth);
+    this.made.set(as, line);
+    line.querySelector("a").setAttribute("href", this.link(row, where));
+    return line;
+  }
+
+  link(row, where) {
+    return link("thread", this.thread, { ...where.options, at: row.checkpoint_id, ns: row.checkpoint_ns || undefined });
+  }
+
+  groups(spaces, below, width, where, former) {
+    const lines = [];
     for (const [ns, rows] of spaces ?? []) {
       const isOpen = this.opened.has(ns) || where.ns === ns;
       const button = el("button.group", { type: "button", "aria-expanded": String(isOpen), onclick: () => {
         if (isOpen) this.opened.delete(ns); else this.opened.add(ns);
         this.onToggle?.();
       } }, el("span.caret", { "aria-hidden": "true" }, isOpen ? "▾" : "▸"), el("span.group-name", { dir: "auto" }, cut(space(ns), 60)), el("span.quiet", {}, `${rows.length} inside`));
-      append(this.node, [el("li.inside", {}, track(width, passing(below, width)), button)]);
-      if (isOpen) append(this.node, rows.map((row) => this.row(row, passing(below, width), width, where, ns.split("|").length)));
+      lines.push(el("li.inside", {}, track(width, passing(below, width)), button));
+      if (isOpen) lines.push(...rows.map((row) => this.kept(former, row, below, () => passing(below, width), width, where, ns.split("|").length)));
     }
+    return lines;
   }
 
   row(row, pictures, width, where, depth = 0) {
-    const isCurrent = row.checkpoint_id === where.at && row.checkpoint_ns === where.ns;
     const badges = [
       row.is_head && depth === 0 ? pill("head", "head", "a run goes on from here") : null,
       row.interrupts ? pill("waits", row.is_head ? "question" : "asked", `${row.interrupts} asked here`) : null,
@@ -108,8 +131,7 @@ export class Timeline {
     const step = row.step === null ? "" : String(row.step);
     return el("li", { class: depth ? "inside" : undefined, vars: depth ? { "--depth": String(depth) } : undefined }, track(width, pictures),
       el("a.moment", {
-        href: link("thread", this.thread, { ...where.options, at: row.checkpoint_id, ns: row.checkpoint_ns || undefined }),
-        "aria-current": isCurrent ? "true" : undefined, "data-place": row.checkpoint_ns + " " + row.checkpoint_id,
+        href: this.link(row, where), "aria-current": isCurrent(row, where) ? "true" : undefined, "data-place": row.checkpoint_ns + " " + row.checkpoint_id,
         title: `${moment(row.created_at)}\n${cut(row.checkpoint_id, 100)}`,
       },
       el("span.moment-top", {}, el("span.step", { title: `step ${step}` }, step), el("span.made", { dir: "auto" }, cut(made(row), 60)), badges),

@@ -28,7 +28,7 @@ from charm_checkpoint.config.url import parse_url
 from charm_checkpoint.demo.device import Device, Job
 from charm_checkpoint.errors import ConfigError, MissingExtra
 from charm_checkpoint.runtime.packed_program import need_interpreter
-from charm_checkpoint.stores.files.store import folder_of
+from charm_checkpoint.stores.files.place import folder_of
 
 if TYPE_CHECKING:
     from charm_checkpoint.demo.check import Check, Outcome

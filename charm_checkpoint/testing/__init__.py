@@ -17,6 +17,9 @@ without it.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
 _MODULES = (
@@ -32,6 +35,7 @@ _MODULES = (
     "conflicts",
     "contexts",
     "damage",
+    "delta_lines",
     "durable_memories",
     "durable_showing",
     "durable_truth",
@@ -54,6 +58,7 @@ _MODULES = (
     "looking_threads",
     "messages",
     "plain_types",
+    "removed_parents",
     "retention",
     "runs",
     "samples",
@@ -61,6 +66,7 @@ _MODULES = (
     "saver_methods",
     "scenarios",
     "sharing",
+    "stopped_removals",
     "texts",
     "thread_lists",
     "thread_names",
@@ -73,147 +79,23 @@ _MODULES = (
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _MODULES))
 
-from charm_checkpoint.testing.accidents import Closing, Forks, Interrupts  # noqa: E402
-from charm_checkpoint.testing.backend_checkpoints import BackendCheckpoints, BackendPages  # noqa: E402
-from charm_checkpoint.testing.backend_erasing import BackendErasing, BackendForgetting, ErasedBytes  # noqa: E402
-from charm_checkpoint.testing.backend_keeping import BackendPins, BackendRoom, BackendRows, BackendSizes  # noqa: E402
-from charm_checkpoint.testing.backend_threads import BackendMessages, BackendThreads  # noqa: E402
-from charm_checkpoint.testing.caches import Caches  # noqa: E402
-from charm_checkpoint.testing.carrying import Carrying, Rolling  # noqa: E402
-from charm_checkpoint.testing.changing import Changing  # noqa: E402
-from charm_checkpoint.testing.conflicts import Conflicts, Deletion, NoConflicts  # noqa: E402
-from charm_checkpoint.testing.contexts import Streams  # noqa: E402
-from charm_checkpoint.testing.damage import Damage  # noqa: E402
-from charm_checkpoint.testing.durable_memories import DurableForgetting, DurableMemories  # noqa: E402
-from charm_checkpoint.testing.durable_showing import DurableShowing  # noqa: E402
-from charm_checkpoint.testing.durable_truth import DurableTruth  # noqa: E402
-from charm_checkpoint.testing.erasing import Erasing  # noqa: E402
-from charm_checkpoint.testing.foreign import ForeignValues  # noqa: E402
-from charm_checkpoint.testing.integrity import Integrity, IntegrityOfThreads  # noqa: E402
-from charm_checkpoint.testing.items_backend import ItemChanges  # noqa: E402
-from charm_checkpoint.testing.items_entries import ItemEntries, ItemListings  # noqa: E402
-from charm_checkpoint.testing.items_sharing import ItemInterrupts, ItemModel, ItemSharing  # noqa: E402
-from charm_checkpoint.testing.kept_by_itself import KeptByItself  # noqa: E402
-from charm_checkpoint.testing.large import Large  # noqa: E402
-from charm_checkpoint.testing.long_term_kept import ItemsOfLargeNamespaces  # noqa: E402
-from charm_checkpoint.testing.long_term_lifetimes import ItemFiles, ItemLifetimes  # noqa: E402
-from charm_checkpoint.testing.long_term_methods import ItemMethods, ItemUpdates  # noqa: E402
-from charm_checkpoint.testing.long_term_searches import ItemFilters, ItemQueries, ItemsAtRandom  # noqa: E402
-from charm_checkpoint.testing.looking_changes import Changes  # noqa: E402
-from charm_checkpoint.testing.looking_states import Histories, States  # noqa: E402
-from charm_checkpoint.testing.looking_threads import LookingForThreads  # noqa: E402
-from charm_checkpoint.testing.messages import Growth, Messages  # noqa: E402
-from charm_checkpoint.testing.plain_types import Depth, PlainTypes  # noqa: E402
-from charm_checkpoint.testing.retention import IdleThreads, Sweeps, WhatGoes  # noqa: E402
-from charm_checkpoint.testing.runs import Pruned, Runs  # noqa: E402
-from charm_checkpoint.testing.saver_lists import DeltaHistory, SaverFilters, SaverLists  # noqa: E402
-from charm_checkpoint.testing.saver_methods import PendingWrites, SaverMethods  # noqa: E402
-from charm_checkpoint.testing.sharing import NoCaps, Processes, Sharing  # noqa: E402
-from charm_checkpoint.testing.texts import AnyText, DataIsNotCode, Paths  # noqa: E402
-from charm_checkpoint.testing.thread_lists import BackendThreadLists, ThreadLists  # noqa: E402
-from charm_checkpoint.testing.thread_names import ThreadNames  # noqa: E402
-from charm_checkpoint.testing.transfers import Transfers  # noqa: E402
-from charm_checkpoint.testing.unknown_values import UnknownValues  # noqa: E402
-from charm_checkpoint.testing.write_rule import WriteRule  # noqa: E402
+# Samples and ways of calling are used by programs, too, which need not wait until all tests are imported.
+if TYPE_CHECKING:
+    from charm_checkpoint.testing.suites import AccidentSuite as AccidentSuite
+    from charm_checkpoint.testing.suites import BackendSuite as BackendSuite
+    from charm_checkpoint.testing.suites import ContractSuite as ContractSuite
+    from charm_checkpoint.testing.suites import DurableSuite as DurableSuite
+    from charm_checkpoint.testing.suites import GuaranteeSuite as GuaranteeSuite
+    from charm_checkpoint.testing.suites import ItemSuite as ItemSuite
+    from charm_checkpoint.testing.suites import LongTermSuite as LongTermSuite
+    from charm_checkpoint.testing.suites import LookingSuite as LookingSuite
+    from charm_checkpoint.testing.suites import SaverSuite as SaverSuite
 
 
-class BackendSuite(
-    BackendCheckpoints,
-    BackendPages,
-    WriteRule,
-    BackendThreads,
-    BackendThreadLists,
-    BackendMessages,
-    BackendErasing,
-    BackendForgetting,
-    ErasedBytes,
-    BackendPins,
-    BackendRows,
-    BackendSizes,
-    BackendRoom,
-):
-    """What a backend does with records: start here with a new store."""
-
-
-class ItemSuite(ItemChanges, ItemEntries, ItemListings, ItemModel, ItemSharing):
-    """What a store's items do, its long-term memory; skipped where a store has none."""
-
-
-class SaverSuite(SaverMethods, PendingWrites, SaverLists, SaverFilters, DeltaHistory, Carrying):
-    """What the checkpointer does on top of it."""
-
-
-class LongTermSuite(
-    ItemMethods,
-    ItemUpdates,
-    ItemFilters,
-    ItemQueries,
-    ItemsOfLargeNamespaces,
-    ItemLifetimes,
-    ItemFiles,
-    ItemsAtRandom,
-):
-    """What LangGraph's store of long-term memory does."""
-
-
-class DurableSuite(DurableMemories, DurableForgetting, DurableShowing, DurableTruth):
-    """What durable memories do, which stand on that store."""
-
-
-class GuaranteeSuite(
-    Runs,
-    Rolling,
-    ThreadLists,
-    ThreadNames,
-    Changing,
-    Large,
-    Damage,
-    Integrity,
-    IntegrityOfThreads,
-    Pruned,
-    WhatGoes,
-    IdleThreads,
-    Sweeps,
-    KeptByItself,
-    Erasing,
-    Conflicts,
-    NoConflicts,
-    Deletion,
-    Streams,
-    AnyText,
-    DataIsNotCode,
-    Paths,
-    UnknownValues,
-    PlainTypes,
-    ForeignValues,
-    Depth,
-    Sharing,
-    Processes,
-    NoCaps,
-    Growth,
-):
-    """What users are promised, shown by real graphs and awkward values."""
-
-
-class LookingSuite(LookingForThreads, Histories, States, Changes):
-    """What is seen of a store by whoever looks into it."""
-
-
-class AccidentSuite(Interrupts, ItemInterrupts, Closing, Forks):
-    """What goes wrong around a store: the calls after it work."""
-
-
-class ContractSuite(
-    BackendSuite,
-    ItemSuite,
-    SaverSuite,
-    GuaranteeSuite,
-    LookingSuite,
-    AccidentSuite,
-    Messages,
-    Caches,
-    LongTermSuite,
-    DurableSuite,
-    Transfers,
-):
-    """All of it; a subclass adds the fixture ``url``."""
+def __getattr__(name: str) -> Any:
+    """Return a suite, or a part of one; modules are imported as such."""
+    if name[:1].isupper():
+        suites = vars(import_module(f"{__name__}.suites"))
+        if name in suites:
+            return globals().setdefault(name, suites[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

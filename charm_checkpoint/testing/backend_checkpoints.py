@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from charm_checkpoint.contract import NewWrites, Query, ThreadState, WriteResult
+from charm_checkpoint.contract import NewWrites, PutsSeveral, Query, ThreadState, WriteResult
 from charm_checkpoint.testing.base import Suite
 from charm_checkpoint.testing.call_modes import PlansInMode
 from charm_checkpoint.testing.samples import chunk, new
@@ -230,6 +230,24 @@ class BackendCheckpoints(Suite):
         found = backend.chunks("t", [piece.address for piece in pieces])
         assert {bytes(key) for key in found} == {piece.address for piece in pieces}
 
+    def test_several_puts_are_as_each_by_itself(self, backend: PlansInMode) -> None:
+        if not isinstance(backend.backend, PutsSeveral):
+            pytest.skip("this store puts one by one: it has no `put_all`")
+        first = backend.put_all([new("a", chunks=[chunk("x")]), writes(b"1"), new("b", "a"), writes(b"2", "b")])
+        assert first.outcome == "stored" and first.state == backend.find("t", "", None).state
+        assert [(found.row.id, list(found.writes)) for found in backend.page(Query("t"), None, 9).items] == [
+            ("b", [b"2"]), ("a", [b"1"]),
+        ]  # fmt: skip
+        left = [new("c", "b"), new("d", "c", base_sweeps=first.state.sweeps + 1), new("e", "d"), writes(b"3", "c")]
+        assert backend.put_all(left).outcome == "stale"
+        branch = backend.put_all([new("f", "a"), new("g", "f", on_conflict="raise", ns="n")])
+        assert (branch.outcome, branch.conflict) == ("stored", False)
+        assert listed(backend, Query("t", "")) == ["f", "c", "b", "a"]
+        assert backend.find("t", "", "f").row.conflict == "c" and backend.find("t", "", "c").writes == ()
+        backend.delete_thread("t")
+        assert backend.put_all([new("h", seen_deletes=0), new("i")]).outcome == "deleted"
+        assert backend.find("t", "", None).row is None
+
 
 class BackendPages(Suite):
     """Listing checkpoints."""
@@ -278,3 +296,8 @@ class BackendPages(Suite):
         filled.put(new("e", "b"))
         rest = filled.page(Query("t"), first.next, 100)
         assert [item.row.id for item in (*first.items, *rest.items)] == ["b", "y", "c", "a", "x", "d"]
+
+    def test_a_page_is_of_one_state_of_its_thread(self, filled: PlansInMode) -> None:
+        for size in (1, 100):
+            page = filled.page(Query("t"), None, size)
+            assert {found.state for found in page.items} == {filled.find("t", "", None).state}

@@ -9,7 +9,7 @@ import pytest
 from charm_checkpoint.contract import Chunk, NewWrites, Query, Space, TellsThreads, ThreadRow
 from charm_checkpoint.memory import Memory
 from charm_checkpoint.testing.backend_erasing import LATER
-from charm_checkpoint.testing.base import Suite
+from charm_checkpoint.testing.base import Suite, Take
 from charm_checkpoint.testing.call_modes import CallMode, PlansInMode
 from charm_checkpoint.testing.samples import TEXTS, chunk, new, new_messages
 from charm_checkpoint.testing.thread_lists import listed
@@ -96,17 +96,24 @@ class BackendPins(Suite):
         backend.put(new("b"))
         assert not row_of(backend).pinned
 
+    def test_the_pin_of_one_with_messages_only_goes_too(self, backend: PlansInMode) -> None:
+        backend.put_messages(new_messages("list"))
+        backend.pin("t", True)
+        backend.delete_thread("t")
+        assert not row_of(backend).pinned
+
     def test_a_copy_is_not_pinned(self, backend: PlansInMode) -> None:
         backend.put(new("a"))
         backend.pin("t", True)
         backend.copy_thread("t", "u")
         assert {name: row.pinned for name, row in listed(backend).items()} == {"t": True, "u": False}
 
-    def test_threads_of_any_name_are_pinned(self, backend: PlansInMode) -> None:
-        for name in TEXTS:
+    def test_threads_of_any_name_are_pinned(self, backend: PlansInMode, part_of: Take) -> None:
+        texts = part_of(TEXTS)
+        for name in texts:
             backend.put(new("a", thread=name))
             assert backend.pin(name, True) is True
-        assert {row.thread for row in listed(backend).values() if row.pinned} == set(TEXTS)
+        assert {row.thread for row in listed(backend).values() if row.pinned} == set(texts)
 
 
 class BackendRows(Suite):

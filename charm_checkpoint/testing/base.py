@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +20,7 @@ from charm_checkpoint.testing.call_modes import CALL_MODES, CallMode, InMode, It
 from charm_checkpoint.values.serde import Serializer
 
 Open: TypeAlias = Callable[..., Memory]
+Take: TypeAlias = Callable[[Iterable[Any]], Sequence[Any]]
 
 PATIENCE = 30.0
 """Seconds after which a connection that is still at work is one that was not given back."""
@@ -61,6 +62,11 @@ class Suite:
         mode = CALL_MODES[request.param]()
         yield mode
         mode.close()
+
+    @pytest.fixture
+    def part_of(self) -> Take:
+        """Return what takes, of many texts or cases of a kind, those to try: all; adopters may take fewer."""
+        return tuple
 
     @pytest.fixture
     def opened(self, url: str, mode: CallMode) -> Iterator[Open]:

@@ -134,6 +134,36 @@ class Erasing(Suite):
         assert report.bytes == before.payload_bytes
         assert (store.usage(), store.threads(), kept.search(())) == (Usage(), [], [])
 
+    def test_an_erased_thread_takes_its_turns_along_and_what_was_learned_forgets_it(
+        self, store: InMode, memory: Memory, mode: CallMode
+    ) -> None:
+        memories = InMode(memory.long_term("p", scopes={"global": False}), mode)
+        memories.remember("fact", "ann-7", "The night train to Rome.", session="t", category="conversation")
+        memories.remember("fact", "other", "The night train to Oslo.", session="u", category="conversation")
+        memories.remember("lesson", "trains", "Night trains to Rome are booked early.", session="t")
+        memories.recall("night train to Rome", min_score=0.1)
+        assert memories.read("ann-7").uses and memories.read("trains").uses
+        items = InMode(memory.get_langgraph_store(), mode)
+        assert store.erase("t", dry_run=True).items == 1 and memories.read("ann-7").session == "t"
+        assert store.erase("t").items == 1
+        left = items.search(("memories",), limit=100)
+        assert not [item for item in left if item.key == "ann-7" or "t" in item.value.values()]
+        assert memories.read("other").session == "u"
+        found = memories.read("trains")
+        assert (found.session, found.body) == (None, "Night trains to Rome are booked early.") and found.uses
+
+    def test_a_slip_erases_nothing(self, store: InMode, saver: InMode, memory: Memory, mode: CallMode) -> None:
+        chain(saver, 1)
+        InMode(memory.get_langgraph_store(), mode).put(("u",), "a", {"text": "a"})
+        before = store.usage()
+        for tenant in ("acme", "no", 1, None):
+            with pytest.raises(ConfigError, match="tenant=True erases the tenant of the URL"):
+                store.erase(tenant=tenant)
+        for namespace in ("u", ("a.b",), (5,), ()):
+            with pytest.raises(ConfigError, match="namespace"):
+                store.erase(namespace=namespace)
+        assert store.usage() == before
+
     def test_exactly_one_thing_is_erased(self, store: InMode) -> None:
         for given in ({}, {"thread": "t", "tenant": True}, {"tenant": True, "namespace": ("u",)}):
             with pytest.raises(ConfigError, match="say what to erase"):

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 __all__ = [
     "Command", "between", "branching", "chat", "counting", "delta", "delta_above", "joined", "meddling", "nested",
-    "paused", "rolled",
+    "paused", "rolled", "two_deltas",
 ]  # fmt: skip
 
 
@@ -174,6 +174,26 @@ def delta(saver: Any) -> Any:
         return {"log": [("second", len(state["log"]))]}
 
     graph = StateGraph(Delta).add_node(first).add_node(second)
+    return graph.add_edge(START, "first").add_edge("first", "second").compile(checkpointer=saver)
+
+
+class Deltas(TypedDict):
+    """Two lists kept by their changes, with snapshots at different times."""
+
+    log: Annotated[list[Any], DeltaChannel(_concat, snapshot_frequency=4)]
+    seldom: Annotated[list[Any], DeltaChannel(_concat, snapshot_frequency=7)]
+
+
+def two_deltas(saver: Any) -> Any:
+    """Return a graph with two delta channels, the second of which every other step writes to."""
+
+    def first(state: Deltas) -> Any:
+        return {"log": [len(state["log"])], "seldom": [len(state["seldom"])]}
+
+    def second(state: Deltas) -> Any:
+        return {"log": [("second", len(state["log"]))]}
+
+    graph = StateGraph(Deltas).add_node(first).add_node(second)
     return graph.add_edge(START, "first").add_edge("first", "second").compile(checkpointer=saver)
 
 

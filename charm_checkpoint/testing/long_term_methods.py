@@ -19,6 +19,7 @@ from charm_checkpoint.items import clock, values
 from charm_checkpoint.items.namespaces import path_of
 from charm_checkpoint.items.results import StoredItem
 from charm_checkpoint.memory import Memory
+from charm_checkpoint.testing.base import Take
 from charm_checkpoint.testing.call_modes import CallMode, InMode
 from charm_checkpoint.testing.long_term_base import Clock, LongTermBase, OpenItems, keys
 from charm_checkpoint.testing.samples import NUMBERS, TEXTS, exact
@@ -204,15 +205,16 @@ class ItemMethods(LongTermBase):
             )
             assert {item.key for item in kept.search((), query="word")} == {"k", "j"}
 
-    def test_any_text_and_any_number(self, kept: InMode) -> None:
-        for number, text in enumerate(TEXTS):
+    def test_any_text_and_any_number(self, kept: InMode, part_of: Take) -> None:
+        texts, labels = part_of(TEXTS), part_of(LABELS)
+        for number, text in enumerate(texts):
             kept.put(NS, text, {"n": number, text: [text, {text: text}]})
-        for number, text in enumerate(TEXTS):
+        for number, text in enumerate(texts):
             assert kept.get(NS, text).value == {"n": number, text: [text, {text: text}]}
-        for number, label in enumerate(LABELS):
+        for number, label in enumerate(labels):
             kept.put(("t", label), "k", {"n": number})
-        assert {ns[1] for ns in kept.list_namespaces(prefix=("t",), limit=1000)} == set(LABELS)
-        for number, label in enumerate(LABELS):
+        assert {ns[1] for ns in kept.list_namespaces(prefix=("t",), limit=1000)} == set(labels)
+        for number, label in enumerate(labels):
             assert [item.value for item in kept.search(("t", label))] == [{"n": number}]
         large = {"big": -(10**5000), "\0a": [10**4400]}
         held = {"n": list(NUMBERS), "\0": {"\0": "\ud800"}}

@@ -56,7 +56,7 @@ class Changes(Looking):
     """`Memory.diff`, `Memory.blame` and `Memory.size`."""
 
     @pytest.fixture
-    def line(self, saver: InMode) -> list[tuple[str, dict[str, Any]]]:
+    def past(self, saver: InMode) -> list[tuple[str, dict[str, Any]]]:
         """Store a line of checkpoints, and return their ids and states."""
         rnd = random.Random(7)
         state: dict[str, Any] = {
@@ -65,17 +65,17 @@ class Changes(Looking):
             "count": 1,
             "user": {"name": "Ann", "deep": {"x": [1, 2, 3]}},
         }
-        at, line = config("t"), []
+        at, past = config("t"), []
         for number in range(15):
             if number:
                 change(state, number, rnd)
             at = put(saver, at, checkpoint(copy.deepcopy(state)))
-            line.append((at["configurable"]["checkpoint_id"], copy.deepcopy(state)))
-        return line
+            past.append((at["configurable"]["checkpoint_id"], copy.deepcopy(state)))
+        return past
 
-    def test_what_differs_is_what_was_changed(self, looked: InMode, line: list[tuple[str, dict[str, Any]]]) -> None:
-        views = {id: looked.state("t", id) for id, _ in line}
-        for one, other in [*zip(line, line[1:], strict=False), (line[0], line[-1]), (line[-1], line[3])]:
+    def test_what_differs_is_what_was_changed(self, looked: InMode, past: list[tuple[str, dict[str, Any]]]) -> None:
+        views = {id: looked.state("t", id) for id, _ in past}
+        for one, other in [*zip(past, past[1:], strict=False), (past[0], past[-1]), (past[-1], past[3])]:
             found = looked.diff("t", one[0], other[0])
             assert (found.a.checkpoint_id, found.b.checkpoint_id) == (one[0], other[0])
             assert not found.is_same and found.notes == ()
@@ -87,7 +87,7 @@ class Changes(Looking):
             assert {each.path.partition("[")[0].partition(".")[0] for each in found.changes} == {
                 name for name in one[1] if one[1][name] != other[1][name]
             }
-        assert looked.diff("t", line[3][0], line[3][0]).is_same
+        assert looked.diff("t", past[3][0], past[3][0]).is_same
 
     def test_each_kind_of_change(self, looked: InMode, saver: InMode) -> None:
         first = {"log": ["a", "b", "c"], "user": {"name": "Ann", "age": 3}, "gone": 1, "doc": {"id": 1, "t": "x"}}
@@ -165,14 +165,14 @@ class Changes(Looking):
 
     # ------------------------------------------------------------------ blame
 
-    def test_who_wrote_each_element(self, looked: InMode, line: list[tuple[str, dict[str, Any]]]) -> None:
-        last = line[-1][1]
+    def test_who_wrote_each_element(self, looked: InMode, past: list[tuple[str, dict[str, Any]]]) -> None:
+        last = past[-1][1]
 
         def since(holds: Any) -> str:
-            at = len(line) - 1
-            while at and holds(line[at - 1][1]):
+            at = len(past) - 1
+            while at and holds(past[at - 1][1]):
                 at -= 1
-            return line[at][0]
+            return past[at][0]
 
         entries = looked.blame("t", "messages")
         told = [each for each in entries for _ in range(_count(each.path))]
@@ -236,9 +236,20 @@ class Changes(Looking):
         assert list(channels) == ["messages", "doc", "flag"]
         assert channels["messages"].size > 12 * 1500 and channels["messages"].steps == 11
         assert 1500 < channels["messages"].growth < 3000 and channels["doc"].growth == 0
-        assert [value.path for value in found.values][0] == "doc.y[0].text"
-        assert {value.path for value in found.values[1:]} <= {f"messages[{n}].content" for n in range(12)}
-        assert len(found.values) == 3 and found.values[0].size > 20_000
+        assert (found.values[0].path, found.values[0].part) == ("doc", "doc.y[0].text")
+        assert {value.path for value in found.values[1:]} <= {f"messages[{n}]" for n in range(12)}
+        assert all(value.part == f"{value.path}.content" for value in found.values[1:])
+        assert len(found.values) == 3 and 20_000 < found.values[0].encoded <= channels["doc"].encoded < 21_000
+        assert 3000 < found.values[1].encoded < 3200 and channels["messages"].encoded > 12 * 3000
+        assert 0 < channels["flag"].size <= 1 == channels["flag"].encoded
+
+    def test_what_makes_up_most_of_a_value(self, looked: InMode, saver: InMode) -> None:
+        docs = [{"url": str(n), "html": _noise(30_000, n)} for n in range(3)]
+        even = [{"a": _noise(900, n), "b": _noise(900, n + 50)} for n in range(3)]
+        put(saver, config("t"), checkpoint({"docs": docs, "even": even}))
+        parts = {value.path: value.part for value in looked.size("t", top=50).values}
+        assert [parts[f"docs[{n}]"] for n in range(3)] == [f"docs[{n}].html" for n in range(3)]
+        assert [parts[f"even[{n}]"] for n in range(3)] == [None] * 3
 
     def test_what_a_store_takes(self, looked: InMode, saver: InMode) -> None:
         for n in range(5):

@@ -30,7 +30,7 @@ class Looking(Suite):
     @pytest.fixture
     def stranger(self, memory: Memory, mode: CallMode, monkeypatch: pytest.MonkeyPatch) -> InMode:
         """Return the store as a program sees it that has none of the classes."""
-        monkeypatch.setattr(memory, "_saver", memory.get_langgraph_checkpointer().with_allowlist(()))
+        monkeypatch.setattr(memory, "_serde", memory.get_langgraph_checkpointer().with_allowlist(()).serde)
         return InMode(memory, mode)
 
 
@@ -148,6 +148,10 @@ class Histories(Looking):
         assert looked.history("said") == []
         with pytest.raises(ConfigError, match="cursor"):
             looked.history("t", after="!")
+        put(saver, config("other"), checkpoint({}))
+        [other] = looked.history("other")
+        with pytest.raises(ConfigError, match="another thread's history"):
+            looked.history("t", after=other.cursor)
 
     def test_what_is_damaged_is_noted(self, looked: InMode, saver: InMode, backend: PlansInMode) -> None:
         put(saver, config("bad"), checkpoint({"log": [1]}, id="first"))

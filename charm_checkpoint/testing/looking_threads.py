@@ -11,7 +11,7 @@ import pytest
 from charm_checkpoint.contract import capabilities
 from charm_checkpoint.errors import ConfigError
 from charm_checkpoint.memory import Memory
-from charm_checkpoint.testing.base import Suite
+from charm_checkpoint.testing.base import Suite, Take
 from charm_checkpoint.testing.call_modes import CallMode, InMode
 from charm_checkpoint.testing.samples import TEXTS, checkpoint, config
 from charm_checkpoint.testing.saver_methods import put
@@ -39,6 +39,16 @@ class LookingForThreads(Suite):
                 at = put(saver, at, checkpoint({"messages": [("user", f"Question {n}")], "filler": "x" * 100 * n}))
         looked.save_messages("said", [{"role": "user", "content": "hi"}])
         return ["t0", "t1", "t2", "t3", "t4", "said"]
+
+    def test_those_that_are_pinned_or_not(self, looked: InMode, saver: InMode) -> None:
+        for name in ("a", "b", "c"):
+            put(saver, config(name), checkpoint({"n": 1}))
+        looked.pin("b")
+        for order in (None, "id"):
+            assert [info.thread_id for info in looked.threads(1, pinned=True, order=order)] == ["b"]
+            assert {info.thread_id for info in looked.threads(pinned=False, order=order)} == {"a", "c"}
+        with pytest.raises(ConfigError, match="pinned is True, False or None"):
+            looked.threads(pinned="yes")
 
     def test_a_text_is_looked_for_in_names_and_titles(self, looked: InMode, six: list[str]) -> None:
         assert named(looked.threads(search="T3")) == ["t3"]
@@ -100,14 +110,15 @@ class LookingForThreads(Suite):
             looked.delete_thread(before[1])
             assert set(before[2:]) <= set(named(looked.threads(order=order, after=cursor)))
 
-    def test_names_of_any_text(self, looked: InMode, saver: InMode) -> None:
-        for name in TEXTS:
+    def test_names_of_any_text(self, looked: InMode, saver: InMode, part_of: Take) -> None:
+        texts = part_of(TEXTS)
+        for name in texts:
             put(saver, config(name), checkpoint({}))
         found, after = [], None
-        while page := looked.threads(len(TEXTS) // 2, order="id", after=after):
+        while page := looked.threads(len(texts) // 2, order="id", after=after):
             found += named(page)
             after = page[-1].cursor
-        assert sorted(found) == sorted(TEXTS)
+        assert sorted(found) == sorted(texts)
 
     def test_what_nobody_can_look_for_is_told_at_once(self, looked: InMode, six: list[str]) -> None:
         cursor = looked.threads(1, order="id")[0].cursor

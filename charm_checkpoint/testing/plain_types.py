@@ -16,7 +16,7 @@ from langchain_core.runnables.utils import AddableDict
 
 from charm_checkpoint.errors import NotSerializable
 from charm_checkpoint.memory import Memory
-from charm_checkpoint.saver.records import checkpoint_ref
+from charm_checkpoint.saver.refs import checkpoint_ref
 from charm_checkpoint.testing.base import Suite
 from charm_checkpoint.testing.call_modes import InMode
 from charm_checkpoint.testing.samples import Color, Point, chat, checkpoint, config, exact, versions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.serde.types import INTERRUPT
 
-from charm_checkpoint.contract import ThreadPage
+from charm_checkpoint.contract import Query, ThreadPage
 from charm_checkpoint.errors import ConfigError, ThreadDeleted, ThreadNotFound
 from charm_checkpoint.memory import Memory
 from charm_checkpoint.plan import run
@@ -19,8 +20,9 @@ from charm_checkpoint.retention import Retention
 from charm_checkpoint.testing.base import Suite
 from charm_checkpoint.testing.call_modes import CallMode, InMode, PlansInMode
 from charm_checkpoint.testing.damage import JUNK
-from charm_checkpoint.testing.samples import checkpoint, config, ids, new
+from charm_checkpoint.testing.samples import checkpoint, chunk, config, ids, new
 from charm_checkpoint.testing.saver_methods import put
+from charm_checkpoint.testing.stopping import Stopped, Stopping, small_steps
 
 DAY = 86_400
 CLOCK = "charm_checkpoint.retention.sweeping.now"
@@ -248,6 +250,31 @@ class IdleThreads(RetentionSuite):
         store.sweep(Retention(ttl="30d", keep_interrupted=False))
         assert store.threads() == []
 
+    def test_one_whose_question_is_not_the_last_that_was_written_stays(
+        self, store: InMode, saver: InMode, later: Callable[[float], None]
+    ) -> None:
+        for thread, channel in (("asks, and failed", "__error__"), ("asked, and goes on", "log")):
+            at = line(saver, 2, thread)
+            saver.put_writes(at[-1], [(INTERRUPT, ["go on?"])], "asks")
+            saver.put_writes(at[-1], [(channel, "down")], "beside it")
+        at = line(saver, 2, "failed")
+        saver.put_writes(at[-1], [("__error__", "down")], "alone")
+        later(365)
+        report = store.sweep(Retention(ttl="30d"))
+        assert {item.thread_id for item in store.threads()} == {"asks, and failed", "asked, and goes on"}
+        assert (report.kept_waiting, report.idle.threads) == (2, 1)
+
+    def test_one_that_waits_at_a_breakpoint_stays(
+        self, store: InMode, saver: InMode, graphs: Any, later: Callable[[float], None]
+    ) -> None:
+        graph = graphs.counting(saver.raw)
+        graph.interrupt_before_nodes = [name for name in graph.nodes if name != "__start__"]
+        InMode(graph, saver.mode).invoke({"log": ["begun"]}, config("waits"))
+        assert [item.status for item in store.threads()] == ["unfinished"]
+        later(365)
+        assert store.sweep(Retention(ttl="30d")).kept_waiting == 1
+        assert store.sweep(Retention(ttl="30d", keep_interrupted=False)).idle.threads == 1
+
     def test_one_that_is_written_to_just_then_stays(self, store: InMode, saver: InMode, memory: Memory) -> None:
         line(saver, 2)
         caller = InMode(memory.store, saver.mode)
@@ -286,11 +313,29 @@ class Sweeps(RetentionSuite):
     def test_many_checkpoints_go_in_bounded_transactions(
         self, store: InMode, saver: InMode, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("charm_checkpoint.retention.pruning.AT_ONCE", 4)
+        small_steps(monkeypatch)
         monkeypatch.setattr("charm_checkpoint.retention.outlines.PAGE", 5)
         line(saver, 17)
-        assert store.sweep(Retention(keep_last=2)).done.checkpoints == 15
+        report = store.sweep(Retention(keep_last=2))
+        assert report.done.checkpoints == 15 and report.done == report.planned
         assert all_ids(saver) == ["15", "16"]
+        assert [found.checkpoint["id"] for found in saver.list(config(), limit=2)] == ["16", "15"]
+
+    def test_a_removal_that_is_stopped_has_told_writers_of_what_went(
+        self, backend: PlansInMode, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        small_steps(monkeypatch)
+        for moment in range(6):
+            thread = f"t{moment}"
+            for n in range(9):
+                state = backend.put(new(f"{n}", f"{n - 1}" if n else None, thread=thread, chunks=[chunk(f"{n}")])).state
+            with Stopping(moment).setting(), suppress(Stopped):
+                backend.remove(thread, [("", f"{n}") for n in range(8)], state.seq)
+            left = len(backend.page(Query(thread), None, 99).items)
+            late = new("late", "8", thread=thread, roots=chunk("0").address, base_sweeps=state.sweeps)
+            assert backend.put(late).outcome == ("stored" if left == 9 else "stale")
+            backend.remove(thread, [("", f"{n}") for n in range(8)], None)
+            assert [found.row.id for found in backend.page(Query(thread), None, 99).items][-1] == "8"
 
     def test_damaged_threads_hinder_nothing(self, store: InMode, saver: InMode, backend: PlansInMode) -> None:
         for thread in ("sound", "z"):
@@ -318,18 +363,24 @@ class Sweeps(RetentionSuite):
         assert found[0].checkpoint["id"] == at[0]["configurable"]["checkpoint_id"]
         assert all(item.checkpoint["channel_values"]["log"] for item in found)
 
-    def test_what_somebody_goes_on_from_meanwhile_stays(self, store: InMode, saver: InMode, memory: Memory) -> None:
+    @pytest.mark.parametrize(("gone", "kept"), [((), "67"), (("7",), "56")])
+    def test_what_somebody_goes_on_from_meanwhile_stays(
+        self, store: InMode, saver: InMode, backend: PlansInMode, memory: Memory, gone: tuple[str, ...], kept: str
+    ) -> None:
+        """Where the newest was removed, too, a newcomer may have its place."""
         trunk = line(saver, 8)
         caller = InMode(memory.store, saver.mode)
         forked: list[Any] = []
 
         def execute(step: Any) -> Any:
             if step.write and not forked:
+                for id in gone:
+                    backend.remove("t", [("", id)], None)
                 forked.append(put(saver, trunk[2], checkpoint({}, id="fork"), source="fork"))
             return caller.run(step.make, write=step.write, thread=step.thread)
 
         run(memory._sweep(Retention(keep_last=3), False, None, None), execute)
-        assert all_ids(saver) == ["2", "3", "6", "7", "fork"]
+        assert all_ids(saver) == ["2", "3", *kept, "fork"]
 
     def test_a_saver_that_knew_the_thread_goes_on(self, store: InMode, saver: InMode, second: Memory) -> None:
         at = line(saver, 6)[-1]

@@ -77,7 +77,7 @@ class Runs(Suite):
 class Pruned(Suite):
     """Pruning, copying and deleting what graphs left."""
 
-    @pytest.mark.parametrize("turns", range(1, 8))
+    @pytest.mark.parametrize("turns", [1, 2, 4, 7])
     def test_prune_leaves_a_delta_channel_whole(self, saver: InMode, graphs: Any, turns: int) -> None:
         graph = InMode(graphs.delta(saver.raw), saver.mode)
         for n in range(turns):

@@ -19,7 +19,7 @@ from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
 from pydantic import BaseModel
 
 from charm_checkpoint.contract import ADDRESS_SIZE, Chunk, NewCheckpoint, NewMessages
-from charm_checkpoint.saver.records import config_of
+from charm_checkpoint.saver.refs import config_of
 from charm_checkpoint.values.sealing import SEAL_SIZE, SEALED
 
 TEXTS = (

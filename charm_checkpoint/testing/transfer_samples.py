@@ -14,6 +14,7 @@ from charm_checkpoint.memory import Memory
 from charm_checkpoint.testing.samples import chat, checkpoint, config, exact, values, versions
 from charm_checkpoint.transfer.hops import drive
 from charm_checkpoint.transfer.reading import Reader
+from charm_checkpoint.transfer.records import Mark
 
 AWKWARD = "a\0b\ud800/../{x}%_:é"
 """A thread's name that naive storage confuses."""
@@ -103,13 +104,18 @@ def _model(memory: Memory) -> CharmStore:
     return memory.get_langgraph_store(index={"embed": Vectors(), "dims": 5})
 
 
+def marks(memory: Memory, thread: str) -> list[Mark]:
+    """Return what tells a thread's checkpoints from others."""
+    return drive(Reader(memory.store).outline(thread)).marks
+
+
 def everything(memory: Memory) -> dict[str, Any]:
     """Return all that can be told of a store, values and records, as it is to be the same in a copy."""
     found = _model(memory).search(("vectors",), query="aa", refresh_ttl=False)
     return {
         "threads": {info.thread_id: (info.title, info.status, info.step, info.pinned) for info in memory.threads()},
         "checkpoints": {thread: _checkpoints(memory, thread) for thread in THREADS},
-        "records": {thread: drive(Reader(memory.store).outline(thread)).marks for thread in THREADS},
+        "records": {thread: marks(memory, thread) for thread in THREADS},
         "messages": {thread: memory.load_messages(thread) for thread in THREADS},
         "items": items(memory),
         "found": [(item.key, item.score) for item in found],

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from charm_checkpoint.memory import Memory
-from charm_checkpoint.plan import run
-from charm_checkpoint.retention import Retention
+from charm_checkpoint.retention import Retention, sweeping
 from charm_checkpoint.saver.threads import is_staging
 from charm_checkpoint.testing.base import Suite
 from charm_checkpoint.testing.call_modes import CallMode, InMode
 from charm_checkpoint.testing.samples import config
-from charm_checkpoint.testing.transfer_samples import THREADS, everything, fill, fill_chat, put
+from charm_checkpoint.testing.transfer_samples import THREADS, everything, fill, fill_chat, marks, put
 from charm_checkpoint.transfer import walking, writing
 from charm_checkpoint.transfer.copying import Wanted
 from charm_checkpoint.transfer.hops import Hop, drive
 from charm_checkpoint.transfer.moving import copy
-from charm_checkpoint.transfer.reading import Reader
+from charm_checkpoint.transfer.report import MoveProgress
 
 
 class Killed(GeneratorExit):
@@ -45,7 +45,7 @@ def copy_with(source: Memory, target: Memory, mode: CallMode, half_way: Callable
                 half_way()
         return reply
 
-    run(copy(source.store, target.store, "source", Wanted()), make)
+    drive(copy(source.store, target.store, "source", Wanted()), make)
     assert done
 
 
@@ -149,7 +149,7 @@ class Transfers(Suite):
             store.raw.unpin(*staged(memory))
 
         copy_with(back, memory, mode, half_way)
-        assert drive(Reader(memory.store).outline("chat")).marks == drive(Reader(back.store).outline("chat")).marks
+        assert marks(memory, "chat") == marks(back, "chat")
         assert sorted(info.thread_id for info in store.threads()) == ["chat", "own"]
 
     def test_what_a_killed_copy_left_is_erased_with_the_tenant_and_hinders_none(
@@ -160,10 +160,77 @@ class Transfers(Suite):
         def kill() -> None:
             raise Killed
 
+        said = 0
         with pytest.raises(Killed):
             copy_with(back, memory, mode, kill)
         store = InMode(memory, mode)
         assert (store.threads(), len(staged(memory))) == ([], 1)
+        for found in (*store.doctor().findings, *store.check(integrity="only").integrity.findings):
+            said += found.message.startswith("1 thread of a copy that was not finished")
+        assert said == 2
         assert (store.erase(tenant=True).threads, staged(memory)) == (1, [])
         copy_with(back, memory, mode, lambda: None)
         assert [info.thread_id for info in store.threads()] == ["chat"]
+
+    def test_what_a_killed_copy_left_goes_with_a_sweep_after_a_day(
+        self, memory: Memory, back: Memory, mode: CallMode, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fill_chat(back, 12)
+        put(memory, config("own"), {"n": 1})
+        store, policy = InMode(memory, mode), Retention(keep_last=1)
+
+        def kill() -> None:
+            for hours, gone in ((0, 0), (23, 0)):
+                sweep_in(hours, gone)
+            raise Killed
+
+        def sweep_in(hours: int, gone: int, dry_run: bool = False) -> None:
+            monkeypatch.setattr(sweeping, "now", lambda: time.time() + 3600 * hours)
+            report = store.sweep(policy, dry_run=dry_run)
+            assert (report.looked_at, report.unfinished, report.planned.threads, report.idle.threads) == (
+                1, gone, gone, 0,
+            )  # fmt: skip
+
+        with pytest.raises(Killed):
+            copy_with(back, memory, mode, kill)
+        sweep_in(25, 1, dry_run=True)
+        assert len(staged(memory)) == 1
+        sweep_in(25, 1)
+        sweep_in(25, 0)
+        assert staged(memory) == [] and [info.thread_id for info in store.threads()] == ["own"]
+        copy_with(back, memory, mode, lambda: None)
+        assert marks(memory, "chat") == marks(back, "chat")
+
+    def test_what_comes_into_the_target_meanwhile_stays_as_it_is(
+        self, source: Memory, memory: Memory, mode: CallMode
+    ) -> None:
+        rows = source.store.run(lambda: source.store.backend.threads(None, 100), write=False).items
+        last, said = str(rows[-1].thread), [{"role": "user", "content": "mine"}]
+
+        def come(at: MoveProgress) -> None:
+            if at.done == 1 and not at.checkpoints:
+                put(memory, config(last), {"n": 1})
+                memory.save_messages(last, said)
+
+        report = InMode(source, mode).copy_to(memory, on_progress=come)
+        assert [place.thread for place in report.refused] == [last]
+        assert (report.threads, report.damaged, report.moving) == (len(THREADS) - 1, (), ())
+        [found] = memory.get_langgraph_checkpointer().list({"configurable": {"thread_id": last}})
+        assert found.checkpoint["channel_values"] == {"n": 1} and memory.load_messages(last) == said
+
+    def test_one_that_is_ended_leaves_no_half_and_is_gone_on_with(
+        self, source: Memory, memory: Memory, mode: CallMode
+    ) -> None:
+        def end(at: MoveProgress) -> None:
+            if at.done == 2:
+                raise ValueError("enough")
+
+        with pytest.raises(ValueError, match="enough"):
+            InMode(source, mode).copy_to(memory, on_progress=end)
+        page = memory.store.run(lambda: memory.store.backend.threads(None, 100), write=False)
+        assert [row for row in page.items if is_staging(row.thread)] == []
+        for row in page.items:
+            assert marks(memory, str(row.thread)) in ([], marks(source, str(row.thread)))
+        report = InMode(source, mode).copy_to(memory)
+        assert report.complaints() == [] and report.unchanged >= 2
+        assert everything(memory) == everything(source)

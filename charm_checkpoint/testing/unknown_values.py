@@ -20,11 +20,11 @@ def held() -> dict[str, Any]:
     """Return the values of a checkpoint in which classes of a program are in every place where one can be."""
     return {
         "small": Point(1),
-        "large": [*(Point(n, [Color.RED] * 9) for n in range(400)), {"a": [Pair(1, Point(2))]}],
-        "map": {f"k{n}": Point(n) if n % 7 == 0 else n for n in range(900)},
+        "large": [*(Point(n, [Color.RED] * 9) for n in range(120)), {"a": [Pair(1, Point(2))]}],
+        "map": {f"k{n}": Point(n) if n % 7 == 0 else n for n in range(300)},
         "keys": {Color.RED: 1, (Color.RED, 2): Point(3)},
         "members": {Color.RED},  # one alone: two may come back in another order
-        "messages": [*chat(40), ToolMessage("x", tool_call_id="c", artifact=Point(1)), *chat(60)],
+        "messages": [*chat(12), ToolMessage("x", tool_call_id="c", artifact=Point(1)), *chat(15)],
         "text": "y" * 9000,
         "n": 1,
     }
@@ -61,12 +61,12 @@ class UnknownValues(Suite):
         put(saver, config(), checkpoint(held()))
         found = bare.get_tuple(config())
         values = found.checkpoint["channel_values"]
-        values["large"].insert(200, "new")
+        values["large"].insert(60, "new")
         values["large"][0] = values["small"]
         values["messages"][3:5] = [HumanMessage("new", id="new")]
         put(bare, found.config, checkpoint(values))
         wanted = held()
-        wanted["large"].insert(200, "new")
+        wanted["large"].insert(60, "new")
         wanted["large"][0] = wanted["small"]
         wanted["messages"][3:5] = [HumanMessage("new", id="new")]
         assert exact(saver.get(config())["channel_values"]) == exact(wanted)

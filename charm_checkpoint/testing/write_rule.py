@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from charm_checkpoint.contract import StoredCheckpoint
-from charm_checkpoint.testing.base import Suite
+from charm_checkpoint.testing.base import Suite, Take
 from charm_checkpoint.testing.call_modes import PlansInMode
 from charm_checkpoint.testing.samples import chunk, new, new_messages
 from charm_checkpoint.testing.write_cases import ID, PUT, PUT_MESSAGES, PUT_WRITES, Case, cases, lines, sample
@@ -21,9 +21,9 @@ def prepare(backend: PlansInMode, case: Case, thread: str) -> None:
 class WriteRule(Suite):
     """What becomes of a write is the same in every store."""
 
-    def test_what_becomes_of_a_checkpoint(self, backend: PlansInMode) -> None:
+    def test_what_becomes_of_a_checkpoint(self, backend: PlansInMode, part_of: Take) -> None:
         ready: dict[str, StoredCheckpoint] = {}
-        for number, case in enumerate(case for line in lines(PUT) for case in sample(line)):
+        for number, case in enumerate(part_of(case for line in lines(PUT) for case in sample(line))):
             is_stored = case.outcome in ("stored", "marked")
             # What is refused changes nothing: such cases share a thread.
             thread = f"case {number}" if is_stored else f"{case.deletes} {case.line}"

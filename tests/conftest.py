@@ -24,7 +24,9 @@ from stores import (
 )
 from workers import WorkerPool, worker_pool
 
+from charm_checkpoint.memory import Memory
 from charm_checkpoint.servers import PostgresServer
+from charm_checkpoint.testing.call_modes import CALL_MODES, CallMode
 from charm_checkpoint.values.serde import classes, hooks, telling
 
 # How long data takes to be made says how busy the machine is, not what is wrong.
@@ -162,3 +164,25 @@ def nothing_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
         gc.collect()
         # What outlives its test, such as modules and servers, need not be looked through again.
         gc.freeze()
+
+
+@pytest.fixture(params=list(CALL_MODES))
+def mode(request: pytest.FixtureRequest) -> Iterator[CallMode]:
+    """Yield one way of calling, for modules that say no other."""
+    mode = CALL_MODES[request.param]()
+    yield mode
+    mode.close()
+
+
+@pytest.fixture
+def ram() -> Iterator[Callable[[], Memory]]:
+    """Yield what makes empty stores in RAM."""
+    made: list[Memory] = []
+
+    def make() -> Memory:
+        made.append(Memory({"url": "memory://"}))
+        return made[-1]
+
+    yield make
+    for memory in made:
+        memory.close()

@@ -86,7 +86,7 @@ class Damager(Protocol):
 
 # ---------------------------------------------------------------------------------------------------------- SQL stores
 
-_THREAD = "(SELECT key FROM {s}thread WHERE kind = {kind} AND name = ?)"
+_THREAD = "(SELECT key FROM {s}thread WHERE kind = {kind} AND name = ?{own})"
 _BAD = b"bad"
 
 
@@ -119,11 +119,15 @@ class SqlDamager:
         """Do something else."""
         self._execute(statement, params)
 
+    def rows(self, statement: str, *params: Any) -> list[Any]:
+        """Return what a query finds."""
+        return self._execute(statement, params)
 
-def _kinds(schema: str, messages: str) -> dict[str, tuple[str, str, str]]:
-    """Return the kinds of rows that both SQL stores have."""
-    thread = _THREAD.format(s=schema, kind=0)
-    listed = _THREAD.format(s=schema, kind=1)
+
+def _kinds(schema: str, messages: str, own: str = "") -> dict[str, tuple[str, str, str]]:
+    """Return the kinds of rows that all SQL stores have; ``own`` is what holds of one tenant's alone."""
+    thread = _THREAD.format(s=schema, kind=0, own=own)
+    listed = _THREAD.format(s=schema, kind=1, own=own)
     space = f"(SELECT key FROM {schema}space WHERE thread = {thread})"
     return {
         "chunk": (f"{schema}chunk", "data", f"thread = {thread}"),
@@ -152,12 +156,13 @@ def sqlite_damager(path: Path) -> Iterator[SqlDamager]:
 
 
 @contextmanager
-def postgres_damager(url: str) -> Iterator[SqlDamager]:
-    """Yield what damages the tables of a Postgres database."""
+def postgres_damager(url: str, tenant: str | None = None) -> Iterator[SqlDamager]:
+    """Yield what damages the tables of a Postgres database, what belongs to ``tenant`` if one is given."""
     import psycopg
 
-    space = "(SELECT key FROM charm_checkpoint.memory_space WHERE path = ?)"
-    kinds = _kinds("charm_checkpoint.", "message") | {
+    own = "" if tenant is None else f" AND tenant = decode('{tenant.encode().hex()}', 'hex')"
+    space = f"(SELECT key FROM charm_checkpoint.memory_space WHERE path = ?{own})"
+    kinds = _kinds("charm_checkpoint.", "message", own) | {
         "item": ("charm_checkpoint.memory_item", "value", f"space IN {space}"),
         "item entry": ("charm_checkpoint.memory_item", "entry", f"space IN {space}"),
         "item vectors": ("charm_checkpoint.memory_vector", "data", f"space IN {space}"),
@@ -215,8 +220,10 @@ class RedisDamager:
 
 @contextmanager
 def redis_damager(url: str) -> Iterator[RedisDamager]:
-    """Yield what damages a Redis database."""
-    from redis import Redis
+    """Yield what damages a Redis database, or a cluster."""
+    from redis import Redis, RedisCluster
 
-    with Redis.from_url(url) as client, open_memory(url) as memory:
+    plain, is_cluster = url.replace("+cluster", "").partition("?")[0], "+cluster" in url
+    made: Any = RedisCluster.from_url(plain) if is_cluster else Redis.from_url(plain)
+    with made as client, open_memory(url) as memory:
         yield RedisDamager(client, memory)

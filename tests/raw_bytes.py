@@ -46,7 +46,7 @@ def _in_redis(url: str) -> Iterator[bytes]:
     client: Any = redis.RedisCluster.from_url(plain) if query else redis.Redis.from_url(plain)
     with client:
         prefix = parse_qs(query).get("prefix", [""])[0]
-        for key in client.scan_iter(f"*{prefix}*" if prefix else None, count=10_000):
+        for key in client.scan_iter(f"{prefix}:*" if prefix else None, count=10_000):
             yield key
             yield from _value(client, key)
 

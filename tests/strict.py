@@ -15,11 +15,21 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
+PLAIN = frozenset({bool, bytes, int, str, type(None)})
+"""Types, not those made of them, whose equal values are the same: nearly all that is compared."""
+
 
 def same(a: Any, b: Any) -> bool:
     """Say whether two values are equal and of the same types, at every level; NaN equals NaN, 0.0 not -0.0."""
-    if type(a) is not type(b):
+    kind = type(a)
+    if kind is not type(b):
         return False
+    if kind in PLAIN:
+        return bool(a == b)
+    if kind is dict:
+        return _same_mapping(a, b)
+    if kind is list or kind is tuple:
+        return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, (Enum, type)):
         return a is b
     if isinstance(a, float):

@@ -7,7 +7,9 @@ import random
 import sqlite3
 import stat
 import sys
-from collections.abc import Callable, Iterator
+import tracemalloc
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -16,43 +18,19 @@ import ormsgpack
 import pytest
 
 from charm_checkpoint import ConfigError, open_memory
-from charm_checkpoint.errors import NewerFormat, StoreClosed, StoreCorrupt
+from charm_checkpoint.errors import NewerFormat, StoreClosed, StoreCorrupt, StoreUnavailable
 from charm_checkpoint.memory import Memory
 from charm_checkpoint.saver.threads import is_staging
 from charm_checkpoint.store import Store
-from charm_checkpoint.testing.call_modes import CALL_MODES, CallMode, InMode
+from charm_checkpoint.testing.call_modes import CallMode, InMode
 from charm_checkpoint.testing.samples import config
-from charm_checkpoint.testing.transfer_samples import THREADS, everything, fill, fill_chat, put
+from charm_checkpoint.testing.transfer_samples import THREADS, everything, fill, fill_chat, marks, put
 from charm_checkpoint.transfer import aimport_archive, backup, import_archive, walking
 from charm_checkpoint.transfer.archive import exporting, form, importing
 from charm_checkpoint.transfer.archive.form import ArchiveReader, ArchiveWriter
-from charm_checkpoint.transfer.hops import drive
-from charm_checkpoint.transfer.reading import Reader
 from charm_checkpoint.transfer.report import MoveProgress
 
 TRIES = 150 * int(os.environ.get("CHARM_TEST_SCALE", "1"))
-
-
-@pytest.fixture(params=list(CALL_MODES))
-def mode(request: pytest.FixtureRequest) -> Iterator[CallMode]:
-    """Yield one way of calling."""
-    mode = CALL_MODES[request.param]()
-    yield mode
-    mode.close()
-
-
-@pytest.fixture
-def ram() -> Iterator[Callable[[], Memory]]:
-    """Yield what makes empty stores."""
-    made: list[Memory] = []
-
-    def make() -> Memory:
-        made.append(Memory({"url": "memory://"}))
-        return made[-1]
-
-    yield make
-    for memory in made:
-        memory.close()
 
 
 @pytest.fixture
@@ -65,10 +43,6 @@ def source(ram: Callable[[], Memory]) -> Memory:
 
 def bring(path: Any, memory: Memory, mode: CallMode, **options: Any) -> Any:
     return mode.run(lambda: import_archive(path, memory, **options), lambda: aimport_archive(path, memory, **options))
-
-
-def marks(memory: Memory, thread: str) -> Any:
-    return drive(Reader(memory.store).outline(thread)).marks
 
 
 # --------------------------------------------------------------------------------------------------- there and back
@@ -152,6 +126,33 @@ def test_what_is_written_to_meanwhile_is_there_as_of_one_moment(
     assert marks(target, "chat") == marks(source, "chat") and report.checkpoints == 3
 
 
+@pytest.mark.sqlite
+def test_a_long_list_of_messages_is_moved_a_part_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walking, "PART", 50_000)
+    monkeypatch.setattr(walking, "AT_ONCE", 4)
+    monkeypatch.setattr(importing, "IN_MEMORY", 0)
+    number, peak = random.Random(7), 0
+    for turn, count in enumerate((100, 2500)):  # the first is for what is kept of a first time
+        folder = tmp_path / str(turn)
+        folder.mkdir()
+        messages = [{"role": "user", "content": number.randbytes(200).hex()} for _ in range(count)]
+        with open_memory(folder / "a.db") as memory:
+            memory.save_messages("long", messages)
+            memory.append_messages("long", messages[:1])
+        tracemalloc.start()
+        with open_memory(folder / "a.db") as memory:
+            assert memory.export(folder / "x").complete
+            assert memory.copy_to(folder / "b.db").complete
+        with open_memory(folder / "c.db") as memory:
+            assert import_archive(folder / "x", memory).complete
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        for name in ("b.db", "c.db"):
+            with open_memory(folder / name) as memory:
+                assert memory.load_messages("long") == [*messages, messages[0]]
+    assert peak < 800_000  # as text they are a million bytes, and several as objects
+
+
 # --------------------------------------------------------------------------------------------------- refused
 
 
@@ -217,6 +218,18 @@ def test_a_forged_file_puts_nothing_where_it_does_not_belong(
     assert [info.thread_id for info in target.threads()] == (["branches"] if outside else [])
 
 
+def test_a_forged_file_does_not_come_to_more_memory_than_it_is_large(
+    source: Memory, ram: Callable[[], Memory], tmp_path: Path
+) -> None:
+    write(tmp_path / "bomb", [(form.ITEMS, ormsgpack.Fragment(b"\xdd" + (10**6).to_bytes(4, "big") + b"\x90" * 10**6))])
+    tracemalloc.start()
+    with pytest.raises(StoreCorrupt, match="at byte 9 holds more"):
+        import_archive(tmp_path / "bomb", ram())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10**7  # as empty lists they are 64 times as large
+
+
 def test_a_newer_file_and_none_are_told(source: Memory, ram: Callable[[], Memory], tmp_path: Path) -> None:
     source.export(tmp_path / "x", threads=["branches"])
     data = bytearray((tmp_path / "x").read_bytes())
@@ -243,8 +256,47 @@ def test_an_export_that_fails_leaves_no_file(source: Memory, tmp_path: Path, mod
     assert os.listdir(tmp_path) == ["x"] and (tmp_path / "x").read_text() == "before"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="limits and pipes of POSIX")
+def test_a_full_disk_is_told_and_leaves_no_half(source: Memory, tmp_path: Path, mode: CallMode) -> None:
+    import resource
+
+    size = InMode(source, mode).export(tmp_path / "whole").size
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for room in (0, size // 3, size - 1):  # all of it is in a buffer first
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, usual[1]))
+        try:
+            with pytest.raises(StoreUnavailable, match="File too large; nothing is left"):
+                InMode(source, mode).export(tmp_path / "whole", overwrite=True)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert os.listdir(tmp_path) == ["whole"] and (tmp_path / "whole").stat().st_size == size
+    with pytest.raises(StoreUnavailable, match="No space left"):
+        InMode(source, mode).export("/dev/full")
+    assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits and pipes of POSIX")
+def test_through_a_pipe_and_a_link(source: Memory, ram: Callable[[], Memory], tmp_path: Path, mode: CallMode) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    target = ram()
+    with ThreadPoolExecutor() as pool:
+        brought = pool.submit(import_archive, tmp_path / "pipe", target)
+        report = InMode(source, mode).export(tmp_path / "pipe")
+        assert brought.result().complete and report.complete
+    assert everything(target) == everything(source)
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    InMode(source, mode).export(tmp_path / "link", overwrite=True)
+    assert bring(tmp_path / "file", target, mode).unchanged == len(THREADS)
+    assert sorted(os.listdir(tmp_path)) == ["file", "link", "pipe"] and (tmp_path / "link").is_symlink()
+    with pytest.raises(StoreCorrupt, match="no archive"):
+        bring("/dev/zero", ram(), mode)
+    with pytest.raises(ConfigError, match="is a folder"):
+        InMode(source, mode).export(tmp_path, overwrite=True)
+
+
+@pytest.mark.files
 def test_an_export_closes_the_stores_that_it_made(
-    source: Memory, tmp_path: Path, mode: CallMode, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, mode: CallMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Store] = []
 
@@ -253,7 +305,9 @@ def test_an_export_closes_the_stores_that_it_made(
         return made[-1]
 
     monkeypatch.setattr(exporting, "Store", make)
-    InMode(source, mode).export(tmp_path / "file")
+    with open_memory(f"file://{tmp_path}") as source:  # its messages are one text, and become a list in memory
+        source.save_messages("42", [{"role": "user", "content": "hi"}])
+        InMode(source, mode).export(tmp_path / "file")
     assert made
     for store in made:
         with pytest.raises(StoreClosed):

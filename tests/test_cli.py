@@ -62,6 +62,26 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     assert len(COMMANDS) > 15 and all(command in done.stdout for command in COMMANDS)
 
 
+LISTS = """
+import sys
+import charm_checkpoint
+from charm_checkpoint.cli import main
+url, heavy = sys.argv[1], {"requests", "langsmith", "langchain_core.callbacks", "langchain_core.messages"}
+for line in ("stores sqlite", "doctor", "threads", "usage", "size", "history ann", "messages ann"):
+    words = line.split()
+    assert main(words + ([] if words[0] == "stores" else ["--url", url])) == 0, words
+    found = heavy & set(sys.modules)
+    assert not found, f"{words} imported {found}"
+    if words[0] == "size":  # no value is read up to here
+        assert not {"charm_checkpoint.values.serde", "charm_checkpoint.saver.records"} & set(sys.modules)
+"""
+
+
+def test_what_lists_imports_neither_messages_nor_callbacks(url: str) -> None:
+    done = subprocess.run([sys.executable, "-c", LISTS, url], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
@@ -251,7 +271,7 @@ from functools import partial
 from shapes import Circle, Role
 from langgraph.checkpoint.base import empty_checkpoint
 from charm_checkpoint import open_memory
-from charm_checkpoint.saver.records import checkpoint_ref
+from charm_checkpoint.saver.refs import checkpoint_ref
 with open_memory(sys.argv[1]) as memory:
     saver = memory.get_langgraph_checkpointer()
     state = {**empty_checkpoint(), "channel_values": {"shape": Circle(7)}, "channel_versions": {"shape": 1}}
@@ -634,7 +654,8 @@ def test_a_fork_is_of_now_and_says_what_it_leaves_and_how_to_undo_it(
         assert datetime.fromisoformat(str(after.created_at)) > datetime.fromisoformat(str(before.created_at))
         assert main(undo[1:]) == 0
         assert main(["fork", thread, "head", "--to", "new", "--url", url]) == 0
-        assert "all of it's -x came along, 4 checkpoints" in capsys.readouterr().out
+        assert "1 checkpoint that led to it came along from it's -x" in capsys.readouterr().out
+        assert len(list(memory.history("new"))) == 2
 
 
 @pytest.mark.parametrize("word", ["a b", "it's", "a\nb\\c'd", "-x", "head~1", "", "$HOME"])

@@ -338,6 +338,26 @@ def test_ctrl_c_is_one_line_and_130(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="terminals of Unix")
+class Interrupts:
+    """Has Ctrl-C come while the command is still being read, as on a slow machine."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name == "charm_checkpoint.cli.app":
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_ctrl_c_before_the_command_is_read_is_one_line_too(
+    is_told: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "charm_checkpoint.cli.app", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupts(), *sys.meta_path])
+    if not is_told:
+        monkeypatch.setattr(sys, "stderr", None)
+    assert main(["stores"]) == 130
+    assert capsys.readouterr().err == ("charm-checkpoint: interrupted\n" if is_told else "")
+
+
 def test_in_a_terminal_a_listing_ends_and_says_how_many_there_are(tmp_path: Path) -> None:
     import pty
 

@@ -21,6 +21,9 @@ from charm_checkpoint.values.serde import Serializer
 
 SERDE = Serializer(on_unknown="raise")
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+FEWER = settings(QUICK, max_examples=25)
+"""For values that are large each."""
+
 SIZE = 500
 TOUCHED = 8
 """Chunks that one edit of a list of `SIZE` elements may add: the element, its leaf, groups above, a manifest."""
@@ -63,7 +66,7 @@ def test_any_value_comes_back(value: Any) -> None:
     assert same(held.get(held.put(value)[0]), value)
 
 
-@QUICK
+@FEWER
 @given(st.lists(values(6), max_size=6), st.integers(0, 400), st.sampled_from([0, 100, 2000]))
 def test_a_long_list_of_any_values_comes_back(elements: list[Any], count: int, size: int) -> None:
     value = [*elements, *({"n": n, "text": "x" * (size + n % 3)} for n in range(count)), *elements]
@@ -72,7 +75,7 @@ def test_a_long_list_of_any_values_comes_back(elements: list[Any], count: int, s
     assert same(held.get(held.put(value[1:])[0]), value[1:])
 
 
-@QUICK
+@FEWER
 @given(st.dictionaries(st.text(max_size=4) | st.integers() | st.tuples(st.text(max_size=2)), values(6), max_size=8))
 def test_a_wide_dict_of_any_keys_comes_back(items: dict[Any, Any]) -> None:
     value = {**{f"key {n}": "y" * (n % 90) for n in range(150)}, **items}
@@ -109,7 +112,8 @@ def test_an_edit_touches_few_chunks(kind: str, edit: str, size: int) -> None:
     def put() -> int:
         value: Any = dict(items) if kind == "dict" else [item for _, item in items]
         encoded, new = held.put(value)
-        assert held.get(encoded) == value
+        if len(touched) % 4 == 0:  # to read all is what takes the time
+            assert held.get(encoded) == value
         return new
 
     put()

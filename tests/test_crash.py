@@ -24,7 +24,7 @@ from workers import Worker, scaled, worker_pool
 from charm_checkpoint import open_memory
 from charm_checkpoint.memory import Memory
 
-KILLS = 200
+KILLS = 80
 
 
 def dangling(path: Path) -> list[tuple[int, bytes]]:
@@ -124,7 +124,7 @@ class Row(NamedTuple):
 STORES = {
     "sqlite": Row("sqlite:///{}/charm.db".format, lambda url: check_database(Path(url[10:]))),
     "files": Row("file://{}/files".format, lambda url: check_folder(Path(url[7:]))),
-    "postgres": Row(lambda folder: or_skip(postgres_url), check_postgres, 0.25),
+    "postgres": Row(lambda folder: or_skip(postgres_url), check_postgres, 0.5),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from stores import (
 
 from charm_checkpoint import Memory, open_memory
 from charm_checkpoint.checking.doctor import DoctorReport
+from charm_checkpoint.checking.doctor.disk import say_sync
 from charm_checkpoint.servers import valkey
 
 
@@ -51,7 +53,8 @@ def test_every_store_that_is_there_is_reached(url: str) -> None:
     wrong = {subject for subject, grade in graded(report).items() if grade == "error"}
     assert report.failed_at is None and wrong <= {"durability"}, list(report.lines())  # the tests' servers do not sync
     assert graded(report)["schema"] == "ok"
-    assert graded(again) | {"round trip": "ok"} == graded(report) | {"round trip": "ok"}
+    timed = dict.fromkeys(("round trip", *(["sync"] if "sync" in graded(report) else [])), "ok")
+    assert graded(again) | timed == graded(report) | timed
     document = report.as_dict()
     assert document["ok"] is (not wrong) and document["kind"] == url.partition(":")[0]
     assert all(isinstance(line, str) for line in report.lines())
@@ -86,6 +89,53 @@ def test_sqlite_says_what_its_settings_promise(tmp_path: Path) -> None:
     assert graded(doctor("sqlite:///:memory:"))["durability"] == "warning"
 
 
+@pytest.mark.parametrize("scheme", ["sqlite", "file"])
+def test_an_fsync_is_timed_where_one_is_waited_for(tmp_path: Path, scheme: str) -> None:
+    url = f"sqlite:///{tmp_path}/charm.db" if scheme == "sqlite" else f"file://{tmp_path}"
+    fill(url)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    report = doctor(url)
+    assert report.facts["fsync_ms"] >= 0 and "sync" in graded(report)
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {path: after.get(path) for path in before} == before
+    assert all(path.name.endswith(("-wal", "-shm")) for path in after.keys() - before.keys())
+    assert "fsync_ms" not in doctor(f"{url}?synchronous=normal").facts
+
+
+@pytest.mark.parametrize(("spent", "grade"), [(0.002, "warning"), (0.05, "ok"), (5.0, "ok"), (300.0, "warning")])
+def test_a_disk_that_is_slow_or_does_not_wait_is_told(spent: float, grade: str) -> None:
+    report = DoctorReport("url", "sqlite")
+    say_sync(report, spent)
+    [found] = report.findings
+    assert (found.subject, found.grade, bool(found.advice)) == ("sync", grade, grade == "warning")
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "file"])
+def test_a_small_disk_that_turned_read_only_is_told(tmp_path: Path, scheme: str) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "charm", str(disk)], capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    url = f"sqlite:///{disk}/charm.db" if scheme == "sqlite" else f"file://{disk}"
+    try:
+        fill(url)
+        found = graded(doctor(url))
+        assert (found["disk"], found["rights"]) == ("warning", "ok")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        report = doctor(url)
+        assert not report.ok
+        assert any("read-only" in found.message and found.advice for found in report.findings)
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_redis_that_keeps_nothing_is_told() -> None:
+    or_skip(valkey_server)
+    with valkey("--save", "", "--appendonly", "no") as server:
+        [found] = [found for found in doctor(server.url).findings if found.subject == "durability"]
+        assert found.grade == "warning" and "all is lost" in found.message and "appendonly yes" in found.advice
+
+
 def test_a_mount_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from charm_checkpoint.stores.shared import mounts
 
@@ -107,6 +157,24 @@ def test_postgres_says_what_its_settings_promise() -> None:
     assert found["durability"] == "error"  # the tests' server has fsync off
     assert (found["clock"], found["rights"], found["TLS"], found["connections"]) == ("ok", "ok", "ok", "ok")
     assert report.facts["server"].startswith("PostgreSQL ") and report.facts["pooler"] is False
+
+
+def test_a_schema_of_which_a_table_is_missing_is_told() -> None:
+    url = or_skip(postgres_url)
+    fill(url)
+    assert graded(doctor(url))["schema"] == "ok"
+    postgres_server().execute("DROP TABLE charm_checkpoint.chunk CASCADE", url.rpartition("/")[2])
+    report = doctor(url)
+    assert not report.ok and graded(report)["schema"] == "error"
+    assert any("not there: chunk." in found.message for found in report.findings)
+
+
+def test_a_file_whose_log_was_not_restored_is_told(tmp_path: Path) -> None:
+    with open_memory(f"sqlite:///{tmp_path}/charm.db") as memory:
+        memory.save_messages("t", [{"role": "user"}])
+        (tmp_path / "restored.db").write_bytes((tmp_path / "charm.db").read_bytes())
+    report = doctor(f"sqlite:///{tmp_path}/restored.db")
+    assert any(found.subject == "schema" and "-wal" in found.advice for found in report.findings)
 
 
 def test_a_pooler_is_told() -> None:

@@ -33,10 +33,11 @@ from charm_checkpoint.items.ranking import codes, entries, models
 from charm_checkpoint.messages.plans import MessageHistory
 from charm_checkpoint.runtime.cache import Budget
 from charm_checkpoint.saver import pending_writes, records, threads
-from charm_checkpoint.saver.pending_writes import decode_writes, encode_writes
+from charm_checkpoint.saver.notes import note_of_writes, noted
+from charm_checkpoint.saver.pending_writes import decode_writes
 from charm_checkpoint.saver.records import decode_record, encode_record, inline_values
 from charm_checkpoint.saver.tags import tags
-from charm_checkpoint.saver.threads import note_of_writes, noted
+from charm_checkpoint.saver.task_writes import encode_writes
 from charm_checkpoint.stores.files import contents as log_contents
 from charm_checkpoint.stores.files import log, shapes
 from charm_checkpoint.stores.files import space as item_logs
@@ -50,6 +51,7 @@ from charm_checkpoint.stores.redis import rows as redis_rows
 from charm_checkpoint.stores.shared import names
 from charm_checkpoint.stores.shared.names import id_bytes, id_text, identity
 from charm_checkpoint.stores.sqlite import schema as sqlite_schema
+from charm_checkpoint.values import codes as extension_codes
 from charm_checkpoint.values import decoder, encoder, packing, sealing
 from charm_checkpoint.values.decoder import Decoder, decode_chunk
 from charm_checkpoint.values.encoder import Encoder, is_small
@@ -71,7 +73,7 @@ def numbered(rows: list[list[str]]) -> dict[str, int]:
 def test_the_codes_of_extensions() -> None:
     rows = table("Values", "Code")
     told = {bare(name): int(code) for code, name, *_ in rows}
-    modules = (values, classes)
+    modules = (extension_codes, classes)
     assert told == {name: getattr(module, name) for module in modules for name in told if hasattr(module, name)}
     assert sorted(told.values()) == sorted([*values.DECODERS, *classes.KINDS])
 

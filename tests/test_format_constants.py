@@ -46,7 +46,8 @@ MODULES: dict[str, tuple[str, dict[str, str]]] = {
         "sqlite",
         dict.fromkeys(("_WHOLE", "_FIELD", "MOST_FIELDS"), "where a reader has others, it compares the types"),
     ),
-    "values.serde.values": ("sqlite", {"AS_IS": ELSEWHERE, "ITEMS": "tells the paths of errors"}),
+    "values.codes": ("sqlite", {"AS_IS": ELSEWHERE, "ITEMS": "tells the paths of errors"}),
+    "values.serde.values": ("sqlite", {}),
     "values.serde.classes": ("sqlite", {"KEPT": "is tried in tests/changes", "_UNSTORED": WRITERS}),
     "values.serde.class_shapes": (
         "sqlite",
@@ -62,23 +63,27 @@ MODULES: dict[str, tuple[str, dict[str, str]]] = {
             "OTHER_SHAPE": ELSEWHERE,
             "_HEADER": "says from where on elements are counted",
             "NOT_TAGGED": WRITERS,
-            "REQUEST_KEYS": WRITERS,
         },
     ),
     "saver.pending_writes": ("sqlite", {"_WRITES_SHAPE": ELSEWHERE}),
     "saver.threads": (
         "sqlite",
         {
-            **dict.fromkeys(("TITLE", "_STEPS", "_LOOKED_AT", "_HUMAN"), WRITERS),
-            **dict.fromkeys(("PAGE", "FURTHER", "_NEVER"), ELSEWHERE),
+            **dict.fromkeys(("PAGE", "FURTHER", "_NEVER", "_NO_ID"), ELSEWHERE),
             **dict.fromkeys(("COPYING", "IMPORTING"), "is of threads that are not whole yet, and stay for no other"),
-            **dict.fromkeys(("_MESSAGES", "_BRANCH", "JOIN"), "is LangGraph's"),
+        },
+    ),
+    "saver.notes": (
+        "sqlite",
+        {
+            **dict.fromkeys(("TITLE", "_STEPS", "_LOOKED_AT", "_HUMAN"), WRITERS),
+            **dict.fromkeys(("_MESSAGES", "_BRANCH"), "is LangGraph's"),
         },
     ),
     "saver.tags": ("sqlite", {"NESTED_ENTRIES": WRITERS, "_LONG": WRITERS}),
     "stores.shared.names": ("sqlite", {"RECENT": ELSEWHERE, "_SHOWN": ELSEWHERE}),
     "stores.sqlite.schema": ("sqlite", {}),
-    "stores.files.store": ("files", {"_DRIVE": "is of URLs"}),
+    "stores.files.store": ("files", {}),
     "stores.files.log": ("files", {"HEADER_SIZE": "is that of _HEADER"}),
     "stores.files.space": (
         "files",
@@ -131,6 +136,7 @@ MODULES: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "items.ranking.entries": ("sqlite", {"MOST_COUNTED": WRITERS, "_ALL_FLAGS": "is made of the flags"}),
     "items.ranking.models": ("sqlite", {"_HEAD": "is little-endian, and on the page: see test_format"}),
+    "stores.postgres_schema.removing": ("postgres", dict.fromkeys(("CHUNKS_STAY", "REMOVED", "ATTEMPTS"), ELSEWHERE)),
     "stores.postgres_schema.schema": (
         "postgres",
         {

@@ -17,7 +17,7 @@ from stores import supabase_server
 
 from charm_checkpoint import Memory, NewerFormat, SchemaMismatch, StoreCorrupt, open_memory
 from charm_checkpoint.contract import Chunk
-from charm_checkpoint.saver import pending_writes, records, threads
+from charm_checkpoint.saver import pending_writes, records, task_writes, threads
 from charm_checkpoint.stores.files import contents as log_contents
 from charm_checkpoint.stores.files import log
 from charm_checkpoint.stores.shared import names
@@ -50,7 +50,7 @@ BLOB, NEW_BLOB = chunk(b"\1", SERDE.dumps("a")), chunk(b"\7", SERDE.dumps("a"))
 LEAVES = [chunk(kind, ormsgpack.packb([None, [], SERDE.dumps_many(["a"])])) for kind in (LEAF, b"\x08")]
 TREES = [(leaf, chunk(MANIFEST, ormsgpack.packb([0, [1], []]), leaf.address)) for leaf in LEAVES]
 RECORD, _ = records.encode_record(SERDE, "t", checkpoint(), {"a": 1}, {})
-WRITES = pending_writes.encode_writes(SERDE, [("a", 1)], "task", "", None)
+WRITES = task_writes.encode_writes(SERDE, [("a", 1)], "task", "", None)
 
 
 def reads_record(body: bytes) -> Any:
@@ -134,7 +134,7 @@ def test_a_container_a_longer_record_and_a_note_that_are_not_known() -> None:
     with pytest.raises(NewerFormat, match=REFUSED):
         reads_record(pack(len(header).to_bytes(4, "big") + header))
     for status, read in ((3, (3, None, None)), (4, (None, None, None))):
-        note = ormsgpack.packb([status, threads._mark("c")])
+        note = ormsgpack.packb([status, threads.mark("c")])
         assert threads._read(threads.ThreadRow("t", head="c", note=note)) == read
 
 

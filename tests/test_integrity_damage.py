@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from children.jobs import item, items
+from children.jobs import config, item, items
 from conftest import or_skip
 from damaging import (
+    MESSAGES,
     SPACE,
     Damager,
     check_sound,
@@ -21,11 +23,15 @@ from damaging import (
     redis_damager,
     sqlite_damager,
 )
+from golden_stores import opened
 from sqlite_files import held
-from stores import postgres_url, valkey_url
+from stores import postgres_url, supabase_server, supabase_url, valkey_cluster_url, valkey_url
 
 from charm_checkpoint import Memory, open_memory
 from charm_checkpoint.checking.integrity import IntegrityReport
+from charm_checkpoint.checking.integrity.session import look as look_session
+from charm_checkpoint.checking.stores.strays import BATCH
+from charm_checkpoint.errors import StoreCorrupt
 
 
 class Place(NamedTuple):
@@ -42,17 +48,29 @@ def _place(kind: str, folder: Path) -> Place:
     if kind == "postgres":
         url = or_skip(postgres_url)
         return Place(url, lambda: postgres_damager(url))
-    url = or_skip(valkey_url)
+    if kind == "supabase":
+        url = or_skip(supabase_url)
+        return Place(url, lambda: postgres_damager(supabase_server().database, url.rpartition("=")[2]))
+    url = or_skip(valkey_url if kind == "valkey" else valkey_cluster_url)
     return Place(url, lambda: redis_damager(url))
 
 
-@pytest.fixture(params=["sqlite", "postgres", "valkey"])
+NEAR = ("sqlite", "postgres", "valkey")
+FAR = ("supabase", "valkey-cluster")
+"""Stores that keep what those before them keep, and are reached in another way."""
+
+
+@pytest.fixture(params=NEAR)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Yield a store that is filled, of each kind that can be damaged row by row."""
     made = _place(request.param, tmp_path)
     with open_memory(made.url) as memory:
         fill(memory)
     yield made
+
+
+everywhere = pytest.mark.parametrize("place", (*NEAR, *FAR), indirect=True)
+"""What is shown on all of them."""
 
 
 def look(memory: Memory, **options: Any) -> IntegrityReport:
@@ -88,8 +106,12 @@ ROWS = {
 """What may be flipped, and what is told of it."""
 
 
-@pytest.mark.parametrize("what", ROWS)
-@pytest.mark.parametrize("at", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("place", "what", "at"),
+    [(kind, what, at) for kind in NEAR for what in ROWS for at in (0.0, 0.5, 1.0)]
+    + [(kind, what, 0.5) for kind in FAR for what in ROWS],
+    indirect=["place"],
+)
 def test_a_flipped_byte(place: Place, what: str, at: float) -> None:
     with place.damager() as damager:
         old = damager.held(what)[0]
@@ -98,6 +120,7 @@ def test_a_flipped_byte(place: Place, what: str, at: float) -> None:
     assert found and found <= ROWS[what] | {("chunk", "bad"), ("counter", "bad"), ("thread", "bad"), ("head", "bad")}
 
 
+@everywhere
 @pytest.mark.parametrize("what", ["chunk", "message chunk", "item"])
 def test_what_is_lost(place: Place, what: str) -> None:
     with place.damager() as damager:
@@ -111,6 +134,7 @@ def test_vectors_that_are_lost(place: Place) -> None:
     assert set(check(place)) == {("entry", None)}
 
 
+@everywhere
 def test_a_chunk_is_named_with_checkpoint_channel_and_path_and_a_way_back(place: Place) -> None:
     with place.damager() as damager, open_memory(place.url) as memory:
         tuples = list(memory.get_langgraph_checkpointer().list({"configurable": {"thread_id": "bad"}}))
@@ -135,6 +159,7 @@ def _damage_head_alone(damager: Damager, memory: Memory, ids: list[str]) -> None
     damager.replace("chunk", old, flipped(old, 1.0))
 
 
+@everywhere
 def test_a_checkpoint_that_is_lost_is_as_after_a_prune_or_told(place: Place) -> None:
     with place.damager() as damager:
         damager.lose("record", sorted(damager.held("record"))[0])
@@ -157,6 +182,44 @@ def test_items_of_others_are_read_beside_a_damaged_one(place: Place) -> None:
         assert store.get(("sound", "space"), "one") is not None
         for key in ("one", "two"):
             store.delete(SPACE, key)
+        assert look(memory).ok
+
+
+@pytest.mark.parametrize("what", ["record", "writes"])
+def test_what_a_delta_channel_is_rebuilt_from_is_lost(place: Place, what: str) -> None:
+    pytest.importorskip("langgraph.channels.delta")
+    from charm_checkpoint.testing import graphs
+
+    with open_memory(place.url) as memory, place.damager() as damager:
+        memory.delete_thread("bad")
+        saver = memory.get_langgraph_checkpointer()
+        graph, at = graphs.two_deltas(saver), config("bad")
+        for turn in range(3):
+            graph.invoke({"log": [turn], "seldom": [turn]}, at)
+        whole = {found.config["configurable"]["checkpoint_id"]: found.values for found in graph.get_state_history(at)}
+        assert look(memory).ok
+        rows = damager.held(what)
+        for lost in random.Random(len(rows)).sample(rows, 3):
+            saver.copy_thread("bad", "copy")
+            damager.lose(what, lost)
+            report = look(memory)
+            assert not report.ok and report.damaged == ["bad"]
+            unreadable = set()
+            for id, values in whole.items():
+                where: Any = {"configurable": {**at["configurable"], "checkpoint_id": id}}
+                try:
+                    found = saver.get_tuple(where) and graph.get_state(where).values
+                except StoreCorrupt as error:
+                    assert str(error).startswith("Thread 'bad'")
+                    unreadable.add(id)
+                else:  # one of several tasks' writes leaves no trace but the size
+                    assert found in (None, values) or what == "writes"
+            told = {found.checkpoint for found in report.problems if found.kind == "parent"}
+            assert told <= unreadable
+            check_sound(memory)
+            memory.delete_thread("bad")
+            saver.copy_thread("copy", "bad")
+            memory.delete_thread("copy")
         assert look(memory).ok
 
 
@@ -210,9 +273,7 @@ def test_a_head_whose_checkpoint_is_lost_goes_back_to_the_last_one_that_is_there
 
 @pytest.mark.parametrize("table", ["thread", "space"])
 def test_a_lost_row_that_others_stand_under_is_told(place: Place, table: str) -> None:
-    if place.url.startswith("redis"):
-        pytest.skip("rows stand under one another in the SQL stores")
-    schema = "charm_checkpoint." if place.url.startswith("postgresql") else ""
+    schema = _only_sql(place)
     thread = f"(SELECT key FROM {schema}thread WHERE kind = 0 AND name = ?)"
     with place.damager() as damager:
         column = "key" if table == "thread" else "thread"
@@ -227,15 +288,91 @@ def test_a_lost_row_that_others_stand_under_is_told(place: Place, table: str) ->
 
 
 def test_rows_that_belong_to_nothing_and_only_take_room_go(place: Place) -> None:
-    if place.url.startswith("redis"):
-        pytest.skip("rows stand under one another in the SQL stores")
-    schema = "charm_checkpoint." if place.url.startswith("postgresql") else ""
+    schema = _only_sql(place)
     with place.damager() as damager:
         damager.run(f"INSERT INTO {schema}chunk (thread, address, refs, data) VALUES (99999, ?, ?, ?)", b"a", b"", b"b")
     report = look_at(place.url)
     assert report.ok and [(found.kind, found.grade) for found in report.findings] == [("store", "waste")]
     assert [found.repaired for found in look_at(place.url, repair=True).findings] == [True]
     assert not look_at(place.url).findings
+
+
+def _only_sql(place: Place) -> str:
+    """Return what stands before a table's name."""
+    if place.url.startswith("redis"):
+        pytest.skip("rows stand under one another in the SQL stores")
+    return "charm_checkpoint." if place.url.startswith("postgresql") else ""
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_a_repair_leaves_what_a_lost_row_can_be_put_back_for(place: Place, kind: int) -> None:
+    schema = _only_sql(place)
+    where = f"FROM {schema}thread WHERE kind = {kind} AND name = ?"
+    with place.damager() as damager, open_memory(place.url) as memory:
+        columns = "key, identity, tenant, kind, name, sweeps, deletes, touched_at, seq, pinned"
+        [row] = damager.rows(f"SELECT {columns} {where}", b"bad")
+        damager.run(f"DELETE {where}", b"bad")
+        report = look(memory, repair=True)
+        assert not report.ok and not any(found.repaired for found in report.findings)
+        places = ", ".join("?" * len(row))
+        as_it_was = "OVERRIDING SYSTEM VALUE " if schema else ""
+        damager.run(f"INSERT INTO {schema}thread ({columns}) {as_it_was}VALUES ({places})", *row)
+        assert look(memory, repair=True).ok
+        assert held(memory.get_langgraph_checkpointer(), "bad") == items(300)
+        assert len(memory.load_messages("bad")) == len(MESSAGES) + 1
+
+
+def test_a_repair_goes_step_by_step_and_on_after_it_was_interrupted(place: Place) -> None:
+    schema = _only_sql(place)
+    with place.damager() as damager:
+        for number in range(3):
+            for owner in (-7, 99999 + number):
+                params = [(f"{n:016}".encode(), owner) for n in range(250)]
+                text = ", ".join(f"({owner}, ?, ?, ?)" for _ in params)
+                flat = [value for address, _ in params for value in (address + bytes((number,)), b"", b"b")]
+                damager.run(f"INSERT INTO {schema}chunk (thread, address, refs, data) VALUES {text}", *flat)
+        of = f"SELECT count(*) FROM {schema}chunk WHERE thread IN (-7, 99999, 100000, 100001)"
+        with open_memory(place.url) as memory:
+            check_sound(memory)
+            session, writes, reply = look_session(memory.store, repair=True), 0, None
+            while writes < 2:  # as if the program ended there
+                step = session.send(reply)
+                reply = memory.store.run(step.make, write=step.write, thread=step.thread)
+                writes += step.write
+            session.close()
+            [[left]] = damager.rows(of)
+            assert left == 1500 - 2 * BATCH
+            report = look(memory, repair=True)
+            assert [(found.repaired, found.count) for found in report.findings] == [(True, left)]
+            assert damager.rows(of) == [(0,)]
+            check_sound(memory)
+
+
+TABLES = {"chunk", "write", "checkpoint", "space", "thread"}
+OWN_TABLES = {
+    "sqlite": {"message_list", "item", "item_value", "item_vectors"},
+    "postgresql": {"message", "memory_item", "memory_vector"},
+}
+
+
+def test_a_table_that_was_not_restored_is_told(place: Place) -> None:
+    schema = _only_sql(place)
+    for table in sorted(TABLES | OWN_TABLES[place.url.partition(":")[0]]):
+        with place.damager() as damager:
+            rows = damager.rows(f"SELECT * FROM {schema}{table}")
+            assert rows, table
+            damager.run(f"DELETE FROM {schema}{table}")
+            assert not look_at(place.url).ok, table
+            repaired = look_at(place.url, repair=True).findings
+            assert {found.kind for found in repaired if found.repaired} <= {"counter"}, table
+            as_it_was = "OVERRIDING SYSTEM VALUE " if schema else ""
+            for row in rows:
+                damager.run(f"INSERT INTO {schema}{table} {as_it_was}VALUES ({', '.join('?' * len(row))})", *row)
+            left = look_at(place.url, repair=True)
+            assert not left.problems, table
+    with open_memory(place.url) as memory:
+        check_sound(memory)
+        assert held(memory.get_langgraph_checkpointer(), "bad") == items(300)
 
 
 def test_a_broken_page_is_told_by_its_table(tmp_path: Path) -> None:
@@ -416,6 +553,7 @@ def test_counters_that_are_wrong_are_repaired(place: Place) -> None:
         check_sound(memory)
 
 
+@everywhere
 def test_a_thread_that_is_damaged_everywhere_can_be_erased(place: Place) -> None:
     with place.damager() as damager:
         for what in ("chunk", "record", "writes", "messages", "message chunk", "batch"):
@@ -437,3 +575,12 @@ def test_a_folder_of_local_files_that_is_damaged_can_be_erased(folder: Path) -> 
         memory.erase("bad")
         assert not look(memory).findings
         check_sound(memory)
+
+
+@pytest.mark.parametrize("store", ["sqlite", "files"])
+def test_golden_stores_have_no_damage_and_no_waste_that_a_repair_leaves(store: str, tmp_path: Path) -> None:
+    for version in ("0.2.0", "0.3.0"):
+        url = opened(store, tmp_path / version, version)
+        report = look_at(url, repair=True)
+        assert report.ok and all(found.repaired for found in report.findings if found.grade != "note"), version
+        assert not [found for found in look_at(url).findings if found.grade != "note"], version

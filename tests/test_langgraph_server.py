@@ -25,7 +25,8 @@ from workers import CHILDREN
 from charm_checkpoint import open_memory
 from charm_checkpoint.errors import ConfigError, StoreUnavailable
 from charm_checkpoint.langgraph_server import checkpointer, open_configured, store
-from charm_checkpoint.saver.records import CONFLICT_KEY, REQUEST_KEYS
+from charm_checkpoint.saver.merging import REQUEST_KEYS
+from charm_checkpoint.saver.records import CONFLICT_KEY
 
 STORES: dict[str, Callable[[Path], str]] = {
     "sqlite": "sqlite:///{}/agent.db".format,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +78,34 @@ def test_the_seconds_that_a_close_waits_have_their_former_name() -> None:
         assert store.CLOSING == lifecycle.CLOSING
     with pytest.raises(AttributeError, match="OPENING"):
         _ = store.OPENING  # type: ignore[attr-defined]
+
+
+ENDING = """
+import sys, threading, time
+from charm_checkpoint import open_memory
+from charm_checkpoint.testing.samples import checkpoint, config, versions
+
+saver = open_memory(f"sqlite:///{sys.argv[1]}/a.db").get_langgraph_checkpointer()
+
+
+def write(name):
+    at = config(name)
+    for n in range(10**9):
+        made = checkpoint({"n": ["x" * 50_000, n]})
+        at = saver.put(at, made, {"source": "loop", "step": n}, versions(made))
+        saver.get_tuple(at)
+
+
+for name in "ab":
+    threading.Thread(target=write, args=(name,), daemon=True).start()
+time.sleep(0.2)
+"""
+
+
+def test_a_program_ends_beside_daemon_threads_that_write(tmp_path: Path) -> None:
+    """A connection of SQLite that was closed under a call crashed one such program in three."""
+    for n in range(6):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        done = subprocess.run([sys.executable, "-c", ENDING, folder], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")

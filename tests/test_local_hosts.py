@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import shutil
+from contextvars import Context
 from pathlib import Path
 
 import pytest
 from children.jobs import add_item, config
 from local_files import Hosts, filled, frames, length, log_of, opened
 
+from charm_checkpoint import CharmSaver, open_memory
 from charm_checkpoint.errors import ThreadConflict
 
 
@@ -57,6 +59,30 @@ def test_a_version_that_lacks_what_this_host_wrote_is_told_once(
         assert length(a) == 1 + turns
         assert add_item(a, "t")[1] == 2 + turns
         assert a.get_tuple(at) is None
+
+
+@pytest.mark.parametrize("pruned", [True, False])
+def test_a_thread_that_was_begun_anew_on_this_host_is_no_older_version(tmp_path: Path, pruned: bool) -> None:
+    def fresh(saver: CharmSaver) -> None:
+        Context().run(add_item, saver, "t")
+
+    with opened(tmp_path) as late, opened(tmp_path) as other:
+        for _ in range(5):
+            fresh(late)
+        if pruned:
+            late.prune(["t"])
+        with open_memory(f"file://{tmp_path}") as memory:
+            memory.erase("t", remember=0)
+        fresh(other)
+        assert length(late) == 1
+        fresh(late)
+        log = log_of(tmp_path, "t")
+        before = log.read_bytes()
+        fresh(late)
+        assert length(other) == 3
+        log.write_bytes(before)
+        with pytest.raises(ThreadConflict, match="put back to an older state"):
+            fresh(other)
 
 
 def test_a_copy_that_a_syncing_tool_left_stops_writes(hosts: Hosts, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from charm_checkpoint.inspection.paths import at_path, parsed
 from charm_checkpoint.inspection.plain_diff import differences
 from charm_checkpoint.inspection.plain_values import Damaged, Notes, as_plain
 from charm_checkpoint.inspection.turns import turn_of
+from charm_checkpoint.plan import run
 from charm_checkpoint.testing.samples import checkpoint, config
 from charm_checkpoint.values.serde import Serializer
 
@@ -205,7 +206,7 @@ def test_what_is_revived_is_told_of_what_it_lost() -> None:
         saver.put(config("t"), saved, {"source": "loop", "step": 0}, {"user": 1, "n": 1})
         view = memory.state("t")
         assert view.at("user.key") == "**********" and type(view.channels["user"].value) is Model
-        memory._saver = saver.with_allowlist(())
+        memory._serde = saver.with_allowlist(()).serde
         stranger = memory.state("t")
         assert "hidden" not in json.dumps(stranger.as_dict()) and stranger.at("user.number") == 1
 
@@ -214,9 +215,52 @@ def test_a_serializer_of_the_programs_is_used() -> None:
     with open_memory("memory://", serde=Serializer(on_unknown="raise")) as memory:
         saver = memory.get_langgraph_checkpointer()
         saver.put(config("t"), checkpoint({"s": Spot(1, 2)}), {"source": "loop", "step": 0}, {"s": 1})
-        memory._saver = saver.with_allowlist(())
+        stranger = saver.with_allowlist(())
+        memory._serde = stranger.serde
         view = memory.state("t")
         assert view.at("s") == [1, 2] or view.at("s") == {"x": 1, "y": 2}
         assert [note.path for note in view.notes] == ["s"]
         with pytest.raises(CharmError):
-            memory._saver.get_tuple(config("t"))
+            stranger.get_tuple(config("t"))
+
+
+def test_who_wrote_what_is_found_in_many_transactions(tmp_path: Path) -> None:
+    with open_memory(f"sqlite:///{tmp_path.as_posix()}/a.db") as memory:
+        saver, at, log = memory.get_langgraph_checkpointer(), config("t"), []
+        for number in range(60):
+            log.append(f"{number} " + "x" * 100)
+            at = saver.put(at, checkpoint({"log": list(log)}), {"source": "loop", "step": number}, {"log": number + 1})
+        steps = 0
+
+        def execute(step: Any) -> Any:
+            nonlocal steps
+            steps += 1
+            if steps == 40:  # another program prunes meanwhile
+                saver.prune(["t"])
+            return memory.store.run(step.make, write=step.write, thread=step.thread)
+
+        found = run(memory._blame("t", "log", None, ""), execute)
+        assert steps >= 40
+        assert [entry.path for entry in found][-3:] == ["log[57]", "log[58]", "log[59]"] and found[-1].step == 59
+        assert [entry.is_oldest for entry in found] == [True] + [False] * (len(found) - 1) and len(found) > 10
+        assert [entry.path for entry in memory.blame("t", "log")] == ["log[0:60]"]
+
+
+def test_what_is_asked_for_wrongly_is_told_before_anything_is_read() -> None:
+    with open_memory("memory://") as memory:
+        wrong: list[Any] = [
+            lambda: memory.state("t", ns=5),  # type: ignore[arg-type]
+            lambda: memory.conversation("t", ns=b""),  # type: ignore[arg-type]
+            lambda: memory.conversation("t", channel=5),  # type: ignore[arg-type]
+            lambda: memory.diff("t", None, ns=None),  # type: ignore[arg-type]
+            lambda: memory.diff("t", None, other_thread=5.5),  # type: ignore[arg-type]
+            lambda: memory.blame("t", 5),  # type: ignore[arg-type]
+            lambda: memory.blame("t", "n", ns=5),  # type: ignore[arg-type]
+            lambda: next(memory.history("t", ns=5)),  # type: ignore[arg-type]
+            lambda: next(memory.threads(status=5)),  # type: ignore[arg-type]
+            lambda: memory.state("t", ""),
+            lambda: memory.fork("t", to=5.5),  # type: ignore[arg-type]
+        ]
+        for call in wrong:
+            with pytest.raises(ConfigError):
+                call()

@@ -104,7 +104,7 @@ def test_what_is_wrong_is_told_in_a_line(command: Command) -> None:
     for words, code, said in (
         (("forget", "t"), 1, "ambiguous"),
         (("forget", "nothing"), 1, "no memory 'nothing'"),
-        (("show", "nothing"), 1, "list --status all"),
+        (("show", "nothing"), 1, "--status all"),
         (("promote", "t", "nowhere"), 2, "no scope 'nowhere'"),
         (("remember", "fakt", "t", "b"), 1, "fact, a rule or a lesson"),
         (("remember", "fact", "t"), 2, "BODY"),
@@ -163,7 +163,8 @@ def test_what_got_another_title_is_told_once(command: Command) -> None:
     command("export", "team", str(command.folder / "out"))
     command("remember", "fact", "plain", "Something else.", "--scope", "global")
     said = command("import", str(command.folder / "out"), "--rename")
-    assert said == "imported: plain, as plain (2)\n1 to review: charm-checkpoint memory review\n"
+    told = f"charm-checkpoint memory review --url {command.url}"
+    assert said == f"imported: plain, as plain (2)\n1 to review: {told}\n"
 
 
 def test_help_imports_no_driver_and_a_closed_pipe_ends_it(command: Command) -> None:

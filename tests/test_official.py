@@ -27,6 +27,7 @@ from charm_checkpoint.errors import (
     ThreadExists,
 )
 from charm_checkpoint.importers import ImportReport, Progress, import_official
+from charm_checkpoint.saver.threads import state_of
 from charm_checkpoint.testing.graphs import Command, branching, chat, counting, paused
 
 
@@ -213,14 +214,18 @@ def test_what_is_being_taken_over_is_nobodys_thread_yet(file: Path, memory: Memo
     with sqlite_saver(file) as official:
         counting(official).invoke({"log": []}, thread("counting"))
     seen: list[Any] = []
+    names: list[Any] = []
+    backend = memory.store.backend
 
     def look(progress: Progress) -> None:
         if progress.checkpoints == 3:
             looked_at = memory.sweep({"keep_last": 1}).looked_at
             seen.append((memory.usage().threads, list(memory.threads()), looked_at))
+            names.extend(row.thread for row in memory.store.run(lambda: backend.threads(None, 9), write=False).items)
 
     assert import_official(file, memory, on_progress=look).checkpoints == 5
-    assert seen == [(1, [], 0)]
+    assert seen == [(1, [], 0)] and len(names) == 1
+    assert memory.store.run(lambda: state_of(backend, names[0]), write=False) == (0, 0, 0)
 
 
 def test_a_deleted_thread_can_be_taken_over_again(file: Path, memory: Memory) -> None:

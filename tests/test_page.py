@@ -245,8 +245,10 @@ def test_a_copy_may_begin_a_thread(memory: Memory) -> None:
     graph = waiting(memory, "t")
     with page(memory, write=True) as client:
         checkpoint = head(client)
-        changed(client, "fork", thread="t", checkpoint=checkpoint, target="u")
-        assert len(read(client, "history", thread="u")["checkpoints"]) == 1
+        done = changed(client, "fork", thread="t", checkpoint=checkpoint, target="u")
+        rows, led = (read(client, "history", thread=thread)["checkpoints"][1:] for thread in "ut")
+        assert done["thread_id"] == "u" and rows
+        assert [row["checkpoint_id"] for row in rows] == [row["checkpoint_id"] for row in led]
         graph.invoke(None, config("u"))
         assert [question["waits"] for question in read(client, "state", thread="u")["questions"]] == [True]
         taken = client.post("/api/fork", {"thread": "t", "checkpoint": checkpoint, "target": "u"})
@@ -270,8 +272,11 @@ def test_a_stored_answer_is_taken_by_the_next_run(memory: Memory) -> None:
         asked = {"thread": "t", "checkpoint": told["checkpoint"]["checkpoint_id"], "id": told["questions"][0]["id"]}
         assert told["answers"] == []
         assert changed(client, "answer", **asked, answer={"yes": HOSTILE}) == {"outcome": "stored"}
-        assert read(client, "state", thread="t")["answers"] == [{"yes": HOSTILE}]
-        assert changed(client, "answer", **asked, answer="no") == {"outcome": "stored"}
+        stored = read(client, "state", thread="t")
+        assert stored["answers"] == [{"yes": HOSTILE}]
+        unseen = client.post("/api/answer", {**asked, "answer": "no"})  # of a page that shows no answer yet
+        assert (unseen.status_code, unseen.json()["error"]) == (409, "Outdated")
+        assert changed(client, "answer", **asked, answer="no", answered=stored["answered"]) == {"outcome": "stored"}
         assert read(client, "state", thread="t")["answers"] == ["no"]
         assert graph.invoke(None, config("t"))["answer"] == "no"
         late = client.post("/api/answer", {**asked, "answer": "yes"})
@@ -324,7 +329,7 @@ def test_what_a_run_fails_with_is_told(ram: Memory) -> None:
 
     def fail(state: State) -> Any:
         interrupt("?")
-        raise ValueError("no luck")
+        raise ValueError("no luck: password=hunter2")
 
     graph = build()
     graph.nodes.pop("ask")
@@ -334,7 +339,7 @@ def test_what_a_run_fails_with_is_told(ram: Memory) -> None:
         asked = {"thread": "t", "checkpoint": told["checkpoint"]["checkpoint_id"], "id": told["questions"][0]["id"]}
         changed(client, "answer", **asked, answer="x")
         wait_for(lambda: read(client, "pulse", thread="t")["failure"])
-        assert read(client, "state", thread="t")["failure"] == "ValueError: no luck"
+        assert read(client, "state", thread="t")["failure"] == "ValueError: no luck: password=***"
 
 
 def wait_for(condition: Callable[[], Any]) -> None:

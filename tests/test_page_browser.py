@@ -13,6 +13,7 @@ import httpx
 import pytest
 from chromium import Browser, Tab, chromium
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langgraph.graph import START, MessagesState, StateGraph
 from stores import have, tenant_url
 from test_page import HOSTILE, build, config, waiting
 
@@ -175,12 +176,13 @@ def test_changes_are_asked_for_and_made(url: str, tab: Tab) -> None:
         tab.type("dialog input", "a new thread")
         tab.click("dialog .is-primary", "Fork")
         tab.has("a new thread", ".thread-head")
-        assert [info.next for info in memory.history("a new thread")] == [("speak",)]
+        assert [info.next for info in memory.history("a new thread")] == [("speak",), ("__start__",)]
         tab.click(".thread-head button", "Delete")
         tab.click("dialog .is-danger", "Delete")
         tab.has("Choose a thread", "main")
         assert [info.thread_id for info in memory.threads()] == ["t"]
-        assert tab.complaints == []
+        # A look at the thread that was under way when it was deleted may find it gone.
+        assert [complaint for complaint in tab.complaints if "404" not in complaint] == []
 
 
 def test_an_answer_has_the_graph_go_on(file_url: str, tab: Tab) -> None:
@@ -199,7 +201,7 @@ def test_an_answer_has_the_graph_go_on(file_url: str, tab: Tab) -> None:
 def test_a_narrow_window_a_dark_one_and_an_empty_store(file_url: str, tab: Tab) -> None:
     with served(file_url) as (memory, access):
         memory.setup()
-        tab.resize(400, 780)
+        tab.resize(360, 780)
         open_page(tab, access)
         tab.has("holds no threads yet", ".list")
         waiting(memory, HOSTILE + "x" * 300)
@@ -211,7 +213,7 @@ def test_a_narrow_window_a_dark_one_and_an_empty_store(file_url: str, tab: Tab) 
             tab.press(key)
             tab.wait(f"!!document.querySelector({view!r})")
             tab.wait("!document.querySelector('.busy, [aria-busy]')")
-            assert tab.js("document.documentElement.scrollWidth") <= 400, key
+            assert tab.js("document.documentElement.scrollWidth") <= 360, key
         tab.prefer("light")
         light = tab.js("getComputedStyle(document.body).backgroundColor")
         tab.prefer("dark")
@@ -227,6 +229,62 @@ def test_a_narrow_window_a_dark_one_and_an_empty_store(file_url: str, tab: Tab) 
         tab.press("j")
         assert tab.js("getComputedStyle(document.activeElement).outlineStyle") == "solid"
         assert tab.complaints == []
+
+
+def test_a_thread_that_is_deleted_meanwhile_is_told_of(url: str, tab: Tab) -> None:
+    with served(url, write=True) as (memory, access):
+        waiting(memory, "t")
+        open_page(tab, access)
+        tab.click(".list a.thread")
+        tab.has("really?", ".notices")
+        memory.delete_thread("t")
+        tab.has("This thread is not there", ".notices")
+        tab.wait("!document.querySelector('.timeline a, .thread-head .button, .turn, .list a.thread')")
+        waiting(memory, "t")
+        tab.click(".notices button", "Try again")
+        tab.has("really?", ".notices")
+        tab.has("Delete", ".thread-head")
+
+
+def test_what_a_listing_has_not_come_to_is_shown_as_all_else_is(file_url: str, tab: Tab) -> None:
+    with served(f"{file_url}?synchronous=normal", write=True) as (memory, access):
+        graph = StateGraph(MessagesState).add_node("n", lambda state: {"messages": [("ai", "ok")]})
+        compiled = graph.add_edge(START, "n").compile(checkpointer=memory.get_langgraph_checkpointer())
+        for step in range(68):
+            compiled.invoke({"messages": [("user", f"question {step}")]}, config("t"))
+        for number in range(51):
+            memory.save_messages(f"m{number}", [{"role": "user", "content": "hi"}])
+        first, *_, old = [info for info in memory.history("t") if info.nodes == ("n",)][:-1]
+        open_page(tab, access)
+        tab.js(f"location.hash = '#/thread/t?tab=changes&at={old.checkpoint_id}'")
+        tab.has("question 0", ".thread-head")
+        tab.has("idle", ".thread-head")
+        tab.has(f"step {old.step}", ".point")
+        tab.has("Fork", ".point")
+        tab.has("1 added", ".diff")
+        tab.click(".thread-head button", "Pin")
+        tab.click("dialog .is-primary", "Pin")
+        tab.has("Unpin", ".thread-head")
+        assert memory.pins() == ["t"]
+        tab.click(".time-column button", "Earlier")
+        tab.wait(f"!!document.querySelector('.timeline a[aria-current][href*=\"{old.checkpoint_id}\"]')")
+        tab.js(f"document.querySelector('.timeline a[href*=\"{first.checkpoint_id}\"]').click()")
+        tab.has(f"step {first.step}", ".point")
+        assert tab.js("document.querySelectorAll('.timeline a[aria-current]').length") == 1
+        assert tab.complaints == []
+
+
+def test_an_address_that_names_nothing_is_told(file_url: str, tab: Tab) -> None:
+    with served(file_url) as (memory, access):
+        waiting(memory, "t")
+        open_page(tab, access)
+        for address, told in {
+            "#/memories/nonsense": "no such namespace", "#/memories/%5B1%5D": "no such namespace",
+            "#/thread/gone": "not there", "#/thread/t?at=gone": "checkpoint is not there", "#/else": "nothing at this",
+        }.items():  # fmt: skip
+            tab.js(f"location.hash = {address!r}")
+            tab.has(told, "main")
+        assert [each for each in tab.complaints if "404" not in each] == []
 
 
 def test_the_end_of_the_command_is_told(file_url: str, tab: Tab) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,8 @@ from charm_checkpoint import open_memory
 from charm_checkpoint.cli import main
 from charm_checkpoint.ui import serving
 from charm_checkpoint.ui.access import KEY_HEADER, Access
-from charm_checkpoint.ui.serving import has_windows, lines
+from charm_checkpoint.ui.guard import Guard
+from charm_checkpoint.ui.serving import has_windows, lines, listen, server
 
 
 @pytest.fixture
@@ -50,6 +54,32 @@ def test_the_command_serves_until_ctrl_c(url: str) -> None:
             program.send_signal(signal.SIGINT)
             _, said = program.communicate(timeout=60)
         assert (program.returncode, said) == (0, "charm-checkpoint: ended\n")
+
+
+def test_a_request_that_waits_for_a_store_at_the_end_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    begun = threading.Event()
+
+    async def waits(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            begun.set()
+            await asyncio.Event().wait()
+        while scope["type"] == "lifespan":
+            message = (await receive())["type"]
+            await send({"type": f"{message}.complete"})
+
+    with listen(0) as listening:
+        access = Access(listening.getsockname()[1])
+        running = server(Guard(waits, access))
+        thread = threading.Thread(target=running.run, args=([listening],))
+        thread.start()
+        with ThreadPoolExecutor(1) as pool:
+            headers = {"cookie": access.set_cookie().partition(";")[0]}
+            reply = pool.submit(httpx.get, f"http://{access.hosts[0]}/", headers=headers, timeout=60)
+            assert begun.wait(60)
+            running.should_exit = True
+            thread.join()
+            assert (reply.result().status_code, reply.result().text) == (503, "The command has ended.")
+    assert caplog.text == ""
 
 
 def test_a_port_that_is_taken_is_told(url: str, capsys: pytest.CaptureFixture[str]) -> None:

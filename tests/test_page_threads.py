@@ -13,10 +13,11 @@ from typing import Annotated, Any, TypedDict
 import pytest
 from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import START, StateGraph
-from page_client import page
-from test_page import State, build, changed, config, head, read, waiting
+from page_client import Client, page
+from test_page import HOSTILE, State, build, changed, config, head, read, waiting
 
 from charm_checkpoint import Memory, open_memory, register_type
+from charm_checkpoint.ui.application import CHANGES
 from charm_checkpoint.values.serde import classes
 
 
@@ -30,6 +31,16 @@ def memory(url: str) -> Iterator[Memory]:
 def ram() -> Iterator[Memory]:
     with open_memory("memory://") as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def odd() -> Iterator[Client]:
+    """Return the browser of a page over a thread ``t`` and an item, for requests that make no sense."""
+    with open_memory("memory://") as memory:
+        waiting(memory, "t")
+        memory.get_langgraph_store().put(("users",), "k", {"name": "x"})
+        with page(memory) as client:
+            yield client
 
 
 class Trail(TypedDict, total=False):
@@ -108,3 +119,62 @@ def test_a_damaged_thread_is_shown_and_deleted_and_the_others_work(tmp_path: Pat
         assert read(client, "state", thread="t")["channels"]
         changed(client, "delete", thread="u")
         assert [row["thread_id"] for row in read(client, "threads")["threads"]] == ["t"]
+
+
+def test_a_thread_is_told_of_without_a_listing_and_pinned(memory: Memory) -> None:
+    waiting(memory, HOSTILE)
+    memory.save_messages("m", [{"role": "user", "content": "hi"}])
+    with page(memory, write=True) as client:
+        told = read(client, "thread", thread=HOSTILE)
+        assert (told["title"], told["status"], told["checkpoints"], told["pinned"]) == ("hi", "waits", 3, False)
+        for thread in (HOSTILE, "m"):
+            assert changed(client, "pin", thread=thread, pinned=True) == {"thread_id": thread, "pinned": True}
+            assert read(client, "thread", thread=thread)["pinned"]
+        assert sorted(memory.pins()) == sorted((HOSTILE, "m"))
+        changed(client, "pin", thread="m", pinned=False)
+        assert memory.pins() == [HOSTILE]
+        for gone in (
+            client.get("/api/thread", {"thread": "gone"}),
+            client.post("/api/pin", {"thread": "gone", "pinned": True}),
+        ):
+            assert (gone.status_code, gone.json()["error"]) == (404, "ThreadNotFound")
+        assert client.post("/api/pin", {"thread": "m", "pinned": "yes"}).status_code == 400
+
+
+def test_a_page_that_only_shows_changes_nothing(ram: Memory) -> None:
+    waiting(ram, "t")
+    with page(ram) as client:
+        for change in CHANGES:
+            refused = client.post(f"/api/{change}", {"thread": "t", "pinned": True})
+            assert (refused.status_code, refused.json()["error"]) == (403, "Refused"), change
+    assert CHANGES
+
+
+PATHS = ("value", "blame", "item")
+"""Requests that name a place in a value."""
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        *((name, {"path": path}) for name in PATHS for path in ("[", "1", "{}", "[null]", "[true]")),
+        *((name, {"path": "[" * 5000}) for name in PATHS),
+        *((name, {"path": path}) for name in ("value", "blame") for path in ("", "[]", "[1]")),
+        *(("item", {"namespace": namespace}) for namespace in ("[", '"a"', "[1]", "", '["a.b"]')),
+        *(("items", {"namespace": namespace}) for namespace in ("[", '"a"', "[1]", "", '["a.b"]', '[""]')),
+        ("namespaces", {"offset": "-1"}), ("threads", {"after": "x"}), ("history", {"after": "x"}),
+        ("conversation", {"before": "x"}), ("size", {"top": "0"}), ("threads", {"limit": "1e3"}),
+    ],
+    ids=lambda held: held if isinstance(held, str) else "-".join(held),
+)  # fmt: skip
+def test_what_makes_no_sense_is_told_and_no_failure(odd: Client, name: str, asked: dict[str, str]) -> None:
+    usual = {"thread": "t", "namespace": '["users"]', "key": "k", "path": '["messages"]'}
+    reply = odd.get(f"/api/{name}", {**usual, **asked})
+    assert (reply.status_code, reply.json()["error"]) in (
+        (400, "BadRequest"), (400, "ConfigError"), (400, "InvalidNamespaceError"),
+    )  # fmt: skip
+
+
+def test_where_nothing_stands_is_told_with_the_whole_path(odd: Client) -> None:
+    reply = odd.get("/api/value", {"thread": "t", "path": '["messages", 99]'})
+    assert (reply.status_code, reply.json()["message"]) == (404, "Nothing stands at ['messages', 99].")

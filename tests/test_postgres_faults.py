@@ -415,7 +415,7 @@ class Trouble:
 
 @pytest.mark.parametrize("call_mode", ["blocking", "async"])
 def test_a_conversation_survives_100_faults(call_mode: str, url: str, proxy: Proxy, server: PostgresServer) -> None:
-    trouble = Trouble(server, proxy, scaled(100))
+    trouble = Trouble(server, proxy, scaled(50))  # in each mode, so 100 on each way there
     loop = asyncio.new_event_loop()
     with open_memory(url, timeout="1.5s") as memory:
         turns, number = Turns(memory), 0
@@ -427,9 +427,9 @@ def test_a_conversation_survives_100_faults(call_mode: str, url: str, proxy: Pro
                 loop.run_until_complete(turns.atake(number))
             number += 1
             strike.join()
-        assert trouble.happened == scaled(100) <= number
+        assert trouble.happened == scaled(50) <= number
         assert memory.store.driver.leased() == 0  # type: ignore[attr-defined]
-        assert turns.errors < 40
+        assert turns.errors < 25
     loop.close()
     with open_memory(url) as memory:
         saver = memory.get_langgraph_checkpointer()

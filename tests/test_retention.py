@@ -23,7 +23,7 @@ from charm_checkpoint.memory import Memory
 from charm_checkpoint.retention import keeper as keeping
 from charm_checkpoint.retention.turn import NOTE, Turn
 from charm_checkpoint.runtime.turns import Terms, renewed, taken
-from charm_checkpoint.saver.choosing import Outline, Rules, choose
+from charm_checkpoint.saver.choosing import Candidate, Rules, choose
 from charm_checkpoint.store import Store
 from charm_checkpoint.stores.ram import RamBackend, RamDriver
 from charm_checkpoint.stores.ram_items import RamItems
@@ -70,17 +70,17 @@ def test_what_is_no_policy(given: Any, told: str) -> None:
 # ------------------------------------------------------------------------------- the choice
 
 
-def tree(rng: random.Random) -> list[Outline]:
+def tree(rng: random.Random) -> list[Candidate]:
     """Return a thread's checkpoints, which branch by chance, with tasks below some of them."""
-    made: list[Outline] = []
+    made: list[Candidate] = []
     for n in range(rng.randrange(1, 40)):
         roots = [one.id for one in made if not one.ns]
         if roots and rng.random() < 0.4:
             ns = f"sub:{rng.choice(roots)}"
-            made.append(Outline(ns, str(n), None, n, created=rng.random(), root=ns[4:]))
+            made.append(Candidate(ns, str(n), None, n, created=rng.random(), root=ns[4:]))
         else:
             parent = rng.choice(roots) if roots and rng.random() < 0.3 else (roots or [None])[-1]
-            made.append(Outline("", str(n), parent, n, created=rng.random()))
+            made.append(Candidate("", str(n), parent, n, created=rng.random()))
     return made
 
 
@@ -109,12 +109,12 @@ def test_what_is_chosen_at_random_trees() -> None:
 
 
 def test_ages_that_are_not_known_are_kept() -> None:
-    line = [Outline("", str(n), str(n - 1) if n else None, n, created=None if n == 1 else 0.0) for n in range(5)]
+    line = [Candidate("", str(n), str(n - 1) if n else None, n, created=None if n == 1 else 0.0) for n in range(5)]
     assert choose(line, Rules(1, 1.0)).kept == {("", "1"), ("", "4")}
 
 
 def test_parents_that_are_in_a_ring_do_no_harm() -> None:
-    ring = [Outline("", "a", "b", 1), Outline("", "b", "a", 2), Outline("", "c", "c", 3)]
+    ring = [Candidate("", "a", "b", 1), Candidate("", "b", "a", 2), Candidate("", "c", "c", 3)]
     assert choose(ring, Rules(1)).kept == {("", "c")}
 
 

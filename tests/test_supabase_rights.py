@@ -18,8 +18,9 @@ from charm_checkpoint.contract_items import ItemBatch, ItemChange, ItemKey, Item
 from charm_checkpoint.errors import ConfigError, StoreError, StoreUnavailable
 from charm_checkpoint.servers import SupabaseServer
 from charm_checkpoint.stores.supabase.rpc import STRANGER
-from charm_checkpoint.testing import BackendSuite, Conflicts
+from charm_checkpoint.testing import BackendSuite
 from charm_checkpoint.testing.call_modes import BlockingMode, CallMode
+from charm_checkpoint.testing.conflicts import Conflicts
 from charm_checkpoint.testing.samples import chunk, new
 
 

@@ -7,18 +7,21 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextvars import copy_context
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
 from opentelemetry import metrics, trace
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from charm_checkpoint import Memory, ThreadConflict, open_memory
+from charm_checkpoint import Memory, ThreadConflict, ThreadNotFound, open_memory
+from charm_checkpoint.items.store import searches
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.stores.shared.retry import Attempt, Failure, with_retries
 from charm_checkpoint.telemetry import watching
@@ -74,14 +77,15 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
     meters.shutdown()
 
 
-def a_turn(memory: Memory) -> None:
-    """Put two checkpoints of which one shares with the other, and read; all once more without blocking."""
+def a_turn(memory: Memory) -> int:
+    """Put two checkpoints of which one shares with the other; read them; both halves. Return the chunks stored."""
     saver = memory.get_langgraph_checkpointer()
     first, second = (checkpoint({"log": LONG[:size], "n": size}, id=f"c{size}", version=size) for size in (50, 60))
     where = saver.put(config("t"), first, {"source": "loop", "step": 0}, versions(first))
     where = saver.put(where, second, {"source": "loop", "step": 1}, versions(second))
     saver.put_writes(where, [("log", SECRET)], "task")
     assert saver.get_tuple(config("t"))
+    stored = memory.usage("t").chunks
 
     async def again() -> None:
         found = await saver.aget_tuple(config("t"))
@@ -90,11 +94,12 @@ def a_turn(memory: Memory) -> None:
         await memory.aclose()
 
     asyncio.run(again())
+    return stored
 
 
 def test_spans_and_metrics_of_every_store(url: str, watched: Watched) -> None:
     with open_memory(url) as memory:
-        a_turn(memory)
+        stored = a_turn(memory)
     scheme = url.partition(":")[0]
     puts, [writes] = watched.spans("put"), watched.spans("put_writes")
     reads = watched.spans("get_tuple")
@@ -106,6 +111,7 @@ def test_spans_and_metrics_of_every_store(url: str, watched: Watched) -> None:
         assert span.name == f"{span.attributes['db.operation.name']} {scheme}"
     assert [dict(span.attributes or {})["charm_checkpoint.checkpoint_id"] for span in puts] == ["c50", "c60"]
     first, second = (dict(span.attributes or {}) for span in puts)
+    assert first["charm_checkpoint.chunks_sent"] + second["charm_checkpoint.chunks_sent"] == stored
     assert first["charm_checkpoint.chunks_sent"] > 0 and second["charm_checkpoint.chunks_sent"] > 0
     assert second["charm_checkpoint.chunks_reused"] > 0
     if scheme != "memory":
@@ -148,6 +154,67 @@ def test_a_call_is_a_child_of_the_span_around_it(watched: Watched) -> None:
             memory.load_messages("t")
         [span] = watched.spans("load_messages")
         assert span.parent and span.parent.span_id == request.get_span_context().span_id
+
+
+class Failing(SpanProcessor):
+    """A processor of the program's that fails, with a text that quotes what it was given."""
+
+    def __init__(self, *at: str) -> None:
+        self._at = at
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        if "start" in self._at:
+            raise ValueError(f"{SECRET} {span}")
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if "end" in self._at:
+            raise KeyError(f"{SECRET} {span}")
+
+
+@pytest.mark.parametrize("at", ["start", "end", "meter", "provider"])
+def test_who_fails_at_watching_harms_no_call(
+    watched: Watched, at: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*given: Any, **more: Any) -> Any:
+        raise LookupError(SECRET)
+
+    monkeypatch.setattr(watching, "_failures", set())
+    trace.get_tracer_provider().add_span_processor(Failing(at))  # type: ignore[attr-defined]
+    if at == "meter":
+        monkeypatch.setattr(Histogram, "record", refuse)
+    if at == "provider":
+        monkeypatch.setattr(trace, "get_tracer_provider", refuse)
+    around = trace.get_current_span()
+
+    async def once_more(memory: Memory) -> None:
+        assert [said["content"] for said in await memory.aload_messages("t")] == [SECRET]
+        await memory.aclose()
+
+    with caplog.at_level(logging.WARNING):
+        with open_memory("sqlite:///:memory:") as memory:
+            memory.append_messages("t", [{"role": "user", "content": SECRET}])
+            with pytest.raises(ThreadNotFound):
+                memory.pin("gone")
+            asyncio.run(once_more(memory))
+    assert trace.get_current_span() is around and CURRENT.get() is None
+    assert [record.levelname for record in caplog.records] == ["WARNING"] and "OpenTelemetry fails" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_a_call_that_is_closed_elsewhere_leaves_nothing_behind(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def closed() -> None:
+        with open_memory("sqlite:///:memory:") as memory:
+            call = memory.aload_messages("t")
+            copy_context().run(call.send, None)
+            call.close()
+            assert not trace.get_current_span().get_span_context().is_valid and CURRENT.get() is None
+            assert await memory.aload_messages("t") == []
+
+    asyncio.run(closed())
+    assert [span.parent for span in watched.spans("load_messages")] == [None, None]
+    assert caplog.text == ""
 
 
 def test_names_are_told_as_utf8_can_have_them(watched: Watched) -> None:
@@ -219,6 +286,7 @@ def test_what_calls_are_called() -> None:
         assert name_of(backend.delete_thread, items) == "delete_thread"
         assert name_of(backend.page, items) == "list"
         assert name_of(items.count, items) == "items.count"
+        assert name_of(partial(searches.page, items, "")) == "items.page"
         assert name_of(lambda: None) == "test_what_calls_are_called"
         assert name_of(memory._with_messages(memory._history.append, "t", [])) == "append_messages"
     assert size_of([b"abc", "de", {"f": (b"g", 1, None)}, 7]) == 7

@@ -24,9 +24,11 @@ from charm_checkpoint.messages.langchain import to_langchain
 from charm_checkpoint.messages.plans import MessageHistory
 from charm_checkpoint.runtime.cache import Budget
 from charm_checkpoint.saver.filters import Filter
-from charm_checkpoint.saver.pending_writes import decode_writes, encode_writes
+from charm_checkpoint.saver.notes import noted
+from charm_checkpoint.saver.pending_writes import decode_writes
 from charm_checkpoint.saver.records import decode_row, encode_record, inline_values
-from charm_checkpoint.saver.threads import info, noted
+from charm_checkpoint.saver.task_writes import encode_writes
+from charm_checkpoint.saver.threads import info
 from charm_checkpoint.stores.ram import RamBackend
 from charm_checkpoint.values.decoder import DecodedChunk, Decoder, decode_chunk, split
 from charm_checkpoint.values.encoder import EncodedValue, Encoder

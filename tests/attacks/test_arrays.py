@@ -21,8 +21,8 @@ import pytest
 
 from attacks.bombs import SECONDS, tried
 from charm_checkpoint.errors import NotSerializable
+from charm_checkpoint.values.codes import ARRAY, SCALAR
 from charm_checkpoint.values.serde import Serializer
-from charm_checkpoint.values.serde.values import ARRAY, SCALAR
 
 SERDE = Serializer(on_unknown="raise")
 

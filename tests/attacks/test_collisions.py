@@ -21,8 +21,8 @@ import pytest
 
 from attacks.bombs import SECONDS, tried
 from charm_checkpoint.errors import NotSerializable
+from charm_checkpoint.values import codes
 from charm_checkpoint.values.serde import Serializer
-from charm_checkpoint.values.serde import values as codes
 
 SERDE = Serializer(on_unknown="raise")
 MODULUS = 2**61 - 1

@@ -34,6 +34,7 @@ from charm_checkpoint import open_memory
 from charm_checkpoint.contract import Chunk, StoredCheckpoint
 from charm_checkpoint.errors import StoreCorrupt, TypeNotLoaded
 from charm_checkpoint.plan import Plan
+from charm_checkpoint.values import codes
 from charm_checkpoint.values.encoder import MANIFEST, address
 from charm_checkpoint.values.packing import RAW
 from charm_checkpoint.values.sealing import Identities, opened, seal
@@ -78,10 +79,10 @@ def test_any_damage_is_an_error_that_says_so(name: str) -> None:
 
 def test_what_goes_over_all_there_is_is_no_container() -> None:
     """A set was made of whatever stood in it: every address of a network, or what a class's own ``__iter__`` says."""
-    network = ormsgpack.packb(ormsgpack.Ext(values.ADDRESS, ormsgpack.packb(["IPv6Network", "::/64"])))
-    endless = ormsgpack.packb(ormsgpack.Ext(values.RANGE, ormsgpack.packb([0, 2**60, 1])))
+    network = ormsgpack.packb(ormsgpack.Ext(codes.ADDRESS, ormsgpack.packb(["IPv6Network", "::/64"])))
+    endless = ormsgpack.packb(ormsgpack.Ext(codes.RANGE, ormsgpack.packb([0, 2**60, 1])))
     for held in (network, endless):
-        for code in (values.TUPLE, values.SET, values.FROZENSET, values.MAP, values.COUNTER, values.ORDERED):
+        for code in (codes.TUPLE, codes.SET, codes.FROZENSET, codes.MAP, codes.COUNTER, codes.ORDERED):
             with pytest.raises(StoreCorrupt):
                 Serializer().loads(b"\1" + ormsgpack.packb(ormsgpack.Ext(code, held)))
         for run in (b"\2", b"\3"):
@@ -92,7 +93,7 @@ def test_what_goes_over_all_there_is_is_no_container() -> None:
 def test_a_class_is_told_from_what_it_holds_without_a_call() -> None:
     """An instance in a set's place had its class's own ``__iter__`` called."""
     held = ormsgpack.Ext(42, ormsgpack.packb([f"{__name__}:Eager", {"told": []}]))
-    for code in (values.TUPLE, values.SET, values.FROZENSET):
+    for code in (codes.TUPLE, codes.SET, codes.FROZENSET):
         with pytest.raises(StoreCorrupt):
             Serializer().loads(b"\1" + ormsgpack.packb(ormsgpack.Ext(code, ormsgpack.packb(held))))
     assert not CALLED
@@ -125,7 +126,7 @@ def test_an_error_of_a_hosts_own_stays_what_it_is(monkeypatch: pytest.MonkeyPatc
         raise MemoryError
 
     data = Serializer().dumps([{1}])
-    monkeypatch.setitem(values.DECODERS, values.SET, short)
+    monkeypatch.setitem(values.DECODERS, codes.SET, short)
     with pytest.raises(MemoryError):
         Serializer().loads(data)
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
-from attacks.bombs import EXPANDING, SECONDS, Bomb, lists, plant, plant_messages, tried
+from attacks.bombs import EXPANDING, SECONDS, Bomb, chain, empty_groups, groups, lists, plant, plant_messages, tried
 from charm_checkpoint import Memory, open_memory
 from charm_checkpoint.errors import NotSerializable, StoreCorrupt
 from charm_checkpoint.testing.base import Suite
@@ -72,6 +73,16 @@ class TestEveryStore(Suite):
             InMode(memory, mode).load_messages("bad")
         InMode(memory, mode).save_messages("other", [{"role": "user", "content": "hi"}])
         assert InMode(memory, mode).load_messages("other") == [{"role": "user", "content": "hi"}]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"), [(groups, "would come to more than"), (empty_groups, "would come to more than"), (chain, "row")]
+)
+def test_messages_that_are_counted_only(make: Callable[[], Bomb], said: str) -> None:
+    with open_memory("memory://") as memory:
+        plant_messages(memory, "bad", make())
+        with pytest.raises(StoreCorrupt, match=said):
+            memory.store.run(partial(memory._history.count, "bad"), write=False)
 
 
 def test_what_is_named_often_is_asked_for_once() -> None:

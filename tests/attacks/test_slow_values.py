@@ -22,12 +22,13 @@ import pytest
 from attacks.bombs import SECONDS, tried
 from charm_checkpoint import open_memory
 from charm_checkpoint.errors import NotSerializable, StoreCorrupt, TypeNotLoaded
-from charm_checkpoint.saver.pending_writes import decode_writes, encode_writes
+from charm_checkpoint.saver.pending_writes import decode_writes
+from charm_checkpoint.saver.task_writes import encode_writes
+from charm_checkpoint.values import codes
 from charm_checkpoint.values.limits import Limits
 from charm_checkpoint.values.packing import pack
 from charm_checkpoint.values.sealing import Identities, seal
 from charm_checkpoint.values.serde import Serializer
-from charm_checkpoint.values.serde import values as codes
 from charm_checkpoint.values.serde.class_fields import ENUM
 
 SERDE = Serializer(on_unknown="raise")

@@ -6,6 +6,7 @@ worker_pool.py.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import logging
@@ -19,9 +20,11 @@ sys.path.remove(os.path.dirname(__file__))  # what is here has names of modules 
 from alterations import Alteration, alter
 
 for _name in (
-    "httpx", "langchain_core.caches", "langchain_core.documents", "langchain_core.embeddings",
+    "httpx", "hypothesis", "hypothesis.strategies", "langchain_core.caches", "langchain_core.documents",
+    "langchain_core.embeddings",
     "langchain_core.messages", "langchain_core.outputs", "langgraph.checkpoint.serde.types",
-    "langgraph.graph", "langgraph.store.base", "numpy", "psycopg_pool", "pydantic.v1", "pytest", "redis", "zstandard",
+    "langgraph.graph", "langgraph.store.base", "numpy", "psycopg_pool", "pydantic.v1", "pytest", "redis", "sqlite3",
+    "zstandard",
 ):  # fmt: skip
     importlib.import_module(_name)
 
@@ -75,6 +78,10 @@ def work(job: Any, ack: str, args: list[Any]) -> None:
 
 def main() -> None:
     """Fork workers until stdin ends."""
+    # A worker is soon over: its collections would find nothing, and copy the pages of what is imported here.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
     for line in sys.stdin:
         order = json.loads(line)
         if isinstance(order, int):

@@ -1,7 +1,8 @@
 """A store that was used for years: many threads with many checkpoints, and how long it takes to look at them.
 
 Run as ``python -m benchmarks.years make URL --threads 10000 --checkpoints 100``, which fills an empty store, and then
-``python -m benchmarks.years time URL``, which changes nothing; ``sweep URL`` removes old checkpoints beside writers.
+``python -m benchmarks.years time URL``, which changes nothing; ``sweep URL`` sweeps it beside writers, and tells what
+these notice of it.
 Some threads are put checkpoint by checkpoint, as agents do; the others are copies of these, with a turn of their own.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -26,7 +29,7 @@ from langgraph.checkpoint.base.id import uuid6
 
 from benchmarks.text import prose
 from charm_checkpoint import Memory, open_memory
-from charm_checkpoint.contract import Query
+from charm_checkpoint.retention.reports import SweepReport
 
 TEMPLATES = 40
 """Threads that are put checkpoint by checkpoint."""
@@ -156,35 +159,68 @@ def timed(look: Callable[[], Any]) -> float:
 # --------------------------------------------------------------------------------- sweeping
 
 
-def sweep(url: str, keep: int, threads: int, seconds: float) -> None:
-    """Print what puts take while writers are alone, and while old checkpoints are removed beside them."""
+def sweep(url: str, keep: int, seconds: float, pairs: int, elsewhere: bool) -> None:
+    """Print what puts take while writers are alone, and while a sweep goes on beside them, in turns.
+
+    ``elsewhere``: the sweep is in a process of its own, as from cron.
+    """
     with open_memory(url) as memory:
         before = memory.store.run(memory.store.backend.space, write=False)
-        alone = percentiles(write_beside(memory, seconds, lambda: None))
-        print(f"alone:            p50 {alone[0]:.1f} ms, p99 {alone[1]:.1f} ms, {alone[2]} puts", flush=True)
-        took: list[float] = []
-        beside = percentiles(write_beside(memory, seconds, lambda: remove_old(memory, keep, threads, seconds, took)))
-        print(f"beside a removal: p50 {beside[0]:.1f} ms, p99 {beside[1]:.1f} ms, {beside[2]} puts")
-        print(f"p99 ratio {beside[1] / alone[1]:.2f}; {len(took)} threads, {statistics.median(took) * 1e3:.1f} ms each")
+        swept: list[int] = []
+        other = partial(sweep_elsewhere, url, keep) if elsewhere else partial(sweep_here, memory, keep, swept)
+        write_beside(memory, seconds, nothing)  # the first seconds are not like others
+        ratios = [pair(memory, seconds, other, number % 2 == 1) for number in range(pairs)]
+        print(f"p99 beside a sweep: {statistics.median(ratios):.2f} times that without (median of {pairs})")
+        if swept:
+            print(f"{sum(swept)} checkpoints removed, {sum(swept) / pairs / seconds:.0f} a second")
         after = memory.store.run(memory.store.backend.space, write=False)
         print(f"room: {before} before, {after} after")
 
 
-def remove_old(memory: Memory, keep: int, threads: int, seconds: float, took: list[float]) -> None:
-    """Remove all but the last checkpoints of threads, one after the other; note how long each takes."""
-    backend, until = memory.store.backend, time.monotonic() + seconds
-    for info in memory.threads(limit=threads):
-        if time.monotonic() > until or info.thread_id is None:
-            return
-        name = info.thread_id
-        page = memory.store.run(partial(backend.page, Query(name), None, 100_000, False), write=False)
-        old = [(found.row.ns, found.row.id) for found in page.items if found.row is not None][keep:]
-        began = time.perf_counter()
-        memory.store.run(partial(backend.remove, name, old, None), write=True, thread=name)
-        took.append(time.perf_counter() - began)
+def pair(memory: Memory, seconds: float, other: Callable[[float], None], sweep_first: bool) -> float:
+    """Measure writers alone and beside a sweep, one after the other; return the ratio of their 99th percentiles."""
+    took: dict[bool, tuple[float, float, int]] = {}
+    for beside in (True, False) if sweep_first else (False, True):
+        took[beside] = percentiles(write_beside(memory, seconds, other if beside else nothing))
+    ratio = took[True][1] / took[False][1]
+    shown = (f"p50 {p50:5.1f} ms, p99 {p99:5.1f} ms, {puts} puts" for p50, p99, puts in (took[False], took[True]))
+    print("alone: {}   beside: {}   p99 ratio {:.2f}".format(*shown, ratio), flush=True)
+    return ratio
 
 
-def write_beside(memory: Memory, seconds: float, other: Callable[[], None]) -> list[float]:
+def nothing(seconds: float) -> None:
+    """Leave the writers alone."""
+
+
+def sweep_here(memory: Memory, keep: int, swept: list[int], seconds: float) -> None:
+    """Sweep in this thread for some seconds; the next sweep goes on where this one was interrupted."""
+    until, done = time.monotonic() + seconds, 0
+
+    def look(report: SweepReport) -> None:
+        nonlocal done
+        done = report.done.checkpoints
+        if time.monotonic() > until:
+            raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        memory.sweep({"keep_last": keep}, on_progress=look)
+    swept.append(done)
+
+
+def sweep_elsewhere(url: str, keep: int, seconds: float) -> None:
+    """Have the command sweep for some seconds, and interrupt it."""
+    words = ("sweep", "--keep-last", str(keep), "--yes", "--url", url)
+    command = subprocess.Popen(
+        [sys.executable, "-m", "charm_checkpoint", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        command.wait(seconds)
+    except subprocess.TimeoutExpired:
+        command.send_signal(signal.SIGINT)
+        command.wait()
+
+
+def write_beside(memory: Memory, seconds: float, other: Callable[[float], None]) -> list[float]:
     """Put checkpoints from many threads while something else goes on; return the seconds that each put took."""
     saver, stop = memory.get_langgraph_checkpointer(), threading.Event()
 
@@ -201,7 +237,7 @@ def write_beside(memory: Memory, seconds: float, other: Callable[[], None]) -> l
     with ThreadPoolExecutor(WRITERS) as pool:
         calls = [pool.submit(write, number) for number in range(WRITERS)]
         began = time.monotonic()
-        other()
+        other(seconds)
         time.sleep(max(0.0, seconds - (time.monotonic() - began)))
         stop.set()
         return [one for call in calls for one in call.result()]
@@ -223,7 +259,9 @@ def main() -> int:
     parser.add_argument("--thread", default=name_of(TEMPLATES - 1), help="whose history is looked at")
     parser.add_argument("--no-commands", action="store_true")
     parser.add_argument("--keep", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of writers alone, and of writers beside a sweep")
+    parser.add_argument("--pairs", type=int, default=5, help="how often both are measured")
+    parser.add_argument("--elsewhere", action="store_true", help="sweep in another process")
     options = parser.parse_args()
     if options.what == "make":
         with open_memory(options.url) as memory:
@@ -232,7 +270,7 @@ def main() -> int:
     elif options.what == "time":
         measure(options.url, options.thread, not options.no_commands)
     else:
-        sweep(options.url, options.keep, options.threads, options.seconds)
+        sweep(options.url, options.keep, options.seconds, options.pairs, options.elsewhere)
     return 0
 
 

@@ -38,7 +38,7 @@ runs in one of its modes."""
 SLOW_MODULES = frozenset({
     "accidents", "agent_stories", "agents", "alternating", "benchmark_pairs", "benchmarks", "budget", "changing",
     "charm_examples",
-    "charm_project", "charm_sdk", "conformance", "crash", "demo", "docs", "format_constants", "golden",
+    "charm_project", "charm_sdk", "conformance", "crash", "demo", "docs", "format_constants", "golden", "histories",
     "hosts_notebooks", "hosts_servers", "hosts_workers", "langgraph_server", "local_crash", "local_servers",
     "markdown_random", "network_accidents", "notebooks", "official", "oracle", "packed",
     "page_browser", "page_command", "postgres_connecting",

@@ -18,7 +18,7 @@ from charm_checkpoint.saver.notes import note_of_writes, noted
 from charm_checkpoint.saver.reads import Reads
 from charm_checkpoint.saver.records import NOT_TAGGED, encode_record
 from charm_checkpoint.saver.refs import CheckpointRef, run_of
-from charm_checkpoint.saver.refusals import begins_anew, refuse_orphan
+from charm_checkpoint.saver.refusals import Orphans, begins_anew, refuse_orphan
 from charm_checkpoint.saver.removals import Removals
 from charm_checkpoint.saver.tags import tags
 from charm_checkpoint.saver.task_writes import encode_writes
@@ -89,6 +89,7 @@ class SaverPlans:
         self._serde = serde
         self._limits = limits
         self.known = KnownChunks(budget)
+        self._orphans = Orphans()
         self._identities = Identities(tenant_of(backend), marks=capabilities(backend).marks_copies, trusting=trusting)
         self.reads = Reads(backend, serde, reader, self.known, self._identities, limits)
         self.removals = Removals(backend, serde, self._identities)
@@ -103,6 +104,7 @@ class SaverPlans:
         seen_deletes: int | None,
     ) -> Plan[Put]:
         """Encode a checkpoint and commit it, again in full if the store has swept since."""
+        self._orphans.refuse_follower(ref, checkpoint["id"])
         known = self.known.thread(ref.thread)
         titled = ref.id is not None and seen_deletes is not None and self.known.is_titled(ref.thread, seen_deletes)
         notes = noted(ref.ns, checkpoint, metadata, titled)
@@ -129,6 +131,7 @@ class SaverPlans:
             chunks_reused=packed.encoder.reused,
             conflicts=reply.conflict or reply.outcome == "conflict",
         )
+        self._orphans.taken(CheckpointRef(ref.thread, ref.ns, checkpoint["id"]))
         parent = put_parent(checkpoint, metadata, packed.encoded, packed.channels)
         return Put(reply, partial(self._remember, ref, reply, chunks, parent, base.known, notes.title))
 
@@ -159,7 +162,7 @@ class SaverPlans:
             if stored is None:
                 # Who moves a thread may put its latest first, and reads nothing of it before.
                 needed = needed or (leaning and seen_deletes is not None)
-                yield from self._without_parent(ref, needed, metadata, seen_deletes)
+                yield from self._without_parent(ref, checkpoint["id"], needed, metadata, seen_deletes)
                 return _Base(known, sweeps, NOTHING)
             state, parent = stored
             if state.sweeps != sweeps:
@@ -167,7 +170,7 @@ class SaverPlans:
         return _Base(known, sweeps, carried(parent, checkpoint, metadata, new_versions), leaning)
 
     def _without_parent(
-        self, ref: CheckpointRef, needed: bool, metadata: Mapping[str, Any], seen_deletes: int | None
+        self, ref: CheckpointRef, id: str, needed: bool, metadata: Mapping[str, Any], seen_deletes: int | None
     ) -> Plan[None]:
         """Refuse what follows a checkpoint that was removed, where that would lose something.
 
@@ -176,7 +179,8 @@ class SaverPlans:
         found = yield from self._backend.find(*ref)
         deleted = seen_deletes is not None and seen_deletes != found.state.deletes  # the store says it, and better
         if found.row is None and found.state.sweeps and not deleted:
-            refuse_orphan(ref, found.head, needed=needed, anew=begins_anew(metadata))
+            refusal = partial(refuse_orphan, ref, found.head, needed=needed, anew=begins_anew(metadata))
+            self._orphans.refuse(ref, id, refusal)
 
     def _swept(
         self,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from charm_checkpoint.contract import WriteResult
-from charm_checkpoint.errors import CheckpointNotFound, ThreadConflict, ThreadDeleted, ThreadExists, id_text
+from charm_checkpoint.errors import CharmError, CheckpointNotFound, ThreadConflict, ThreadDeleted, ThreadExists, id_text
 from charm_checkpoint.saver.refs import CheckpointRef
+
+REMEMBERED = 256
+"""Refused checkpoints that are remembered; a run has one after another."""
 
 
 def refuse_conflict(ref: CheckpointRef, reply: WriteResult) -> None:
@@ -57,6 +60,35 @@ def refuse_orphan(ref: CheckpointRef, head: str | None, *, needed: bool, anew: b
             "is there (get_state_history, or the command: charm-checkpoint history), or none: a run then goes on from "
             "the head."
         )
+
+
+class Orphans:
+    """Checkpoints that were refused as orphans, so that what follows them is refused alike.
+
+    LangGraph puts the next one all the same, which may have all that it needs. It comes later in the same process.
+    """
+
+    def __init__(self) -> None:
+        self._refused: tuple[tuple[CheckpointRef, Callable[[], None]], ...] = ()
+
+    def refuse(self, ref: CheckpointRef, id: str, refusal: Callable[[], None]) -> None:
+        """Raise what a refusal raises, if it does, having noted the checkpoint that is to follow ``ref``."""
+        try:
+            refusal()
+        except CharmError:
+            self._refused = (*self._refused, (CheckpointRef(ref.thread, ref.ns, id), refusal))[-REMEMBERED:]
+            raise
+
+    def taken(self, ref: CheckpointRef) -> None:
+        """Take note of a checkpoint that was stored, perhaps at another try."""
+        if self._refused:
+            self._refused = tuple(each for each in self._refused if each[0] != ref)
+
+    def refuse_follower(self, ref: CheckpointRef, id: str) -> None:
+        """Refuse a checkpoint that is to follow one which was refused."""
+        for refused, refusal in self._refused:
+            if refused == ref:
+                self.refuse(ref, id, refusal)
 
 
 def refuse_existing(thread: str, reply: WriteResult) -> None:

@@ -74,8 +74,15 @@ class RemovedParents(Suite):
         made, metadata = checkpoint({"n": 3}), {"source": source, "step": number}
         with pytest.raises(CheckpointNotFound, match="does not hold checkpoint"):
             saver.put(first, made, metadata, versions(made))
+        # LangGraph puts what follows it all the same.
+        following = made["id"]
+        for n in range(3):
+            made = checkpoint({"n": n})
+            with pytest.raises(CheckpointNotFound, match="does not hold checkpoint"):
+                put(saver.elsewhere(), config(id=following), made)
+            following = made["id"]
         assert ids(saver.list(config())) == [id_of(second)]
-        saver.put(second, made, metadata, versions(made))
+        put(saver, saver.put(second, made, metadata, versions(made)))
 
     def test_a_thread_that_is_moved_latest_first_is_taken(self, saver: InMode, backend: PlansInMode) -> None:
         """As by whoever puts what a listing brings, with other checkpoints of the thread removed before."""

@@ -299,6 +299,8 @@ class RedisThreads:
             return (yield self._call("adopt", tag, name, token, *notes, int(time.time()), 0))
         for run in {run_of_item(item) for item in items if item[:1] == b"c"} - {b""}:
             yield from self._enter_run(tag, run, token)
+        # Before, too: who is killed behind the call would leave a thread that no listing shows until it is written to.
+        yield from self._enlist(tag, fresh=True)
         stage = yield from self._send_ahead(tag, items)
         call = self._call("adopt", tag, name, token, *notes, int(time.time()), len(items))
         reply = yield call._replace(keys=(*call.keys, stage))

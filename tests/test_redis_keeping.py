@@ -12,6 +12,7 @@ import pytest
 import redis
 from children.jobs import add_item
 from redis.crc import key_slot
+from redis_clients import a_day_passes
 from stores import have, redis_url, valkey_cluster_url, valkey_url
 
 from charm_checkpoint import Memory, open_memory, plan
@@ -101,16 +102,15 @@ def test_a_pinned_thread_of_messages_only_stays_when_checkpoints_come_and_go(url
         assert [row.pinned for row in store.threads(None, 9).items] == [True]
 
 
-def test_a_pinned_thread_stays_in_the_list_of_threads(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pinned_thread_stays_in_the_list_of_threads(url: str, server: Any) -> None:
     # Entries that are long out of date are taken out by their neighbours, here by any that comes.
-    clock = time.time()
     with open_memory(url, ttl="1h") as memory:
         store = backend(memory)
         for number in range(40):
             store.put(new("a", thread=f"pinned {number}"))
             store.pin(f"pinned {number}", True)
         for day in range(1, 5):
-            monkeypatch.setattr(time, "time", lambda day=day: clock + day * 86400.0)
+            a_day_passes(server)
             for number in range(60):
                 store.put(new("a", thread=f"{day} {number}"))
         names = [row.thread for row in store.threads(None, 1000).items]

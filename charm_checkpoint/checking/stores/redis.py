@@ -11,17 +11,17 @@ from charm_checkpoint.checking.doctor.network import is_local
 from charm_checkpoint.checking.doctor.report import DoctorReport
 from charm_checkpoint.checking.integrity.own import Count
 from charm_checkpoint.checking.integrity.report import IntegrityFinding
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.checking.stores.redis_doctor import RedisDoctor, pinging
 from charm_checkpoint.errors import StoreCorrupt
 from charm_checkpoint.plan import Plan
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.store import Store
 from charm_checkpoint.stores.redis.backend import RedisBackend
 from charm_checkpoint.stores.redis.rows import TAG_BYTES, Command
 from charm_checkpoint.stores.shared.names import bytes_text
 
 KEYS = ("state", "rows", "order", "writes", "chunks", "messages", "message-chunks")
-STATE, ROWS, ORDER, WRITES, CHUNKS = range(5)
+STATE, ROWS, ORDER, WRITES, CHUNKS, MESSAGES, MESSAGE_CHUNKS = range(7)
 ALONE = (ROWS, ORDER, WRITES, CHUNKS)
 """Keys that nobody finds without the state."""
 
@@ -119,7 +119,7 @@ class RedisExaminer:
         return found
 
     def _is_listed(self, tag: bytes) -> Session[bool]:
-        """Tell whether a thread is listed by now: whoever makes one enters it just after that."""
+        """Tell whether a thread is listed by now: who makes one with version 0.2 or older enters it just after that."""
         for _ in range(LOOKS):
             if (yield Step(partial(self._entry, tag))):
                 return True
@@ -131,24 +131,21 @@ class RedisExaminer:
 
     def _scan(self, cursor: Any) -> Plan[Any]:
         prefix = re.sub(rb"([\\*?\[\]^-])", rb"\\\1", self._backend._names._prefix)
-        pattern = prefix + b":{" + b"?" * TAG_BYTES + b"}:state"
+        pattern = prefix + b":{" + b"?" * TAG_BYTES + b"}:[sm][te][as]*"  # their states and messages
         return (yield Command(("SCAN", cursor, "MATCH", pattern, "COUNT", SCANNED)))
 
     def _unlisted_one(self, tag: bytes, repair: bool) -> Session[list[IntegrityFinding]]:
-        [reply] = yield Step(partial(self._backend._each, "examine", [tag]))
-        if (
-            isinstance(reply, Exception)
-            or not isinstance(reply[0], bytes)
-            or not any(reply[1 + each] for each in (2, 3))
-        ):
+        [reply] = yield Step(partial(self._backend._each, "threads", [tag]))
+        if isinstance(reply, Exception) or not reply[0] or not isinstance(reply[1], bytes):
             return []  # a deleted one, whose counters stay
-        if self._backend._names.tag(bytes_text(reply[0])) != tag:
+        name = bytes_text(reply[1])
+        if self._backend._names.tag(name) != tag:
             return []  # another tenant's
         if repair:
-            yield Step(partial(self._backend._enlist, tag, True), write=True)
+            yield Step(partial(self._backend._enlist, tag), write=True)
         return [
             IntegrityFinding(
-                "thread", "it is in no list of threads, so listings do not show it.", thread=bytes_text(reply[0]),
+                "thread", "it is in no list of threads, so listings do not show it.", thread=name,
                 advice="A repair enters it.", repairable=True, repaired=repair,
             )
         ]  # fmt: skip
@@ -162,6 +159,9 @@ def _told(tag: bytes, reply: Any) -> Iterator[IntegrityFinding]:
     name, *exists, rows, ordered, writes = reply
     thread = bytes_text(name) if isinstance(name, bytes) else None
     whose = "" if thread is not None else f"the thread with the tag {tag.decode()}, whose name is lost with it: "
+    if exists[MESSAGE_CHUNKS] and not exists[MESSAGES]:
+        message = f"{whose}its key 'messages' is gone, and so is its message list; the chunks of that are there."
+        yield IntegrityFinding("messages", message, thread=thread, advice=LOST)
     left = [KEYS[at] for at in ALONE if exists[at]]
     if not exists[STATE] and left:
         message = f"{whose}its key 'state' is gone, and without it nobody finds what is left in {', '.join(left)}."

@@ -26,6 +26,7 @@ from charm_checkpoint.contract import (
     WriteResult,
 )
 from charm_checkpoint.errors import DataError, StoreCorrupt, StoreUnavailable
+from charm_checkpoint.followers import Newcomers
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.runtime.pacing import resting
 from charm_checkpoint.stores.redis.erasing import RedisErasing
@@ -43,7 +44,6 @@ from charm_checkpoint.stores.redis.rows import (
     run_bytes,
 )
 from charm_checkpoint.stores.redis.sweeping import STRUCK, LargeThread
-from charm_checkpoint.stores.shared.followers import newcomers_of
 from charm_checkpoint.stores.shared.names import id_bytes, id_text, text_bytes
 from charm_checkpoint.values.packing import pack
 from charm_checkpoint.values.sealing import Identities, seal
@@ -94,34 +94,37 @@ class RedisBackend(RedisErasing):
         yield from know_secret(self._names, make=True)
         tag, run = self._names.tag(new.thread), run_bytes(new.run)
         token, entered = yield from self._enter_run(tag, run)
-        args: list[Arg] = [
-            text_bytes(new.thread), text_bytes(new.ns), id_bytes(new.id), id_bytes(new.parent) or b"",
-            packed_row(new), new.roots, new.on_conflict.encode(), _number(new.base_sweeps), _number(new.seen_deletes),
-            run, token, optional(new.title), optional(new.note), int(time.time()),
-        ]  # fmt: skip
-        reply = yield from self._sent("put", tag, args, new.chunks)
-        outcome, deletes, sweeps, seq, head, conflict, fresh, new_run = reply
-        if outcome == b"stored":
-            yield from self._enlist(tag, bool(fresh))
-            if new_run and not entered:
-                # Somebody removed what the run had written, and its entry with that.
-                yield from self._enter_run(tag, run, token)
-        elif entered:
+        reply = yield from self._put(tag, new, run, token, entered)
+        if reply[0] == b"unnoted":
+            # Somebody removed what the run had written, and its note with that.
+            token, entered = yield from self._enter_run(tag, run, anew=True)
+            reply = yield from self._put(tag, new, run, token, entered)
+        outcome, deletes, sweeps, seq, head, conflict = reply
+        if outcome == b"deleted" and entered:
+            # Not if it was refused for another reason: another process may put in this run, whose note it is by now.
             yield from self._leave_runs(tag, (run, token))
         state = ThreadState(deletes, sweeps, seq)
         return WriteResult(outcome.decode(), state, id_text(head or None), conflict=bool(conflict))
+
+    def _put(self, tag: bytes, new: NewCheckpoint, run: bytes, token: bytes, noted: bool) -> Plan[Any]:
+        args: list[Arg] = [
+            text_bytes(new.thread), text_bytes(new.ns), id_bytes(new.id), id_bytes(new.parent) or b"",
+            packed_row(new), new.roots, new.on_conflict.encode(), _number(new.base_sweeps), _number(new.seen_deletes),
+            run, token, int(noted), optional(new.title), optional(new.note), int(time.time()),
+        ]  # fmt: skip
+        return self._sent("put", tag, args, new.chunks)
 
     def put_writes(self, new: NewWrites) -> Plan[WriteResult]:
         """Append pending writes; see `Backend.put_writes`."""
         _check_size(new.body, "writes of a task")
         yield from know_secret(self._names, make=True)
         tag = self._names.tag(new.thread)
-        outcome, deletes, sweeps, seq, head, _, fresh = yield self._call(
-            "put_writes", tag, text_bytes(new.thread), text_bytes(new.ns), id_bytes(new.id), new.body,
-            _number(new.seen_deletes), optional(new.note), int(time.time()),
-        )  # fmt: skip
-        if outcome == b"stored":
-            yield from self._enlist(tag, bool(fresh))
+        args: list[Arg] = [
+            text_bytes(new.thread), text_bytes(new.ns), id_bytes(new.id), new.body, _number(new.seen_deletes),
+            optional(new.note), int(time.time()),
+        ]  # fmt: skip
+        call = partial(self._called, tag, "put_writes", *args)
+        outcome, deletes, sweeps, seq, head = yield from self._listed_first(tag, call)
         return WriteResult(outcome.decode(), ThreadState(deletes, sweeps, seq), id_text(head or None))
 
     def find(self, thread: str, ns: str, id: str | None, known: Collection[bytes] = ()) -> Plan[StoredCheckpoint]:
@@ -178,18 +181,19 @@ class RedisBackend(RedisErasing):
             "remove", tag, _number(expect), int(time.time()), *names
         )
         if outcome == b"large":
-            return (yield from self._remove_from_large(thread, tag, list(doomed), expect))
+            before = ThreadState(deletes, sweeps, seq)
+            return (yield from self._remove_from_large(thread, tag, list(doomed), expect, before))
         yield from self._leave_runs(tag, ended)
         return WriteResult(outcome.decode(), ThreadState(deletes, sweeps, seq))
 
     def _remove_from_large(
-        self, name: str, tag: bytes, doomed: Sequence[tuple[str, str]], expect: int | None
+        self, name: str, tag: bytes, doomed: Sequence[tuple[str, str]], expect: int | None, before: ThreadState
     ) -> Plan[WriteResult]:
-        thread = LargeThread(partial(self._called, tag), partial(self._fields, tag), (ns for ns, _ in doomed))
-        newcomers = None if expect is None else (yield from newcomers_of(self, name, doomed))
+        thread = LargeThread(partial(self._asked, tag), partial(self._fields, tag), (ns for ns, _ in doomed))
+        newcomers = None if expect is None else Newcomers(self, name, doomed, expect)
         yield from thread.look()
         yield from thread.look_at_chunks()
-        if expect not in (None, thread.state.seq):
+        if newcomers is not None and (thread.state[:2] != before[:2] or not (yield from newcomers.look())):
             return WriteResult("changed", thread.state)
         for start in range(0, len(doomed), STRUCK):
             for _ in range(LOOKS):
@@ -208,9 +212,12 @@ class RedisBackend(RedisErasing):
         yield from thread.sweep()
         return WriteResult("stored", thread.state)
 
-    def _called(self, tag: bytes, script: str, *args: Arg) -> Plan[Any]:
+    def _asked(self, tag: bytes, script: str, *args: Arg) -> Plan[Any]:
         make = self._call if script in ("strike", "drop") else self._reading
         return (yield make(script, tag, *args))
+
+    def _called(self, tag: bytes, script: str, *args: Arg) -> Plan[Any]:
+        return (yield self._call(script, tag, *args))
 
     def _fields(self, tag: bytes, *fields: bytes) -> Plan[Any]:
         return (yield Command(("HMGET", self._names.thread(tag)[0], *fields)))
@@ -274,10 +281,12 @@ class RedisBackend(RedisErasing):
             text_bytes(new.thread), optional(new.body), new.roots, _number(new.base_sweeps), _number(new.expect),
             int(sweep), os.urandom(8), _number(None if new.body is None else new.taken), int(time.time()),
         ]  # fmt: skip
-        outcome, deletes, sweeps, seq, fresh, was_put = yield from self._sent("put_messages", tag, args, new.chunks)
+        if new.body is None:
+            reply = yield from self._called(tag, "put_messages", *args, b"", 0)
+        else:
+            reply = yield from self._sent("put_messages", tag, args, new.chunks)
+        outcome, deletes, sweeps, seq, was_put = reply
         if outcome == b"stored":
-            if new.body is not None:
-                yield from self._enlist(tag, bool(fresh))
             legacy = self._names.legacy(new.thread)
             if not was_put and legacy is not None:
                 yield Command(("DEL", legacy))
@@ -289,11 +298,10 @@ class RedisBackend(RedisErasing):
         yield from self.layout.need(BATCHES)
         yield from know_secret(self._names, make=True)
         tag = self._names.tag(thread)
-        call = self._call("append_messages", tag, text_bytes(thread), os.urandom(8), body, int(time.time()))
-        batches, size, fresh, is_new = yield call
-        yield from self._enlist(tag, bool(fresh))
+        call = partial(self._called, tag, "append_messages", text_bytes(thread), os.urandom(8), body, int(time.time()))
+        _, batches, size, is_new = yield from self._listed_first(tag, call)
         if is_new:
-            yield from self._carry_over(thread, call.keys[MESSAGES_KEY])
+            yield from self._carry_over(thread, self._names.thread(tag)[MESSAGES_KEY])
         return Waiting(batches, size)
 
     # ------------------------------------------------------------ large requests
@@ -302,12 +310,12 @@ class RedisBackend(RedisErasing):
         """Make a call that brings chunks, sending them ahead where they are too much for one request."""
         flat = packed_chunks(chunks)
         if sum(map(len, flat)) <= AHEAD:
-            return (yield self._call(script, tag, *args, 0, *flat))
+            call = partial(self._called, tag, script, *args)
+            return (yield from self._listed_first(tag, lambda intent: call(intent, 0, *flat)))
         items = [address + packed for address, packed in zip(flat[::2], flat[1::2], strict=True)]
         for _ in range(ATTEMPTS):
             stage = yield from self._send_ahead(tag, items)
-            call = self._call(script, tag, *args, len(items))
-            reply = yield call._replace(keys=(*call.keys, stage))
+            reply = yield from self._listed_first(tag, partial(self._taking, script, tag, stage, len(items), args))
             if reply[0] != b"unstaged":
                 if reply[0] != b"stored":
                     yield Command(("UNLINK", stage))

@@ -56,6 +56,7 @@ class RedisDriver:
     """
 
     examiner = "charm_checkpoint.checking.stores.redis:RedisExaminer"
+    counts_trips = True
 
     def __init__(self, endpoint: Endpoint, where: str, *, timeout: float = 10.0, wait_replicas: int = 0) -> None:
         self._endpoint = endpoint
@@ -86,11 +87,13 @@ class RedisDriver:
     def _step(self, until: Until, step: Exchange | Pause) -> Any:
         if isinstance(step, Pause):
             return time.sleep(step.seconds)
+        note(round_trips=1)
         return self._servers.pools(step.server).use(partial(exchange, step.commands, until), until.rest())
 
     async def _astep(self, until: Until, step: Exchange | Pause) -> Any:
         if isinstance(step, Pause):
             return await asyncio.sleep(step.seconds)
+        note(round_trips=1)
         try:
             work = partial(aexchange, step.commands, until)
             return await self._servers.pools(step.server).ause(work, until.rest())
@@ -104,7 +107,7 @@ class RedisDriver:
     def _whole(self, operation: Call | Calls | Command | Everywhere) -> Plan[Any]:
         if isinstance(operation, Everywhere):
             return self._everywhere(operation.script)
-        return self._together(operation.calls) if isinstance(operation, Calls) else self._tries(operation)
+        return self._together(*operation) if isinstance(operation, Calls) else self._tries(operation)
 
     def _everywhere(self, name: str) -> Plan[list[Any]]:
         """Run a script on all servers, as often as need be."""
@@ -123,7 +126,7 @@ class RedisDriver:
             note(retries=1)
             yield Pause(pause)
 
-    def _together(self, calls: Sequence[Call | Command]) -> Plan[list[Any]]:
+    def _together(self, calls: Sequence[Call | Command], ordered: bool) -> Plan[list[Any]]:
         """Make calls in one exchange with each server; what fails there is made again, each on its own."""
         replies: dict[int, Any] = {}
         doubtful: set[int] = set()
@@ -137,10 +140,14 @@ class RedisDriver:
                 answers = yield from self._share(server, [calls[number] for number in numbers])
                 replies.update(zip(numbers, answers, strict=True))
                 doubtful = set()
+                failed = [number for number, answer in zip(numbers, answers, strict=True) if _is_error(answer)]
+                if ordered and failed:
+                    doubtful = {number for number in numbers if number >= failed[0]}
+                    break
         except RAISED:
             pass  # the calls left over say what it is, if it lasts
         for number, call in enumerate(calls):
-            if isinstance(replies.get(number, NOT_MADE), Exception):
+            if number in doubtful or _is_error(replies.get(number, NOT_MADE)):
                 replies[number] = yield from self._alone(call, number in doubtful)
         return [replies[number] for number in range(len(calls))]
 
@@ -250,6 +257,11 @@ class RedisDriver:
         """Close every connection, without blocking the event loop."""
         self.close()
         await asyncio.sleep(0)  # which lets the loop see to the sockets
+
+
+def _is_error(reply: Any) -> bool:
+    """Tell whether a server, or nobody, answered with an error."""
+    return isinstance(reply, Exception)
 
 
 def _command(call: Call, again: bool) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ import os
 
 from charm_checkpoint.errors import SchemaMismatch, StoreCorrupt
 from charm_checkpoint.plan import Plan
-from charm_checkpoint.stores.redis.rows import Call, Command, Names
+from charm_checkpoint.stores.redis.rows import Call, Calls, Command, Names
 
 BATCHES = 2
 """The layout with batches of messages."""
@@ -37,8 +37,24 @@ class Layout:
     def need(self, version: int) -> Plan[None]:
         """Mark the store, before the first thing is stored in it that versions below do not know."""
         if self._marked < version:
-            yield Call("mark", (self.key,), (version,), write=True)
+            yield self.mark(version)
             self._marked = version
+
+    def mark(self, version: int = 0) -> Call:
+        """Return the call that marks the store with a version, or with what it was marked with as far as is known."""
+        return Call("mark", (self.key,), (max(version, self._marked),), write=True)
+
+
+def know_again(names: Names, layout: Layout) -> Plan[None]:
+    """See that the secret is the store's and the mark there: both are lost with all else where somebody empties it.
+
+    Who still knew them brings them back, unless somebody made another secret since.
+    """
+    secret = Call("secret", (names.version(),), (names.secret or os.urandom(16),), write=True)
+    [held, _] = yield Calls([secret, layout.mark()])
+    if isinstance(held, StoreCorrupt):
+        raise held
+    names.learn(held)
 
 
 def know_secret(names: Names, *, make: bool = False) -> Plan[None]:

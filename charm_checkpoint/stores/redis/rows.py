@@ -26,6 +26,10 @@ TAG_BYTES = 22
 """Characters of a thread's tag: 16 bytes in base64."""
 LISTS = 16
 """Keys among which the list of threads is spread."""
+PINNED = b"ffffffff"
+"""The time in the entry of a pinned thread that would expire."""
+INTENT = 8
+"""Which of a thread's keys notes that somebody is about to write what comes first."""
 LARGEST = 500 * 1000 * 1000
 """Bytes of one value; a server refuses 512 MiB (``proto-max-bulk-len``) by dropping the connection."""
 
@@ -74,10 +78,12 @@ class Calls(NamedTuple):
     """Several calls and commands, sent together where one server has their keys.
 
     The reply is the list of theirs; of one that the server refused, as for a key of a wrong type, it is the
-    `StoreCorrupt` that the call alone would have raised.
+    `StoreCorrupt` that the call alone would have raised. ``ordered``: each is done after those before it, also where
+    they are on two servers or have to be made again; then only the last may be a script.
     """
 
     calls: Sequence[Call | Command]
+    ordered: bool = False
 
 
 class Names:
@@ -109,8 +115,9 @@ class Names:
         return identity(self._tenant, CHECKPOINTS, thread)
 
     def _thread(self, tag: bytes) -> tuple[bytes, ...]:
-        """Return the seven keys of a thread, and the one of what is kept when it is erased."""
-        return (*(_THREAD % (self._prefix, tag, part) for part in _PARTS), self.grave(self.mark(tag)))
+        """Return the seven keys of a thread, that of what is kept when it is erased, and that of an `INTENT`."""
+        seven = (_THREAD % (self._prefix, tag, part) for part in _PARTS)
+        return (*seven, self.grave(self.mark(tag)), _THREAD % (self._prefix, tag, b"intent"))
 
     def mark(self, tag: bytes) -> bytes:
         """Return what stands for an erased thread: its slot, and a hash that takes the store's secret to make."""

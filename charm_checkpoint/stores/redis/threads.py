@@ -1,17 +1,18 @@
-"""The plans of the Redis store for many threads: the list of threads, runs, listings, copies, usage.
+"""The plans of the Redis store for many threads: runs, listings, copies, usage.
 
-The list of threads and the threads of each run are kept beside the data, in slots of their own, so no
-script can write both. They are written as a second step, and made good by whoever comes next:
-an entry without a thread goes when it is met; a thread without an entry gets one at its next write by a
-process that has not seen to it lately.
+The threads of each run are kept beside the data, in slots of their own, so no script can write both: a thread is
+noted before a run writes to it, and a note without a thread goes when it is met. So it is with the list of threads,
+see thread_list.py.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 from charm_checkpoint.contract import Capabilities, Page, Query, ThreadPage, ThreadRow, ThreadState, Usage, WriteResult
@@ -19,8 +20,9 @@ from charm_checkpoint.errors import StoreCorrupt, StoreUnavailable
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.runtime.cache import ADDRESS, ENTRY, Budget, Cache
 from charm_checkpoint.runtime.clock import monotonic
-from charm_checkpoint.stores.redis.layout import Layout, know_secret
+from charm_checkpoint.stores.redis.layout import know_secret
 from charm_checkpoint.stores.redis.rows import (
+    PINNED,
     TAG_BYTES,
     Arg,
     Call,
@@ -34,97 +36,28 @@ from charm_checkpoint.stores.redis.rows import (
     run_bytes,
     run_of_item,
 )
+from charm_checkpoint.stores.redis.thread_list import BATCH, LISTED_FOR, ThreadList
 from charm_checkpoint.stores.shared.names import bytes_text, checkpoint_keys, id_bytes, text_bytes, thread_row
 
 log = logging.getLogger("charm_checkpoint")
 
-LISTED_FOR = 3600.0
-"""Seconds after which a thread's entry is seen to again; a quarter of the time to live if that is less."""
-REFUSED_FOR = 60.0
-"""Seconds for which no housekeeping is tried again after a server refused it."""
-BATCH = 500
-"""Entries of the list of threads read at a time."""
 MISSES, PROBES = 3, 128
 """Threads without a match after which a listing asks of several at once whether to look into them; and of how many."""
 COPY_BYTES = 1 << 20
 """Bytes of a thread that a copy wants to read at a time; it may be several times as much."""
 ATTEMPTS = 5
 """How often a copy starts again because its source changed meanwhile."""
-SLACK = 86400.0
-"""Seconds by which the clocks of two clients may differ before one takes the other's entries for outdated."""
+_TIME = re.compile(rb"[0-9a-f]{8}")
 
 
-class RedisThreads:
+class RedisThreads(ThreadList):
     """The part of the backend that looks at more than one thread; ``ttl`` in seconds, None for ever."""
 
     def __init__(
         self, names: Names, capabilities: Capabilities, budget: Budget, ttl: float | None = None, refresh: bool = False
     ) -> None:
-        self.capabilities = capabilities
-        self.tenant = names.tenant
-        self.layout = Layout(names.version())
-        self._names = names
-        self._life: Arg = b"" if ttl is None else max(1, round(ttl * 1000))
-        self._read_life: Arg = self._life if refresh else b""
-        self._ttl = ttl
-        self._listed_for = LISTED_FOR if ttl is None else min(LISTED_FOR, ttl / 4)
-        self._refused_till = 0.0
-        self._listed: Cache[bytes, float] = Cache(budget, _listed_weight)
+        super().__init__(names, capabilities, budget, ttl, refresh)
         self._entered: Cache[tuple[bytes, bytes], tuple[bytes, float]] = Cache(budget, _entered_weight)
-
-    def _call(self, script: str, tag: bytes, *args: Arg) -> Call:
-        return Call(script, self._names.thread(tag), (self._life, *args), write=True)
-
-    def _reading(self, script: str, tag: bytes, *args: Arg) -> Call:
-        return Call(script, self._names.thread(tag), (self._read_life, *args))
-
-    # -------------------------------------------------------- the list of threads
-
-    def _enlist(self, tag: bytes, fresh: bool) -> Plan[None]:
-        """See to a thread's entry in the list of threads, if this process has not done so lately."""
-        if fresh or self._is_due(tag):
-            yield self._registration(tag, fresh)
-            self._listed.put(tag, monotonic())
-
-    def _is_due(self, tag: bytes) -> bool:
-        return (self._listed.get(tag) or -self._listed_for) + self._listed_for <= monotonic()
-
-    def _registration(self, tag: bytes, fresh: bool, pinned: bool = False) -> Call:
-        clock = time.time()
-        token = (b"ffffffff" if pinned else b"%08x" % int(clock)) + os.urandom(3).hex().encode()
-        life = b"" if self._ttl is None or pinned else max(1, round(self._ttl * 2000))
-        cutoff = 0 if self._ttl is None else int(clock - 4 * self._ttl - SLACK)
-        return Call("register", (self._names.listing(tag),), (life, tag, token, int(fresh), cutoff))
-
-    def _enlist_reader(self, tag: bytes) -> Plan[None]:
-        if self._read_life != b"" and self._is_due(tag):
-            if (yield from self._tidy(self._registration(tag, fresh=False))):
-                self._listed.put(tag, monotonic())
-
-    def _tidy(self, operation: Call | Command) -> Plan[bool]:
-        """Do a bit of housekeeping inside a read, and tell whether it was done.
-
-        A replica refuses it, and so does a server to a user who may not write: then the read goes on without, and
-        those after it for a while.
-        """
-        if monotonic() < self._refused_till:
-            return False
-        if (yield operation._replace(tidying=True)) is None:
-            self._refused_till = monotonic() + REFUSED_FOR
-            return False
-        return True
-
-    def _entries(self, number: int, last: bytes) -> Plan[Sequence[bytes]]:
-        """Return entries of one part of the list, in order of tags, after that of ``last``."""
-        start = b"(" + last + b"\xff" if last else b"-"
-        entries: Sequence[bytes] = yield Command(
-            ("ZRANGEBYLEX", self._names.listings()[number], start, b"+", "LIMIT", 0, BATCH)
-        )
-        return entries
-
-    def _strike(self, number: int, entry: bytes) -> Plan[None]:
-        """Take out an entry whose thread is gone; one made anew since has another token, and stays."""
-        yield from self._tidy(Command(("ZREM", self._names.listings()[number], entry)))
 
     # ----------------------------------------------------------------- listings
 
@@ -169,8 +102,10 @@ class RedisThreads:
         while number < len(self._names.listings()):
             entries = yield from self._entries(number, last)
             may_match: list[bool] = []
+            gone: list[bytes] = []
             for at, entry in enumerate(entries):
                 if len(items) >= size:
+                    yield from self._strike(number, gone)
                     return Page(items, (number, last, b""))
                 if missed >= MISSES and not may_match:
                     ahead = entries[at : at + min(4 * missed, PROBES)]
@@ -183,9 +118,11 @@ class RedisThreads:
                 items += found
                 missed = 0 if found else missed + 1
                 if more:
+                    yield from self._strike(number, gone)
                     return Page(items, (number, last, more))
                 if not alive:
-                    yield from self._strike(number, entry)
+                    gone.append(entry)
+            yield from self._strike(number, gone)
             if len(entries) < BATCH:
                 number, last = number + 1, b""
         return Page(items)
@@ -207,12 +144,15 @@ class RedisThreads:
 
     # --------------------------------------------------------------------- runs
 
-    def _enter_run(self, tag: bytes, run: bytes, token: bytes = b"") -> Plan[tuple[bytes, bool]]:
-        """Note, before it is so, that a run writes to a thread; return the note's token and whether it was made now."""
+    def _enter_run(self, tag: bytes, run: bytes, token: bytes = b"", anew: bool = False) -> Plan[tuple[bytes, bool]]:
+        """Note, before it is so, that a run writes to a thread; return the note's token and whether it was made now.
+
+        It is made where this process has not done so lately, with a token that is given, or ``anew``.
+        """
         if not run:
             return b"", False
         held, now = self._entered.get((run, tag)), monotonic()
-        if not token and held is not None and held[1] + self._listed_for > now:
+        if not token and not anew and held is not None and held[1] + self._listed_for > now:
             return held[0], False
         token = token or os.urandom(8)
         yield Call("enter_run", (self._names.run(run),), (self._life, tag, token))
@@ -247,17 +187,6 @@ class RedisThreads:
                 "page", tag, after, BATCH, b"", b"", b"", b"", optional(run), 0, b"", 0, b""
             )
             found += checkpoint_keys([(name, ns, id) for ns, id, *_ in rows])
-        return found
-
-    def _all_entries(self) -> Plan[list[tuple[int, bytes]]]:
-        """Return the whole list of threads, each entry with the number of the part it is in."""
-        found: list[tuple[int, bytes]] = []
-        for number in range(len(self._names.listings())):
-            last: bytes | None = b""
-            while last is not None:
-                entries = yield from self._entries(number, last)
-                found += [(number, entry) for entry in entries]
-                last = entries[-1][:TAG_BYTES] if len(entries) == BATCH else None
         return found
 
     # --------------------------------------------------------------------- copies
@@ -296,17 +225,13 @@ class RedisThreads:
     def _adopt(self, tag: bytes, name: bytes, items: Sequence[bytes], notes: Sequence[bytes]) -> Plan[Any]:
         token = os.urandom(8)
         if not items:
-            return (yield self._call("adopt", tag, name, token, *notes, int(time.time()), 0))
+            return (yield self._call("adopt", tag, name, token, *notes, int(time.time()), b"", 0))
         for run in {run_of_item(item) for item in items if item[:1] == b"c"} - {b""}:
             yield from self._enter_run(tag, run, token)
-        # Before, too: who is killed behind the call would leave a thread that no listing shows until it is written to.
-        yield from self._enlist(tag, fresh=True)
         stage = yield from self._send_ahead(tag, items)
-        call = self._call("adopt", tag, name, token, *notes, int(time.time()), len(items))
-        reply = yield call._replace(keys=(*call.keys, stage))
-        if reply[0] == b"stored":
-            yield from self._enlist(tag, fresh=True)
-        else:
+        args: tuple[Arg, ...] = (name, token, *notes, int(time.time()))
+        reply = yield from self._listed_first(tag, partial(self._taking, "adopt", tag, stage, len(items), args))
+        if reply[0] != b"stored":
             yield Command(("UNLINK", stage))
         return reply
 
@@ -325,33 +250,41 @@ class RedisThreads:
             yield Call("stage", (stage,), (b"", *batch))
         return stage
 
+    def _taking(
+        self, script: str, tag: bytes, stage: bytes, count: int, args: Sequence[Arg], intent: bytes
+    ) -> Plan[Any]:
+        """Make a call that takes so many items from where they were put down."""
+        call = self._call(script, tag, *args, intent, count)
+        return (yield call._replace(keys=(*call.keys, stage)))
+
     # ---------------------------------------------------------------------- size
 
     def usage(self, thread: str | None) -> Plan[Usage]:
         """Count what is stored; see `Backend.usage`."""
         if thread is not None:
-            return Usage(*(yield self._reading("usage", self._names.tag(thread))))
+            counts = yield self._reading("usage", self._names.tag(thread))
+            return Usage(damaged=1) if counts[-1] else Usage(*counts[:-1])
         totals, damaged = [0] * 5, 0
         for number in range(len(self._names.listings())):
             last: bytes | None = b""
             while last is not None:
                 entries = yield from self._entries(number, last)
+                gone = []
                 for entry, counts in zip(entries, (yield from self._each("usage", entries)), strict=True):
                     if isinstance(counts, StoreCorrupt):
                         log.warning("A thread is not counted: %s", counts)
                         damaged += 1
                         continue
+                    if counts[-1]:
+                        log.warning("A thread is not counted: its message list is lost.")
+                        damaged += 1
+                        continue
                     if not counts[0]:
-                        yield from self._strike(number, entry)
-                    totals = [total + count for total, count in zip(totals, counts, strict=True)]
+                        gone.append(entry)
+                    totals = [total + count for total, count in zip(totals, counts[:-1], strict=True)]
+                yield from self._strike(number, gone)
                 last = entries[-1][:TAG_BYTES] if len(entries) == BATCH else None
         return Usage(*(*totals, damaged))
-
-    def _each(self, script: str, entries: Sequence[bytes]) -> Plan[Sequence[Any]]:
-        """Make one call for each of these threads, without letting them live longer."""
-        calls = [Call(script, self._names.thread(entry[:TAG_BYTES]), (b"",)) for entry in entries]
-        replies: Sequence[Any] = (yield Calls(calls)) if calls else ()
-        return replies
 
     def threads(self, after: Any, size: int) -> Plan[ThreadPage]:
         """Return threads, in the order of the list of threads, which is none; see `Backend.threads`."""
@@ -359,14 +292,16 @@ class RedisThreads:
         rows: list[ThreadRow] = []
         while number < len(self._names.listings()):
             entries = (yield from self._entries(number, last))[: size - len(rows)]
+            gone: list[bytes] = []
             for entry, reply in zip(entries, (yield from self._each("threads", entries)), strict=True):
                 if isinstance(reply, StoreCorrupt):
                     rows.append(ThreadRow(None, damage=str(reply)))
                 elif reply[0]:
-                    rows.append(row_of(reply))
+                    rows.append(dated(row_of(reply), entry))
                 else:
-                    yield from self._strike(number, entry)
+                    gone.append(entry)
                 last = entry[:TAG_BYTES]
+            yield from self._strike(number, gone)
             if len(rows) >= size:
                 return ThreadPage(rows, (number, last))
             if not entries:
@@ -382,8 +317,16 @@ def row_of(reply: Sequence[Any]) -> ThreadRow:
     return thread_row(name, at, checkpoints, has_messages, head or None, notes, damage, held, bool(pinned))
 
 
-def _listed_weight(tag: bytes, at: float) -> int:
-    return ENTRY + ADDRESS + 32
+def dated(row: ThreadRow, entry: bytes) -> ThreadRow:
+    """Return a row with the time by which it was changed last, if only its entry in the list tells: of 0.1.0.
+
+    A program writes to a thread for no longer than `LISTED_FOR` until it enters it anew. The entry of a pinned one
+    tells no time.
+    """
+    entered = entry[TAG_BYTES : TAG_BYTES + len(PINNED)]
+    if row.touched_at or entered == PINNED or not _TIME.fullmatch(entered):
+        return row
+    return row._replace(touched_at=int(entered, 16) + int(LISTED_FOR))
 
 
 def _entered_weight(note: tuple[bytes, bytes], entered: tuple[bytes, float]) -> int:

@@ -1,5 +1,5 @@
 -- Make the items in STAGE this thread's, in their order, unless it has checkpoints; nothing if there are none.
-local name, token, title, note, writes_note, now, staged = unpack(ARGV, 3, 9)
+local name, token, title, note, writes_note, now, intent, staged = unpack(ARGV, 3, 10)
 
 local deletes, sweeps, seq, bytes = counters(H)
 if again and call('HGET', H, 'x') == token then
@@ -13,6 +13,9 @@ if staged == '0' then
 end
 if call('LLEN', STAGE) ~= tonumber(staged) then
   return {'unstaged', deletes, sweeps, seq}
+end
+if is_unlisted(intent) then
+  return {'unlisted', deletes, sweeps, seq}
 end
 
 local early, runs, heads = {}, {}, {}
@@ -64,5 +67,6 @@ call('UNLINK', STAGE)
 seq = seq + 1
 call('HSET', H, 'q', seq, 'b', bytes, 't', name, 'x', token, 'a', now)
 take_notes(title, note, writes_note)
+fulfil(intent)
 keep_alive()
 return {'stored', deletes, sweeps, seq}

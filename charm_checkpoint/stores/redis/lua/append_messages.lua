@@ -1,5 +1,5 @@
 -- Put a batch behind the message list, whatever that is.
-local name, token, body, now = unpack(ARGV, 3, 6)
+local name, token, body, now, intent = unpack(ARGV, 3, 7)
 
 local _, _, seq, bytes = counters(M)
 local list = message_list()
@@ -15,9 +15,13 @@ local function is_there()
 end
 
 if again and is_there() then
-  return {count, size, 0, list.is_new and 1 or 0}
+  return {'stored', count, size, list.is_new and 1 or 0}
 end
-if call('EXISTS', M) == 0 and call('EXISTS', N) > 0 then
+if is_unlisted(intent) then
+  return {'unlisted'}
+end
+if has_lost_messages() then
+  call('HSET', M, 'q', 0) -- first, see put_messages.lua
   call('UNLINK', N)
 end
 renew(M)
@@ -35,5 +39,6 @@ end
 local last = list.last + 1
 call('HSET', M, 'p' .. last, token .. body, 'l', last, 's', size + #body)
 call('HSET', M, 'q', seq + 1, 't', name, 'b', bytes + #body, 'a', now)
+fulfil(intent)
 keep_alive()
-return {count + 1, size + #body, (list.body or count > 0 or is_pinned()) and 0 or 1, list.is_new and 1 or 0}
+return {'stored', count + 1, size + #body, list.is_new and 1 or 0}

@@ -17,10 +17,12 @@
 --   N  chunks of the messages
 --   G  what is kept of an erased thread: d, w, q, and mw, mq, mr of its messages, which one begun anew goes on from and
 --      takes away; u until when, in seconds since 1970. Its name tells nothing of the thread's.
+--   I  intent  a token, for a while: the thread is in the list of threads, and somebody is about to write what comes
+--      first. Who takes it out of the list takes this away before
 -- A member is a space number (3 bytes) and a checkpoint's id. ARGV[1] is '1' when this call may have
 -- been executed before, its reply lost; ARGV[2] the milliseconds to live, '' for ever.
 
-local H, C, O, W, K, M, N, G, STAGE = unpack(KEYS)
+local H, C, O, W, K, M, N, G, I, STAGE = unpack(KEYS)
 local call = redis.call
 local again, ttl = ARGV[1] == '1', ARGV[2]
 local REPLY_BYTES = 8 * 1024 * 1024
@@ -153,9 +155,39 @@ local function is_empty()
   return call('ZCARD', O) == 0 and call('HLEN', W) == 0
 end
 
+-- Tell whether the message list is lost: its chunks are there without it.
+local function has_lost_messages()
+  return call('EXISTS', M) == 0 and call('EXISTS', N) == 1
+end
+
+-- Tell whether nothing of the thread is there that its entry in the list of threads would be needed for; what is
+-- damaged may be taken for nothing.
+local function is_vacant(damaged_is_nothing)
+  local function is_none(...)
+    local reply = redis.pcall(...)
+    return reply == 0 or (damaged_is_nothing and type(reply) == 'table')
+  end
+  return is_none('ZCARD', O) and is_none('HLEN', W) and is_none('HEXISTS', M, 'y') and is_none('HEXISTS', H, 'P')
+    and (damaged_is_nothing or not has_lost_messages())
+end
+
+-- Tell whether this would be the thread's first write and it may not be listed: unless whoever asks noted an intent
+-- before listing it, and nobody took that back since.
+local function is_unlisted(intent)
+  return is_vacant(true) and (intent == '' or call('GET', I) ~= intent)
+end
+
+-- Take away the intent that a write was done with; not first, see put_messages.lua.
+local function fulfil(intent)
+  if intent ~= '' then
+    call('UNLINK', I)
+  end
+end
+
 -- Remove what is left of a thread whose state expired a moment before the rest, or was evicted.
 local function clear_remains()
   if call('EXISTS', H) == 0 and call('EXISTS', C, O, W, K) > 0 then
+    call('HSET', H, 'q', 0) -- first, see put_messages.lua
     call('UNLINK', C, O, W, K)
   end
 end

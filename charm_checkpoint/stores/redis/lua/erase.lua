@@ -40,7 +40,7 @@ local kept = {
   'd', after(H, 'd', 'd'), 'w', after(H, 'w', 'w'), 'q', after(H, 'q', 'q'),
   'mw', after(M, 'w', 'mw'), 'mq', after(M, 'q', 'mq'), 'mr', after(M, 'r', 'mr'), 'u', limit,
 }
-call('UNLINK', H, C, O, W, K, M, N)
+call('UNLINK', H, C, O, W, K, M, N, I)
 if limit == '0' then
   call('UNLINK', G)
 else

@@ -1,14 +1,15 @@
--- Commit a checkpoint, its chunks and the head, or nothing. STAGE, if given, holds `staged` chunks sent ahead.
+-- Commit a checkpoint, its chunks and the head, or nothing. STAGE, if given, holds `staged` chunks sent ahead. A run's
+-- first checkpoint in the thread needs to be `noted` with the run just before.
 local name, ns, id, parent, row, roots, policy, base, seen, run, token = unpack(ARGV, 3, 13)
-local title, note, now, staged = unpack(ARGV, 14, 17)
-local FIRST = 18
+local noted, title, note, now, intent, staged = unpack(ARGV, 14, 19)
+local FIRST = 20
 
 local deletes, sweeps, seq, bytes = counters(H)
 local space, head = place(ns)
 local score = space and call('ZSCORE', O, space .. id)
 
-local function reply(outcome, conflict, fresh, new_run)
-  return {outcome, deletes, sweeps, seq, head, conflict and 1 or 0, fresh and 1 or 0, new_run and 1 or 0}
+local function reply(outcome, conflict)
+  return {outcome, deletes, sweeps, seq, head, conflict and 1 or 0}
 end
 
 if is_late(seen, deletes, space, parent) then
@@ -30,9 +31,14 @@ local conflict = policy ~= 'allow' and head ~= '' and head ~= parent and head ~=
 if conflict and policy == 'raise' then
   return reply('conflict', true)
 end
+if is_unlisted(intent) then
+  return reply('unlisted')
+end
+if run ~= '' and noted == '0' and call('HEXISTS', H, 'r' .. run) == 0 then
+  return reply('unnoted')
+end
 
 clear_remains()
-local fresh = not score and is_empty() and not is_pinned()
 renew(H)
 bytes = bytes + add_chunks(K, FIRST)
 space = room(space, ns)
@@ -56,6 +62,9 @@ if not score then
   call('ZADD', O, seq, member)
   call('HSET', H, 'n' .. ns, member)
 end
-local new_run = run ~= '' and call('HSETNX', H, 'r' .. run, token) == 1
+if run ~= '' then
+  call('HSETNX', H, 'r' .. run, token)
+end
+fulfil(intent)
 keep_alive()
-return reply('stored', conflict, fresh, new_run)
+return reply('stored', conflict)

@@ -1,7 +1,7 @@
 -- Replace the message list, or delete it when its body is none ('', else a byte and the body).
 -- Batches that it takes in, or all ('') of them, go.
-local name, body, roots, base, expect, sweeping, token, taken, now, staged = unpack(ARGV, 3, 12)
-local FIRST = 13
+local name, body, roots, base, expect, sweeping, token, taken, now, intent, staged = unpack(ARGV, 3, 13)
+local FIRST = 14
 
 for _, key in ipairs(body == '' and {M, N} or {}) do
   local held = redis.pcall('HGET', key, 'y')
@@ -16,13 +16,13 @@ local _, sweeps, seq, bytes = counters(M)
 local list = message_list()
 local revision, is_put = list.revision, list.is_put
 
-local function reply(outcome, fresh)
-  return {outcome, 0, sweeps, seq, fresh and 1 or 0, is_put and 1 or 0}
+local function reply(outcome)
+  return {outcome, 0, sweeps, seq, is_put and 1 or 0}
 end
 
 if again and call('HGET', M, 'x') == token then
   is_put = false -- so that what comes after a first put is done in any case
-  return reply('stored', true)
+  return reply('stored')
 end
 if expect ~= '' and tonumber(expect) ~= revision then
   return reply('changed')
@@ -33,7 +33,10 @@ end
 if base ~= '' and (tonumber(base) ~= sweeps or lacks(N, roots, FIRST)) then
   return reply('stale')
 end
-local is_remnant = call('EXISTS', M) == 0 and call('EXISTS', N) > 0
+if body ~= '' and is_unlisted(intent) then
+  return reply('unlisted')
+end
+local is_remnant = has_lost_messages()
 if body ~= '' then
   -- A server without memory refuses a script's first write only if that may add something, and no later one.
   call('HSET', M, 'x', token)
@@ -43,7 +46,6 @@ if is_remnant then
 end
 
 renew(M)
-local fresh = not list.body and list.last < list.first and not is_pinned()
 bytes = bytes - (list.body and #list.body or 0) - clear_batches(list)
 local first = taken == '' and list.last + 1 or math.min(list.first + tonumber(taken), list.last + 1)
 local freed = take_batches(list.first, first - 1)
@@ -63,14 +65,18 @@ end
 if body ~= '' then
   bytes = bytes + #body - 1
 end
-if sweeping == '1' then
+if body == '' then
+  call('UNLINK', N) -- whatever its chunks look like
+  bytes = 0
+elseif sweeping == '1' then
   bytes = bytes - sweep(N, {roots})
-  sweeps = sweeps + 1
 end
+sweeps = sweeps + number(sweeping)
 seq, revision = seq + 1, revision + 1
 if not is_put and list.uncounted == 1 then
   call('HSET', M, 'L', 0)
 end
 call('HSET', M, 'w', sweeps, 'q', seq, 'r', revision + list.uncounted, 'x', token, 'b', bytes, 'a', now)
+fulfil(intent)
 keep_alive()
-return reply('stored', fresh)
+return reply('stored')

@@ -1,15 +1,17 @@
 -- Append pending writes to a checkpoint, which may come later.
-local name, ns, id, body, seen, note, now = unpack(ARGV, 3, 9)
+local name, ns, id, body, seen, note, now, intent = unpack(ARGV, 3, 10)
 
 local deletes, sweeps, seq, bytes = counters(H)
 local space, head = place(ns)
 
 if is_late(seen, deletes, space, id) then
-  return {'deleted', deletes, sweeps, seq, head, 0, 0}
+  return {'deleted', deletes, sweeps, seq, head}
+end
+if is_unlisted(intent) then
+  return {'unlisted', deletes, sweeps, seq, head}
 end
 
 clear_remains()
-local fresh = is_empty() and not is_pinned()
 renew(H)
 space = room(space, ns)
 local count = count_writes(space .. id)
@@ -20,5 +22,6 @@ if not done then
   call('HSET', H, 'q', seq, 'b', bytes + #body, 't', name, 'a', now)
 end
 take_notes('', '', note)
+fulfil(intent)
 keep_alive()
-return {'stored', deletes, sweeps, seq, head, 0, fresh and 1 or 0}
+return {'stored', deletes, sweeps, seq, head}

@@ -1,29 +1,36 @@
--- Enter a thread into the list of threads: its tag of 22 bytes, the time as 8 hex digits, and a token.
--- A thread that starts anew replaces its entry, so that nobody who just saw it gone removes it. Where threads
--- expire, so does the list, and each entry looks whether its neighbours are long out of date (`cutoff`). The entry of
--- a pinned thread has the last time there is, and stays; so does the list.
+-- Give a thread an entry in the list of threads: its tag of 22 bytes, the time as 8 hex digits, and a token. It is a new
+-- one each time, so that nobody who just saw the thread gone takes it out. Where threads expire, so does the list, and
+-- each entry looks whether its neighbours are long out of date (`age`, in seconds). The entry of a pinned thread has the
+-- last time there is; `pin` is '1' for such a one, '' for one as the thread has. It stays, and so does the list.
 local list, ttl = KEYS[1], ARGV[2]
-local tag, token, fresh, cutoff = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
-local call = redis.call
+local tag, token, pin, age, clock = unpack(ARGV, 3, 7)
+local call, PINNED = redis.call, 'ffffffff'
 
+-- The server's, since clocks of clients may be off by days; of who may not ask for that, his own.
+local second = tonumber(redis.pcall('TIME')[1] or clock)
 local held = call('ZRANGEBYLEX', list, '[' .. tag, '(' .. tag .. '\255')
-if fresh ~= '1' and #held == 1 and held[1]:sub(23, 30) == 'ffffffff' then
-  return 1
+for _, entry in ipairs(pin == '' and held or {}) do
+  if entry:sub(23, 30) == PINNED then
+    pin = '1'
+  end
+end
+local fresh = tag .. (pin == '1' and PINNED or string.format('%08x', second)) .. token
+if pin == '1' then
+  ttl = ''
 end
 local life = call('PTTL', list)
-if #held == 0 or fresh == '1' or ttl ~= '' then
-  call('ZADD', list, 0, tag .. token)
-  for _, entry in ipairs(held) do
-    if entry ~= tag .. token then
-      call('ZREM', list, entry)
-    end
+call('ZADD', list, 0, fresh)
+for _, entry in ipairs(held) do
+  if entry ~= fresh then
+    call('ZREM', list, entry)
   end
 end
 if ttl == '' then
-  return call('PERSIST', list)
+  call('PERSIST', list)
+  return 1
 end
 for _, entry in ipairs(call('ZRANGEBYLEX', list, '(' .. tag .. '\255', '+', 'LIMIT', 0, 4)) do
-  if tonumber(entry:sub(23, 30), 16) < cutoff then
+  if tonumber(entry:sub(23, 30), 16) < second - age then
     call('ZREM', list, entry)
   end
 end

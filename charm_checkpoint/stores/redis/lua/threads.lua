@@ -23,6 +23,9 @@ ask('HLEN', N)
 if damage and not damage.err:find('WRONGTYPE', 1, true) then
   return damage
 end
+if checkpoints == 0 and writes == 0 and has_lost_messages() then
+  damage = damage or {err = 'its message list is lost'}
+end
 local any = checkpoints > 0 or writes > 0 or listed or damage
 return {
   any and 1 or 0, name or other_name or false, math.max(number(at), listed and number(other_at) or 0), checkpoints,

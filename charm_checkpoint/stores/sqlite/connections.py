@@ -59,7 +59,8 @@ class Connections:
 
     def _renew(self) -> None:
         # Not a `PerProcess`: a child keeps what is in RAM, and what was open in the parent is lost to it for good.
-        self._end = weakref.finalize(self, _end, OwnerProcess(), self._file, self._leases, self._at_rest, self._writer)
+        parts = self._file, self._leases, self._at_rest, self._writer
+        self._end = weakref.finalize(self, _end, weakref.ref(self), OwnerProcess(), *parts)
 
     def lend(self, write: bool) -> Loan:
         """Return what lends a connection to a block; it raises `StoreClosed`, `StoreUnavailable`, sqlite3's errors."""
@@ -230,6 +231,7 @@ class Loan(Lease):
 
 
 def _end(
+    ended: weakref.ref[Connections],
     owner: OwnerProcess,
     file: NamedFile | None,
     leases: Leases,
@@ -240,11 +242,13 @@ def _end(
 
     At the end of a program a daemon thread may be at work still. The connection that it writes with is waited for, and
     never given to anybody again; if it is not to be had, it stays open: to close it under a call crashes the process.
+    Where nobody refers to it, no call goes on, and this must wait for nothing: it may come in between anywhere, as in
+    a thread that is about to fork.
     """
     if not owner.is_current():
         _abandon([*at_rest, *writer])
         return
-    is_ours = leases.take(Lease(sys._getframe()), LAST_CALL)
+    is_ours = ended() is None or leases.take(Lease(sys._getframe()), LAST_CALL)
     for connections in (at_rest, writer) if is_ours else (at_rest,):
         if file and connections:
             file.leave(connections[-1])

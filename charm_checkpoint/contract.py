@@ -253,6 +253,15 @@ class TellsThreads(Protocol):
 
 
 @runtime_checkable
+class ErasesUnnamed(Protocol):
+    """What a backend has besides, if it may hold threads that do not tell their name any more, and can remove them."""
+
+    def erase_unnamed(self, until: int) -> Plan[Usage]:
+        """Remove everything of the threads that `Backend.threads` lists without a name; see `Backend.erase_thread`."""
+        ...
+
+
+@runtime_checkable
 class PutsSeveral(Protocol):
     """What a backend has besides, if several puts cost it less than each by itself; else they are put one by one."""
 

@@ -99,6 +99,8 @@ OPTIONS = (
     ),
 )
 """Options that every store has."""
+POLICY = ("keep_last", "keep_for", "ttl")
+"""Those by which anything goes at all."""
 
 
 class Opened(NamedTuple):
@@ -124,7 +126,9 @@ def opened(config: Mapping[str, Any], options: Mapping[str, Any], default_url: s
     outside = {name: FromOutside(value) for name, value in location.query.items()}
     given = merge(outside, _marked(given, config), options)
     given = present_options(given, merge(options), schema, whose)
-    settings = read_options(schema, adopt(kind.foreign, given, schema, whose), whose)
+    given = adopt(kind.foreign, given, schema, whose)
+    settings = read_options(schema, given, whose)
+    _refuse_without_policy(given, settings)
     store = _store_of(kind, kind.open_store(location, settings))
     store.system = location.scheme
     store.login_hint = login_hint(location, template if url is in_config else "")
@@ -139,6 +143,20 @@ def _schema(kind: registry.StoreType) -> tuple[Option, ...]:
     """Return the options of a store; one that every store has may be its own there."""
     own = {option.name for option in kind.options}
     return (*kind.options, *(option for option in OPTIONS if option.name not in own))
+
+
+def _refuse_without_policy(given: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse options that tell how a policy is kept to where there is none, so that nobody waits for what never goes.
+
+    Not what is so without a policy, too: ``sweep_every=0``, and that what waits is kept.
+    """
+    if any(settings[name] is not None for name in POLICY):
+        return
+    for name in ("sweep_every", "keep_interrupted"):
+        if given.get(name) is not None and (name == "sweep_every") == bool(settings[name]):
+            raise ConfigError(
+                f"{name}: without keep_last=, keep_for= or ttl= everything is kept; name one of these, or leave it out"
+            )
 
 
 def policy_of(store: Store, settings: Mapping[str, Any]) -> Retention | None:

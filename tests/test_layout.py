@@ -31,7 +31,7 @@ LAYERS = (
     "telemetry",
     "config values",
     "store",
-    "opening",
+    "followers opening session",
     "messages saver stores",
     "items",
     "checking long_term",

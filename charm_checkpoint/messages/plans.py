@@ -145,6 +145,8 @@ class MessageHistory:
 
     def _read_once(self, thread: str) -> Plan[_List]:
         row = yield from self._backend.messages(thread, self._reader.known(thread, None))
+        if row.body is None and row.roots:  # going on would make a list of the batches alone
+            raise corrupt("The list of messages is lost, and chunks of it are named")
         if row.body is None and not row.batches:
             return _List(row, [], set())
         roots = split(row.roots)

@@ -9,8 +9,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
-from charm_checkpoint.checking.session import Session, Step
-from charm_checkpoint.contract import Backend, ThreadPage, Usage
+from charm_checkpoint.contract import Backend, ErasesUnnamed, ThreadPage, Usage
 from charm_checkpoint.contract_items import EntriesReply, ItemBackend, ItemBatch, ItemChange
 from charm_checkpoint.errors import DataError, StoreCorrupt
 from charm_checkpoint.items import clock
@@ -18,6 +17,7 @@ from charm_checkpoint.items.embedding.vector_cache import VECTORS
 from charm_checkpoint.items.namespaces import INDEXES, ITEMS, path_of
 from charm_checkpoint.items.store.kept_indexes import space_of
 from charm_checkpoint.retention.reports import EraseReport
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.store import History
 
 PAGE = 200
@@ -32,6 +32,10 @@ BACKUPS = (
     "What was copied elsewhere before is not erased by this: backups, replicas that lag, logs of the server, exports."
 )
 NOT_REMEMBERED = "Nothing is remembered of the names, so who still writes to such a thread brings it back."
+LEFT = (
+    "{} threads are there still: others wrote to them meanwhile, or they are damaged. See `charm-checkpoint check`, "
+    "and erase once more."
+)
 MODELS_ANSWERS = (
     "Caches of models' answers do not tell what was in the question, and stay: clear them, or erase the whole tenant."
 )
@@ -117,30 +121,44 @@ class Erasure:
 
     def tenant(self) -> Session[EraseReport]:
         """Erase all threads and all items, of every kind, that the tenant has."""
-        names = yield from self._names()
+        names, unnamed = yield from self._listed()
         for thread in names:
             yield from self._one(thread)
+        yield from self._unnamed(unnamed)
         if self._items is not None:
             yield from self._erase_items(b"")
+        if not self.report.dry_run:
+            yield from self._note_left(names)
         self._note_memory()
         return self.report
 
-    def _names(self) -> Session[list[str]]:
+    def _listed(self) -> Session[tuple[list[str], int]]:
+        """Return the threads that are listed, and how many are without a name."""
         names: dict[str, None] = {}
-        after = None
+        unnamed, after = 0, None
         while True:
             page: ThreadPage = yield Step(partial(self._backend.threads, after, PAGE))
             names.update({row.thread: None for row in page.items if row.thread is not None})
-            unnamed = sum(row.thread is None for row in page.items)
-            if unnamed:
-                self._note_unnamed(unnamed)
+            unnamed += sum(row.thread is None for row in page.items)
             after = page.next
             if after is None:
-                return list(names)
+                return list(names), unnamed
 
-    def _note_unnamed(self, count: int) -> None:
-        said = f"{count} damaged threads do not tell their name, and stay: see `charm-checkpoint check`."
-        self.report = replace(self.report, notes=(*self.report.notes, said))
+    def _unnamed(self, count: int) -> Session[None]:
+        backend = self._backend
+        if not count:
+            return
+        if self.report.dry_run:
+            self._add(Usage(damaged=count), 0)
+        elif isinstance(backend, ErasesUnnamed):
+            self._add((yield Step(partial(backend.erase_unnamed, self._until), write=True)), 0)
+
+    def _note_left(self, erased: list[str]) -> Session[None]:
+        """Say what is there still: damaged so that it is not found by its name, or written to meanwhile."""
+        names, unnamed = yield from self._listed()
+        left = len(set(names).intersection(erased)) + unnamed
+        if left:
+            self.report = replace(self.report, notes=(*self.report.notes, LEFT.format(left)))
 
     # ---------------------------------------------------------------------------------------------------------- items
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.config.retention import Retention
 from charm_checkpoint.contract import Backend, Chunk, ThreadRow, Usage
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.retention.pruning import Tools, chosen, outlines_of
 from charm_checkpoint.retention.reports import Amount
 from charm_checkpoint.saver.choosing import Key
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.stores.shared.mark_and_sweep import addresses
 
 AT_ONCE = 50

@@ -17,7 +17,6 @@ from functools import partial
 from typing import Any, Final, Literal
 
 from charm_checkpoint.checking.rows import row_of
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.config.retention import Retention
 from charm_checkpoint.errors import CharmError, StoreClosed
 from charm_checkpoint.plan import arun, run
@@ -29,6 +28,7 @@ from charm_checkpoint.runtime.background import Background
 from charm_checkpoint.runtime.clock import monotonic
 from charm_checkpoint.runtime.pacing import Pacer
 from charm_checkpoint.runtime.turns import Terms
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.store import Store
 
 log = logging.getLogger("charm_checkpoint")

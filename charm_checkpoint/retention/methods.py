@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
-from charm_checkpoint.checking.session import Session, Step, adrive, drive
 from charm_checkpoint.config.options import time_kept
 from charm_checkpoint.config.retention import REMEMBERED, Retention, retention_of
 from charm_checkpoint.errors import ConfigError, StoreError, ThreadNotFound
@@ -15,6 +14,7 @@ from charm_checkpoint.retention.pace import adrive as adrive_paced
 from charm_checkpoint.retention.pace import drive as drive_paced
 from charm_checkpoint.runtime.pacing import PaceName
 from charm_checkpoint.saver.refs import names
+from charm_checkpoint.session import Session, Step, adrive, drive
 
 if TYPE_CHECKING:
     from charm_checkpoint.contract import ThreadPage

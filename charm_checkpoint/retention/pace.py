@@ -6,9 +6,9 @@ import asyncio
 import time
 from typing import Any, TypeVar
 
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.plan import arun, run
 from charm_checkpoint.runtime.pacing import PaceName, Pacer
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.store import Store
 
 T = TypeVar("T")

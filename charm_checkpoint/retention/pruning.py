@@ -10,19 +10,17 @@ from collections.abc import Callable, Collection, Sequence, Set
 from functools import partial
 from typing import NamedTuple
 
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.config.retention import Retention
 from charm_checkpoint.contract import Backend, Usage, WriteResult, added, capabilities
 from charm_checkpoint.plan import Compute, Plan
 from charm_checkpoint.retention.outlines import Candidates
 from charm_checkpoint.retention.reports import Amount
 from charm_checkpoint.saver.choosing import Choice, Key, Rules, choose
-from charm_checkpoint.stores.shared.followers import Newcomers
+from charm_checkpoint.saver.removals import removed
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.values.limits import DEFAULTS, Limits
 from charm_checkpoint.values.serde import Serializer
 
-ATTEMPTS = 10
-"""How often a removal is begun because the thread changes just then."""
 CHOICES = 3
 """How often it is chosen anew."""
 MANY = 2_000
@@ -158,19 +156,6 @@ def _removed(backend: Backend, thread: str, doomed: Sequence[Key], outlines: Can
     """
     if not doomed:
         return True, Usage()
-    removed: tuple[bool, Usage] = yield Step(partial(_removal, backend, thread, doomed, outlines), thread, write=True)
-    return removed
-
-
-def _removal(backend: Backend, thread: str, doomed: Sequence[Key], outlines: Candidates) -> Plan[tuple[bool, Usage]]:
-    """Remove checkpoints if none that came since the choice follows one of them."""
-    went, newcomers = Usage(), Newcomers(backend, thread, doomed, outlines.newest, outlines.state)
-    for _ in range(ATTEMPTS):
-        expect = yield from newcomers.look()
-        if not expect:
-            return expect is not None, went
-        reply = yield from backend.remove(thread, doomed, expect)
-        went = went if reply.removed is None else added(went, reply.removed)
-        if reply.outcome == "stored":
-            return True, went
-    return False, went
+    removal = partial(removed, backend, thread, doomed, outlines.newest, outlines.state)
+    went: tuple[bool, Usage] = yield Step(removal, thread, write=True)
+    return went

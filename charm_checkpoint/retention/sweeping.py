@@ -1,6 +1,6 @@
 """A sweep: all threads of a store, or those that are named, brought to what a policy keeps.
 
-It is a session (see checking/session.py): one bounded transaction after another, and nothing is held in between. What
+It is a session (see session.py): one bounded transaction after another, and nothing is held in between. What
 is done when it is interrupted stays done, and the next sweep goes on: threads that hold no more than the policy keeps
 are passed over by their rows alone.
 """
@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from charm_checkpoint.checking.rows import the_row
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.config.retention import Retention
 from charm_checkpoint.contract import ThreadPage, ThreadRow, Usage
 from charm_checkpoint.errors import StoreCorrupt
@@ -24,6 +23,7 @@ from charm_checkpoint.retention.pruning import Pruned, Tools, prune
 from charm_checkpoint.retention.reports import Amount, SpaceReport, SweepReport, ThreadProblem
 from charm_checkpoint.saver.threads import info, is_staging
 from charm_checkpoint.saver.unfinished import ABANDONED
+from charm_checkpoint.session import Session, Step
 
 PAGE = 200
 """Threads that are listed in one transaction."""

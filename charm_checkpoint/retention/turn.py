@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.contract_items import BatchReply, ItemBackend, ItemBatch, ItemChange, ItemKey, ItemRow
 from charm_checkpoint.errors import ConfigError
 from charm_checkpoint.inspection.cursors import cursor, place_of
@@ -21,6 +20,7 @@ from charm_checkpoint.items import clock
 from charm_checkpoint.items.bounded import seal, unseal
 from charm_checkpoint.items.namespaces import UPKEEP
 from charm_checkpoint.runtime.turns import Terms, due_at, renewed, taken
+from charm_checkpoint.session import Session, Step
 
 NOTE: Final = ItemKey(UPKEEP + b"sweep", b"turn")
 """The item."""

@@ -38,6 +38,7 @@ from charm_checkpoint.saver.records import CONFLICT_KEY
 from charm_checkpoint.saver.refs import CheckpointRef, checkpoint_ref, config_of, names
 from charm_checkpoint.saver.refusals import refuse_conflict, refuse_deleted, refuse_existing
 from charm_checkpoint.saver.waiting import tell_of_gone
+from charm_checkpoint.session import adrive, drive
 from charm_checkpoint.store import Store, need_asyncio
 from charm_checkpoint.values.chunk_reader import ChunkReader
 from charm_checkpoint.values.serde import Serializer, checked
@@ -226,9 +227,7 @@ class CharmSaver(OfficialNames, Lists, Handle, BaseCheckpointSaver[Any]):
 
         A damaged thread is told of once the others are done.
         """
-        threads, later = self._store.run(
-            partial(self._plans.removals.delete_for_runs, names(run_ids, "run_id")), write=True
-        )
+        threads, later = drive(self._store, self._plans.removals.delete_for_runs(names(run_ids, "run_id")))
         for thread in threads:
             self._plans.known.forget(thread)
         later.tell()
@@ -249,7 +248,7 @@ class CharmSaver(OfficialNames, Lists, Handle, BaseCheckpointSaver[Any]):
         later = Later()
         for thread in names(thread_ids, "thread_id"):
             with later:
-                self._store.run(partial(self._plans.removals.prune, thread, strategy), write=True, thread=thread)
+                drive(self._store, self._plans.removals.prune(thread, strategy))
             self._pruned(thread, strategy)
         later.tell()
 
@@ -312,9 +311,7 @@ class CharmSaver(OfficialNames, Lists, Handle, BaseCheckpointSaver[Any]):
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that runs made; see `delete_for_runs`."""
-        threads, later = await self._store.arun(
-            partial(self._plans.removals.delete_for_runs, names(run_ids, "run_id")), write=True
-        )
+        threads, later = await adrive(self._store, self._plans.removals.delete_for_runs(names(run_ids, "run_id")))
         for thread in threads:
             self._plans.known.forget(thread)
         later.tell()
@@ -331,7 +328,7 @@ class CharmSaver(OfficialNames, Lists, Handle, BaseCheckpointSaver[Any]):
         later = Later()
         for thread in names(thread_ids, "thread_id"):
             with later:
-                await self._store.arun(partial(self._plans.removals.prune, thread, strategy), write=True, thread=thread)
+                await adrive(self._store, self._plans.removals.prune(thread, strategy))
             self._pruned(thread, strategy)
         later.tell()
 

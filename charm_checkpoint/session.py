@@ -1,4 +1,4 @@
-"""A check under way, written once: a generator of steps, each a plan, which is driven blocking or async."""
+"""Work of several transactions, written once: a generator of steps, each a plan, which is driven blocking or async."""
 
 from __future__ import annotations
 

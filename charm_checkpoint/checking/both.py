@@ -11,7 +11,7 @@ from charm_checkpoint.checking.heads import sampled
 from charm_checkpoint.checking.integrity.report import IntegrityProgress
 from charm_checkpoint.checking.integrity.session import look
 from charm_checkpoint.checking.report import CheckReport
-from charm_checkpoint.checking.session import Session
+from charm_checkpoint.session import Session
 from charm_checkpoint.store import Store
 from charm_checkpoint.values.serde import Serializer
 

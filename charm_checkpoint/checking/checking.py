@@ -11,7 +11,6 @@ from langgraph.checkpoint.base import CheckpointTuple
 from charm_checkpoint.checking.graphs import GraphCheck, waits
 from charm_checkpoint.checking.heads import Head, RecordReader, all_checkpoints, heads, sampled
 from charm_checkpoint.checking.report import AliasUse, CheckReport, Tally, Told
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.contract import StoredCheckpoint, capabilities, tenant_of
 from charm_checkpoint.errors import DataError, StoreCorrupt
 from charm_checkpoint.plan import Compute, Plan
@@ -19,6 +18,7 @@ from charm_checkpoint.runtime.cache import Budget
 from charm_checkpoint.saver.plans import SaverPlans
 from charm_checkpoint.saver.refs import CheckpointRef
 from charm_checkpoint.saver.threads import ThreadListing
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.store import Store
 from charm_checkpoint.values.chunk_reader import ChunkReader
 from charm_checkpoint.values.sealing import Identities

@@ -12,13 +12,13 @@ from functools import partial
 from hashlib import blake2b
 from typing import NamedTuple
 
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.contract import Backend, CheckpointRow, Query
 from charm_checkpoint.errors import StoreCorrupt
 from charm_checkpoint.saver.choosing import is_task
 from charm_checkpoint.saver.history import parents_of
 from charm_checkpoint.saver.records import Record, decode_row
 from charm_checkpoint.saver.threads import ThreadListing
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.values.limits import Limits
 from charm_checkpoint.values.sealing import Identities
 from charm_checkpoint.values.serde import Serializer

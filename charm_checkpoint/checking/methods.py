@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
-from charm_checkpoint.checking.session import adrive, drive
 from charm_checkpoint.errors import ConfigError
 from charm_checkpoint.saver.refs import names
+from charm_checkpoint.session import adrive, drive
 
 if TYPE_CHECKING:
     from charm_checkpoint.checking.doctor.report import DoctorReport
     from charm_checkpoint.checking.integrity.report import IntegrityProgress
     from charm_checkpoint.checking.report import CheckReport, MigrateReport
-    from charm_checkpoint.checking.session import Session
     from charm_checkpoint.config.url import Location
     from charm_checkpoint.runtime.once import once
+    from charm_checkpoint.session import Session
     from charm_checkpoint.store import Store
     from charm_checkpoint.values.serde import Serializer
 

@@ -21,13 +21,13 @@ from langgraph.checkpoint.base import CheckpointTuple
 from charm_checkpoint.checking.checking import Inspector, damage
 from charm_checkpoint.checking.heads import Head
 from charm_checkpoint.checking.report import MigrateReport, Tally, Told
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.contract import CheckpointRow, NewCheckpoint, StoredCheckpoint
 from charm_checkpoint.errors import DataError, StoreCorrupt
 from charm_checkpoint.plan import Compute, Plan
 from charm_checkpoint.saver.records import CONFLICT_KEY, NOT_TAGGED, encode_record
 from charm_checkpoint.saver.refs import run_of
 from charm_checkpoint.saver.tags import tags
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.store import Store
 from charm_checkpoint.values.encoder import EncodedValue, Encoder, is_small
 from charm_checkpoint.values.known_chunks import KnownLeaves

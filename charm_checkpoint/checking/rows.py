@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.contract import Backend, ThreadPage, ThreadRow
 from charm_checkpoint.errors import ThreadNotFound
 from charm_checkpoint.plan import Plan
+from charm_checkpoint.session import Session, Step
 
 PAGE = 200
 """Threads that are listed at a time where a store finds none by its name."""

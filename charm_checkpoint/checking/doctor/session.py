@@ -12,7 +12,6 @@ from charm_checkpoint.checking.doctor.disk import LOW
 from charm_checkpoint.checking.doctor.network import failed_step, way_to
 from charm_checkpoint.checking.doctor.report import DoctorFinding, DoctorReport
 from charm_checkpoint.checking.integrity.own import examiner
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.config import registry
 from charm_checkpoint.config.options import mask
 from charm_checkpoint.config.url import Location
@@ -21,6 +20,7 @@ from charm_checkpoint.errors import CharmError, SchemaMismatch
 from charm_checkpoint.plan import Compute, Plan
 from charm_checkpoint.printable import size
 from charm_checkpoint.saver.unfinished import Unfinished
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.store import Store
 
 PINGS = 9

@@ -10,9 +10,9 @@ from charm_checkpoint.checking.integrity.chunks import Reached
 from charm_checkpoint.checking.integrity.places import place_in
 from charm_checkpoint.checking.integrity.report import IntegrityFinding
 from charm_checkpoint.checking.integrity.tools import Tools
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.contract import CheckpointRow, Query
 from charm_checkpoint.errors import StoreCorrupt, id_text
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.values.decoder import split
 
 PAGE = 200

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from charm_checkpoint.checking.integrity.tools import Tools
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.contract import ADDRESS_SIZE, Chunk
 from charm_checkpoint.errors import StoreCorrupt
 from charm_checkpoint.plan import Compute, Plan
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.values.decoder import split
 
 BATCH = 64

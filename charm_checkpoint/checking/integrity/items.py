@@ -8,7 +8,6 @@ from functools import partial
 
 from charm_checkpoint.checking.integrity.report import Findings, IntegrityFinding
 from charm_checkpoint.checking.integrity.tools import Tools
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.contract import tenant_of
 from charm_checkpoint.contract_items import Entry, ItemBackend, ItemKey, ItemQuery, ItemRow
 from charm_checkpoint.errors import StoreCorrupt
@@ -17,6 +16,7 @@ from charm_checkpoint.items.namespaces import CACHE, OWN, namespace_of
 from charm_checkpoint.items.ranking.entries import Parsed, read_entry
 from charm_checkpoint.items.values import stored
 from charm_checkpoint.plan import Compute, Plan
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.values.sealing import Identities, opened
 
 PAGE = 100

@@ -47,12 +47,12 @@ class Lines:
     """Takes the checkpoints of a thread, last committed first."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, set[str]] = {}
+        self._seen: dict[str, dict[str, None]] = {}
         self._awaited: dict[tuple[str, str], _Awaited] = {}
 
     def take(self, row: CheckpointRow, record: Record | None, written: Collection[str]) -> Iterator[IntegrityFinding]:
         """Take one, and yield what is found of those that follow it; ``record`` is None if it cannot be read."""
-        self._seen.setdefault(row.ns, set()).add(row.id)
+        self._seen.setdefault(row.ns, {})[row.id] = None
         rebuilt = {} if record is None else rebuilt_of(record)
         above = self._awaited.pop((row.ns, row.id), None)
         if above is not None and record is not None:
@@ -64,6 +64,10 @@ class Lines:
         awaited.children.append(_Child(row.id, rebuilt))
         for name in needed:
             awaited.needed.setdefault(name, row.id)
+
+    def ids(self, ns: str) -> Collection[str]:
+        """Return the ids that were taken of a namespace, in that order."""
+        return self._seen.get(ns, {}).keys()
 
     def lost(self) -> Iterator[IntegrityFinding]:
         """Yield what is to be told of parents that did not come."""

@@ -9,10 +9,10 @@ from charm_checkpoint.checking.integrity.chunks import Reached
 from charm_checkpoint.checking.integrity.places import place_in
 from charm_checkpoint.checking.integrity.report import IntegrityFinding
 from charm_checkpoint.checking.integrity.tools import Tools
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.contract import MessagesRow
 from charm_checkpoint.errors import StoreCorrupt
 from charm_checkpoint.plan import Compute, Plan
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.values.decoder import split
 from charm_checkpoint.values.packing import unpack_value
 from charm_checkpoint.values.sealing import opened
@@ -69,6 +69,8 @@ class MessagesLook:
     def _failures(self, row: MessagesRow) -> list[str]:
         failed = []
         tools, identities = self._tools, self._tools.message_identities
+        if row.body is None and row.roots:
+            failed.append("its message list is lost, and chunks of it are named.")
         if row.body is not None:
             try:
                 body = opened(identities.messages(self.thread, row.roots), row.body)

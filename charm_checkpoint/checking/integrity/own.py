@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from charm_checkpoint.checking.integrity.report import IntegrityFinding
-from charm_checkpoint.checking.session import Session
+from charm_checkpoint.session import Session
 from charm_checkpoint.store import Store
 
 
@@ -66,7 +66,5 @@ def relinks(store: Store) -> bool:
 
 
 def relink(store: Store, thread: str) -> Session[None]:
-    """Make the last commit of each of a thread's namespaces its head, if the store has a way of its own for that."""
-    known = examiner(store)
-    if hasattr(known, "relink"):
-        yield from known.relink(thread)
+    """Make the last commit of each of a thread's namespaces its head, in the store's own way."""
+    yield from examiner(store).relink(thread)

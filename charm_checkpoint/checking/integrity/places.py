@@ -10,9 +10,9 @@ import ormsgpack
 
 from charm_checkpoint.checking.integrity.chunks import Reached
 from charm_checkpoint.checking.integrity.tools import Tools
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.errors import CharmError, format_path
 from charm_checkpoint.plan import Plan
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.values.decoder import DecodedChunk
 from charm_checkpoint.values.encoder import DELTA, DICT, GROUP, MANIFEST
 from charm_checkpoint.values.serde.bases import as_step

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from charm_checkpoint.checking.integrity.own import relink
+from charm_checkpoint.checking.integrity.own import relink, relinks
 from charm_checkpoint.checking.integrity.report import IntegrityFinding
 from charm_checkpoint.checking.integrity.threads import ThreadLook
 from charm_checkpoint.checking.integrity.tools import Tools
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.contract import NewMessages, ThreadState
 from charm_checkpoint.errors import StoreCorrupt
+from charm_checkpoint.session import Session, Step
 
 
 def mend(
@@ -19,18 +19,17 @@ def mend(
 ) -> Session[list[IntegrityFinding]]:
     """Mend a thread's head, and remove chunks that nothing reaches; return the findings, some of them repaired.
 
-    Both are what removing no checkpoint does. A thread in which anything is damaged that others may be reached by is
-    left alone: what seems to be reached by nothing may be reached by that.
+    Both are what removing no checkpoint does, but where a store mends its heads in a way of its own. A thread in which
+    anything is damaged that others may be reached by is left alone: what seems to be reached by nothing may be reached
+    by that.
     """
     if not any(each.repairable and not each.repaired for each in found) or is_unsure(look):
         return found
-    is_relinked = any(each.kind == "head" for each in found)
-    if is_relinked:
+    if any(each.kind == "head" for each in found) and relinks(tools.store):
         yield from relink(tools.store, look.thread)
-        state = (yield from look.state_now()) or state
+        return (yield from _confirmed(tools, look.thread, found))  # chunks stay: a checkpoint may be lost that had them
     if any(each.kind in ("parent", "counter") and each.is_problem for each in found):
-        # What a lost checkpoint had is still there, should its row be put back.
-        return (yield from _confirmed(tools, look.thread, found)) if is_relinked else found
+        return found  # what a lost checkpoint had is still there, should its row be put back
     done = yield from _removed_nothing(tools, look, state)
     if any(each.kind == "chunk" and each.repairable for each in found) and look.messages.is_there:
         done = (yield from _put_again(tools, look)) and done
@@ -41,7 +40,8 @@ def mend(
 
 def is_unsure(look: ThreadLook) -> bool:
     """Tell whether something may be there, or be reached, that was not seen."""
-    return bool(look.is_cut or look.reached.bad or look.messages.reached.bad or look.broken or look.messages.findings)
+    messages = look.messages.reached.bad or look.messages.findings
+    return bool(look.is_cut or look.is_misplaced or look.reached.bad or look.broken or messages)
 
 
 def _removed_nothing(tools: Tools, look: ThreadLook, state: ThreadState) -> Session[bool]:

@@ -14,11 +14,11 @@ from charm_checkpoint.checking.integrity.report import Findings, IntegrityFindin
 from charm_checkpoint.checking.integrity.threads import ATTEMPTS, ThreadLook
 from charm_checkpoint.checking.integrity.tools import Tools
 from charm_checkpoint.checking.rows import row_of
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.contract import TellsThreads, ThreadRow, ThreadState, Usage
 from charm_checkpoint.errors import StoreCorrupt
 from charm_checkpoint.saver.threads import ThreadListing
 from charm_checkpoint.saver.unfinished import Unfinished
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.store import Store
 
 OnProgress: TypeAlias = Callable[[IntegrityProgress], object]
@@ -179,8 +179,9 @@ class _Look:
             advice=f"{_COMPARE} A repair counts what is there." if can_count else f"{_COMPARE} {_ADVICE}",
         )  # fmt: skip
         if self._repair and finding.repairable:
-            done = yield from recount(self._tools.store, Count(thread, look.checkpoints, size, seen.state.seq))
-            finding = replace(finding, repaired=done)
+            yield from recount(self._tools.store, Count(thread, look.checkpoints, size, seen.state.seq))
+            fresh = yield from row_of(self._tools.backend, thread)
+            finding = replace(finding, repaired=fresh is not None and _agrees(fresh, look, size))
         return [finding]
 
     def _unreached(self, seen: _Seen) -> int:

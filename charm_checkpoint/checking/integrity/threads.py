@@ -14,21 +14,29 @@ from charm_checkpoint.checking.integrity.messages import MessagesLook
 from charm_checkpoint.checking.integrity.own import relinks
 from charm_checkpoint.checking.integrity.report import IntegrityFinding
 from charm_checkpoint.checking.integrity.tools import Tools
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.contract import CheckpointRow, Query, StoredCheckpoint, ThreadState, Usage
 from charm_checkpoint.errors import StoreCorrupt
 from charm_checkpoint.plan import Compute, Plan
 from charm_checkpoint.saver.records import Record
 from charm_checkpoint.saver.threads import state_of
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.values.decoder import split
 
 PAGE = 100
 """Checkpoints that are read at a time."""
+MOST_LISTED = 500
+"""Checkpoints of a namespace that are listed at a time, for their order alone."""
+MOST_ABOVE = 100
+"""Checkpoints before a head among which one is looked for that was not to come after it."""
 ATTEMPTS = 3
 """How often a thread is looked at anew because it was changed meanwhile."""
 
 CUT = "what is older in this thread could not be listed, and was not looked at."
-
+TWICE = "it is stored twice, at two places in the order of commits: nobody can tell which of them is right."
+HIDDEN = "It leads to one that can be read, and that no other listing shows: what says where that belongs is damaged."
+LINK = "its listing goes from the head back, and shows other checkpoints than are stored: a link is wrong."
+KEEP = "Restore it from a backup, or copy the checkpoint (`copy`, `export`) before the thread is gone on with."
+RELINK = "A repair links all that are there, and makes the last one committed the head."
 
 MOST_KNOWN = 500
 """Addresses that a store is told of, which it then does not send again."""
@@ -66,6 +74,8 @@ class ThreadLook:
         self.messages = MessagesLook(tools, thread)
         self.checkpoints = self.writes = self.size = 0
         self.is_cut = False
+        self.is_misplaced = False
+        """Whether a checkpoint is not where it should be: nothing is to be moved, or removed, because of it."""
         self._heads: dict[str, Head] = {}
         self._lines = Lines()
         self.broken: set[tuple[str, str]] = set()
@@ -77,6 +87,7 @@ class ThreadLook:
         yield from self._pages()
         yield from self._check_heads()
         if not self.is_cut:
+            yield from self._check_links()
             self._take(self._lines.lost())
         yield from self.messages.look()
         if self.broken or self.reached.bad:
@@ -136,6 +147,9 @@ class ThreadLook:
         self.writes += len(found.writes)
         self.size += len(row.body) + sum(map(len, found.writes))
         self._note(row)
+        if row.id in self._lines.ids(row.ns):
+            self.broken.add((row.ns, row.id))
+            self._add("record", TWICE, namespace=row.ns, checkpoint=row.id)
         read: _Read = yield Step(partial(self._read, row, found.writes), self.thread)
         for kind, why in read.failed:
             self.broken.add((row.ns, row.id))
@@ -184,13 +198,66 @@ class ThreadLook:
                 if last is None or (ns, last.id) not in self.broken:
                     self._add("head", f"the head cannot be read: {error}", namespace=ns)
                 continue
-            head = found.row.id if found.row is not None else found.head
-            why = _wrong_head(head, last, found)
-            if why is not None and not self.is_cut:
-                self._add(
-                    "head", why, namespace=ns, checkpoint=None if last is None else last.id, repairable=True,
-                    advice="A repair makes the last one committed the head.",
-                )  # fmt: skip
+            if not self.is_cut:
+                yield from self._check_head(ns, last, found)
+
+    def _check_head(self, ns: str, last: Head | None, found: StoredCheckpoint) -> Session[None]:
+        head = found.row.id if found.row is not None else found.head
+        why = _wrong_head(head, last, found)
+        if why is None:
+            return
+        at = None if last is None else last.id
+        if found.row is not None and self._is_hidden(found.row):
+            self._misplaced(ns, at, f"{why} {HIDDEN}")
+        elif head is not None and at is not None and (yield from self._descends(ns, head, at)):
+            self._misplaced(ns, at, f"{why} The head was made from this one, whose place in the order is wrong.")
+        else:
+            advice = "A repair makes the last one committed the head."
+            self._add("head", why, namespace=ns, checkpoint=at, repairable=True, advice=advice)
+
+    def _descends(self, ns: str, id: str, above: str) -> Session[bool]:
+        """Tell whether a checkpoint was made from another one, at once or by way of others."""
+        find = partial(self._tools.backend.ancestors, self.thread, ns, id, MOST_ABOVE)
+        line = yield Step(find, self.thread)
+        return any(found.row is not None and found.row.id == above for found in line[1:])
+
+    def _is_hidden(self, row: CheckpointRow) -> bool:
+        """Tell whether a checkpoint is of this thread and namespace, and the listing of the thread leaves it out."""
+        if row.id in self._lines.ids(row.ns):
+            return False
+        try:
+            self._tools.record(row)
+        except StoreCorrupt:
+            return False
+        return True
+
+    def _misplaced(self, ns: str, at: str | None, why: str) -> None:
+        self.is_misplaced = True
+        self._add("head", why, namespace=ns, checkpoint=at, advice=KEEP)
+
+    def _check_links(self) -> Session[None]:
+        """List each namespace as programs do, where that goes from commit to commit by links of the store's own."""
+        if not relinks(self._tools.store) or set(self._heads) <= {""}:  # as it was listed already
+            return
+        told = {found.namespace for found in self.findings if found.kind == "head"}
+        for ns in self._heads.keys() - told:
+            rows = yield from self._listed(ns)
+            if any(map(self._is_hidden, rows)):
+                self._misplaced(ns, self._heads[ns].id, f"{LINK} {HIDDEN}")
+            elif [row.id for row in rows] != list(self._lines.ids(ns)):
+                at = self._heads[ns].id
+                self._add("head", LINK, namespace=ns, checkpoint=at, repairable=True, advice=RELINK)
+
+    def _listed(self, ns: str) -> Session[list[CheckpointRow]]:
+        rows: list[CheckpointRow] = []
+        after = None
+        while True:
+            query = partial(self._tools.backend.page, Query(self.thread, ns), after, MOST_LISTED, writes=False)
+            page = yield Step(query, self.thread)
+            rows += [found.row for found in page.items if found.row is not None]
+            after = page.next
+            if after is None:
+                return rows
 
     # --------------------------------------------------------------------- counts
 
@@ -202,8 +269,8 @@ class ThreadLook:
         if counted.checkpoints > self.checkpoints and relinks(self._tools.store):
             self._add(
                 "head", f"{counted.checkpoints:,} checkpoints are stored, and {self.checkpoints:,} are listed: "
-                "listings go from the head back, and a head or a link is not what it should be.", repairable=True,
-                advice="A repair links all that are there, and makes the last one committed the head.",
+                "listings go from the head back, and a head or a link is not what it should be.",
+                repairable=not self.is_misplaced, advice=KEEP if self.is_misplaced else RELINK,
             )  # fmt: skip
             return
         if counted.checkpoints != self.checkpoints:

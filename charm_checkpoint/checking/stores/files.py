@@ -11,12 +11,12 @@ from typing import Any
 from charm_checkpoint.checking.doctor.disk import tell_disk, tell_rights, tell_sync
 from charm_checkpoint.checking.doctor.report import DoctorFinding, DoctorReport
 from charm_checkpoint.checking.integrity.report import IntegrityFinding
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.errors import CharmError, SchemaMismatch, StoreCorrupt
 from charm_checkpoint.plan import Plan
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.store import Store
 from charm_checkpoint.stores.files.space import name_of
-from charm_checkpoint.stores.files.spaces import _NAME, _path_in
+from charm_checkpoint.stores.files.spaces import NAME, path_in
 from charm_checkpoint.stores.files.thread import LOG
 from charm_checkpoint.stores.shared.mounts import remote_kind
 
@@ -31,8 +31,8 @@ class FilesExaminer:
     def __init__(self, store: Store) -> None:
         self._items: Any = store.items
         driver, backend = store.driver, store.backend
-        self._folder: Path = driver._folder  # type: ignore[attr-defined]
-        self._threads: Any = backend._threads  # type: ignore[attr-defined]
+        self._folder: Path = driver.folder  # type: ignore[attr-defined]
+        self._threads: Any = backend.folders  # type: ignore[attr-defined]
 
     # ---------------------------------------------------------------------- doctor
 
@@ -65,7 +65,7 @@ class FilesExaminer:
             report.add("file system", "note", f"the folder is on a {kind} mount.", advice)
         else:
             report.add("file system", "ok", "the folder is on a local disk.")
-        if self._threads._disk._full:
+        if self._threads.disk.full:
             report.add("durability", "ok", "synchronous=full: a write is on the disk when it returns.")
         else:
             advice = "Take synchronous= out of the URL, or accept that."
@@ -73,7 +73,7 @@ class FilesExaminer:
         ours = self._folder / ".charm"
         can_write = os.access(ours if ours.is_dir() else self._folder, os.W_OK)
         tell_rights(report, self._folder, can_write, "the folder", f"Give it the right to write {ours}.")
-        if can_write and self._threads._disk._full:
+        if can_write and self._threads.disk.full:
             tell_sync(report, self._folder)
         tell_disk(report, self._folder)
 
@@ -85,7 +85,7 @@ class FilesExaminer:
         return found
 
     def _spaces(self) -> list[IntegrityFinding]:
-        spaces = self._items._spaces
+        spaces = self._items.folders
         return [found for name in _names(spaces.folder) for found in self._space(spaces.folder / name)]
 
     def _space(self, folder: Path) -> Iterator[IntegrityFinding]:
@@ -94,13 +94,13 @@ class FilesExaminer:
                 yield IntegrityFinding("item", f"{folder} holds no log of a space of items.", "note")
             return
         try:
-            path = _path_in(folder / LOG)
+            path = path_in(folder / LOG)
             if path is None and (folder / LOG).stat().st_size:
                 raise StoreCorrupt(f"{folder / LOG} does not begin as a log does: nobody can tell whose items it held.")
             if path is not None and name_of(path) != folder.name:
                 raise StoreCorrupt(f"{folder / LOG} is the log of another space of items than its folder's.")
             if path is not None:
-                self._items._spaces.read(path, lambda space: len(space.items))
+                self._items.folders.read(path, lambda space: len(space.items))
         except (SchemaMismatch, StoreCorrupt) as error:
             yield IntegrityFinding("item", str(error), advice=RESTORE)
         except (OSError, CharmError) as error:
@@ -109,7 +109,7 @@ class FilesExaminer:
 
 def _names(folder: Path) -> list[str]:
     try:
-        return sorted(filter(_NAME.fullmatch, os.listdir(folder)))
+        return sorted(filter(NAME.fullmatch, os.listdir(folder)))
     except FileNotFoundError:
         return []
 

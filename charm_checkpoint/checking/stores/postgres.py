@@ -8,11 +8,12 @@ from charm_checkpoint.checking.doctor.network import is_local
 from charm_checkpoint.checking.doctor.report import DoctorReport
 from charm_checkpoint.checking.integrity.own import Count
 from charm_checkpoint.checking.integrity.report import IntegrityFinding
-from charm_checkpoint.checking.session import Session, Step
+from charm_checkpoint.checking.stores.listed import look_at_listed
 from charm_checkpoint.checking.stores.postgres_doctor import PostgresDoctor, ask
 from charm_checkpoint.checking.stores.strays import BATCH, Stray, look_at_strays, lost_list
 from charm_checkpoint.errors import StoreError
 from charm_checkpoint.plan import Plan
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.store import Store
 from charm_checkpoint.stores.shared.names import CHECKPOINTS, MESSAGES, identity, text_bytes
 
@@ -68,6 +69,7 @@ class PostgresExaminer:
     def own_checks(self, repair: bool) -> Session[list[IntegrityFinding]]:
         """Return rows that belong to nothing."""
         found = yield from self._lost_lists()
+        found += yield from self._listed()
         return found + (yield from look_at_strays(self, STRAYS, repair and not found, BACKUP))
 
     def _lost_lists(self) -> Session[list[IntegrityFinding]]:
@@ -78,6 +80,12 @@ class PostgresExaminer:
         except StoreError as error:
             return [IntegrityFinding("store", f"message lists could not be looked for: {error}", "note")]
         return [lost_list(name, BACKUP) for [name] in rows]
+
+    def _listed(self) -> Session[list[IntegrityFinding]]:
+        try:
+            return (yield from look_at_listed(_read, _SCHEMA, BACKUP))
+        except StoreError as error:
+            return [IntegrityFinding("store", f"the names of threads could not be compared: {error}", "note")]
 
     @property
     def _tenant(self) -> str:
@@ -105,6 +113,11 @@ class PostgresExaminer:
         text = f"DELETE FROM {_of(stray)} WHERE r.ctid = ANY(ARRAY({some})) RETURNING r.{stray.owner}"
         rows = yield Step(lambda: ask(text), write=True)
         return max(int(row[0]) for row in rows) if len(rows) == BATCH else None
+
+
+def _read(text: str) -> Session[list[Any]]:
+    found: list[Any] = yield Step(lambda: ask(text))
+    return found
 
 
 def _hosts(place: str) -> list[tuple[str, int | None]]:

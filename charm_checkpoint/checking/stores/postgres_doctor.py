@@ -9,8 +9,8 @@ from typing import Any
 
 from charm_checkpoint.checking.doctor.report import DoctorReport
 from charm_checkpoint.checking.doctor.session import tell_clock, tell_tls
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.plan import Plan
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.stores.postgres.setup import Ask
 
 FEW = 10

@@ -9,9 +9,9 @@ from typing import Any
 
 from charm_checkpoint.checking.doctor.report import DoctorReport
 from charm_checkpoint.checking.doctor.session import tell_clock, tell_tls
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.errors import CharmError
 from charm_checkpoint.plan import Plan
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.stores.redis.rows import Call, Command
 
 FULL = 0.9

@@ -13,10 +13,11 @@ from charm_checkpoint.checking.doctor.disk import READ_WRITE, is_read_only, tell
 from charm_checkpoint.checking.doctor.report import DoctorFinding, DoctorReport
 from charm_checkpoint.checking.integrity.own import Count
 from charm_checkpoint.checking.integrity.report import IntegrityFinding
-from charm_checkpoint.checking.session import Session, Step
+from charm_checkpoint.checking.stores.listed import look_at_listed
 from charm_checkpoint.checking.stores.strays import BATCH, Stray, look_at_strays, lost_list
 from charm_checkpoint.errors import StoreCorrupt, StoreUnavailable
 from charm_checkpoint.plan import Compute, Plan
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.store import Store
 from charm_checkpoint.stores.shared.mounts import remote_kind
 from charm_checkpoint.stores.shared.names import MESSAGES
@@ -61,8 +62,8 @@ class SqliteExaminer:
         driver: Any = store.driver
         self._backend: Any = store.backend
         self._path = str(driver.path)
-        self._in_memory = bool(driver._in_memory)
-        self._mode = str(driver._mode)
+        self._in_memory = bool(driver.in_memory)
+        self._mode = str(driver.mode)
 
     # ---------------------------------------------------------------------- doctor
 
@@ -164,31 +165,17 @@ class SqliteExaminer:
         for table in tables:
             found += yield from self._check_table(table)
         found += yield from self._lost_lists()
+        found += yield from self._listed()
         is_sound = not any(each.is_problem for each in found)
         return found + (yield from look_at_strays(self, STRAYS, repair and is_sound, BACKUP))
 
     def relink(self, thread: str) -> Session[None]:
         """Make the last commit of each of a thread's namespaces its head."""
-        yield Step(partial(self._relinked, thread), thread, write=True)
-
-    def _relinked(self, thread: str) -> Plan[None]:
-        found = yield from self._backend._found(thread)
-        if found is not None:
-            key, state = found
-            yield from self._backend._relink(key)
-            yield from self._backend._swept(key, state)
-            yield from self._backend._count(key)
+        yield Step(partial(self._backend.relink, thread), thread, write=True)
 
     def recount(self, count: Count) -> Session[bool]:
         """Count what a thread holds, and note that on its row."""
-        return bool((yield Step(partial(self._recounted, count), count.thread, write=True)))
-
-    def _recounted(self, count: Count) -> Plan[bool]:
-        found = yield from self._backend._found(count.thread)
-        if found is None or found[1].seq != count.seq:
-            return False
-        yield from self._backend._count(found[0])
-        return True
+        return bool((yield Step(partial(self._backend.recount, count.thread, count.seq), count.thread, write=True)))
 
     def _check_table(self, table: str) -> Session[list[IntegrityFinding]]:
         try:
@@ -212,6 +199,14 @@ class SqliteExaminer:
         except (StoreCorrupt, StoreUnavailable):  # which the table's own check tells
             return []
         return [lost_list(name, BACKUP) for [name] in rows]
+
+    def _listed(self) -> Session[list[IntegrityFinding]]:
+        try:
+            return (yield from look_at_listed(_read, "", BACKUP))
+        except StoreCorrupt:  # which the table's own check tells
+            return []
+        except StoreUnavailable as error:  # it computes for too long
+            return [IntegrityFinding("store", f"the names of threads could not be compared: {error}", "note")]
 
     def count(self, stray: Stray) -> Session[int]:
         """Count rows that belong to nothing."""
@@ -255,6 +250,11 @@ def _computed(work: Any) -> Plan[Any]:
 def _rows(text: str, params: Sequence[Any] = ()) -> Plan[list[Any]]:
     rows: list[Any] = yield Sql(text, params)
     return rows
+
+
+def _read(text: str) -> Session[list[Any]]:
+    found: list[Any] = yield Step(partial(_rows, text))
+    return found
 
 
 def _changed(text: str, params: Sequence[Any]) -> Plan[int]:

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from charm_checkpoint.checking.integrity.report import IntegrityFinding
-from charm_checkpoint.checking.session import Session
 from charm_checkpoint.errors import StoreCorrupt, StoreError
+from charm_checkpoint.session import Session
 from charm_checkpoint.stores.shared.names import bytes_text
 
 BATCH = 500

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from charm_checkpoint.checking.doctor.network import is_local
 from charm_checkpoint.checking.doctor.report import DoctorReport
 from charm_checkpoint.checking.doctor.session import tell_tls
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.plan import Plan
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.store import Store
 from charm_checkpoint.stores.postgres_schema.backend import Version
 

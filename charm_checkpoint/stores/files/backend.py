@@ -47,7 +47,7 @@ from charm_checkpoint.stores.files.contents import (
 from charm_checkpoint.stores.files.damage import damage_of, stranger
 from charm_checkpoint.stores.files.survey import UNREADABLE, Listing
 from charm_checkpoint.stores.files.thread import LOG, LogWrite
-from charm_checkpoint.stores.files.threads import name_of
+from charm_checkpoint.stores.files.threads import Threads, name_of
 from charm_checkpoint.stores.files.whole import FilesWhole, call
 from charm_checkpoint.stores.shared.names import CHECKPOINTS, MESSAGES, identity
 from charm_checkpoint.stores.shared.write_rule import decide, decide_messages, is_conflict, lacks_chunks
@@ -61,6 +61,11 @@ class FilesBackend(FilesWhole):
     """The backend. Each method is one plan of one call."""
 
     capabilities = Capabilities(durable=True, processes=True, marks_copies=True, latest_first=True)
+
+    @property
+    def folders(self) -> Threads:
+        """The folders of its threads, for whoever looks at these as they are."""
+        return self._threads
 
     def is_current(self) -> Plan[bool]:
         """Say yes: folders are made when something is written, so that reading leaves no trace."""

@@ -94,8 +94,8 @@ class Contents:
     ``thread`` is None for one that was deleted; ``identity`` is empty in a log of an older format. ``end`` and
     ``digest`` are those of the last sound frame, ``tail`` is what follows it. ``weight`` is about how many bytes of
     memory this takes, ``dead`` how many bytes of the log were superseded since it was begun. ``file`` is the log as it
-    was opened for the call that is at work. ``origin`` is the digest of the thread's first change, where that is known:
-    what was begun anew has another one.
+    was opened for the call that is at work. ``origin`` is the digest of the thread's first change, or what it has
+    instead if its log began with more; where it is known, what was begun anew has another one.
     """
 
     thread: str | None = None
@@ -151,8 +151,8 @@ class Contents:
         self.notes = Notes(*notes)
 
     def _third_format(self, thread: bytes | None, *fields: Any) -> None:
-        *others, self.identity = fields
-        self._second_format(thread, *others)
+        self._second_format(thread, *fields[:6])
+        self.identity, self.origin = fields[6:] if len(fields) > 7 else (fields[6], b"")
 
     def _put(self, at: int, host: bytes | None, seq: int, *rest: Any) -> None:
         ns, id, parent, commit, conflict, roots, tags, run, size, chunks, *noted = rest
@@ -293,7 +293,7 @@ class Contents:
     def start(self, identity: bytes) -> Entry:
         """Return the first frame of a log of this state, of the thread with this identity."""
         fields = [text_bytes(self.thread), *self.state, self.revision, list(self.hosts.items()), list(self.notes)]
-        return Entry([START, FORMAT, *fields, identity])
+        return Entry([START, FORMAT, *fields, identity, *([self.origin] if self.origin else [])])
 
     def entries(self, commits: Mapping[int, int] | None = None, owner: bytes | None = None) -> Iterator[Entry]:
         """Return frames that come to all this; ``commits`` are other commit numbers to give, for thread ``owner``."""

@@ -28,18 +28,18 @@ class Disk:
     """
 
     def __init__(self, full: bool, rights: Rights | None = None) -> None:
-        self._full = full
+        self.full = full
         self._rights = rights or Rights()
         self._make = self._rights.make_folder if rights else os.mkdir
 
     def sync(self, file: int) -> None:
         """See that what was written to an open file is on disk."""
-        if self._full:
+        if self.full:
             _sync(file)
 
     def sync_folder(self, folder: Path) -> None:
         """See that the names in a folder are on disk."""
-        if self._full and sys.platform != "win32":
+        if self.full and sys.platform != "win32":
             opened: list[int] = []
             close = map(os.close, map(opened.pop, (-1,)))  # made ready, for one step at the end
             try:
@@ -103,7 +103,7 @@ class Disk:
             os.replace(temporary, path)
         else:
             os.replace(temporary.name, path.name, src_dir_fd=lock.at, dst_dir_fd=lock.at)
-            if self._full:
+            if self.full:
                 os.fsync(lock.at)
         lock.confirm()
 

@@ -55,6 +55,11 @@ class FilesItems:
     def __init__(self, spaces: Spaces) -> None:
         self._spaces = spaces
 
+    @property
+    def folders(self) -> Spaces:
+        """The folders of its spaces, for whoever looks at these as they are."""
+        return self._spaces
+
     # ------------------------------------------------------------------ change
 
     def change(self, batch: ItemBatch) -> Plan[BatchReply]:

@@ -170,11 +170,17 @@ class MessageFiles:
         self._tell()
         path = self._found(thread)
         if path is not None:
-            with FolderLock(path.parent, self._timeout) as lock:
-                self._disk.remove(path)
-                if path.name == _escaped(thread) and path.with_suffix(ID).exists():
-                    self._disk.remove(path.with_suffix(ID))
-                lock.confirm()
+            self.remove(path, signed=path.name == _escaped(thread))
+
+    def remove(self, path: Path, signed: bool = True) -> int:
+        """Delete a file of messages, ``signed``: and the id beside it; return its size."""
+        with FolderLock(path.parent, self._timeout) as lock:
+            found = _stat(path)
+            self._disk.remove(path)
+            if signed and path.with_suffix(ID).exists():
+                self._disk.remove(path.with_suffix(ID))
+            lock.confirm()
+        return 0 if found is None else found.st_size
 
     def _look(self) -> None:
         raise_if_lost(self.watch)

@@ -27,7 +27,7 @@ def _shapes(least: int, *fields: tuple[type, ...]) -> frozenset[tuple[type, ...]
     return frozenset(shape for count in range(least, len(fields) + 1) for shape in product(*fields[:count]))
 
 
-_START_FIELDS = (_NUMBER, _MAYBE, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _LIST, _LIST, _BYTES)
+_START_FIELDS = (_NUMBER, _MAYBE, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _LIST, _LIST, _BYTES, _BYTES)
 _PUT_FIELDS = (
     _MAYBE, _NUMBER, _BYTES, _BYTES, _MAYBE, _NUMBER, _MAYBE, _BYTES, _BYTES, _MAYBE, _NUMBER, _LIST, _MAYBE, _MAYBE,
 )  # fmt: skip

@@ -37,7 +37,8 @@ log = logging.getLogger("charm_checkpoint")
 
 T = TypeVar("T")
 
-_NAME = re.compile(r"[0-9a-f]{32}")
+NAME = re.compile(r"[0-9a-f]{32}")
+"""What the folder of a space is named."""
 NAMED = 300
 """Bytes of memory that it takes to know which space a folder is, beside its path."""
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -157,9 +158,9 @@ class Spaces:
     def _read_paths(self, known: Mapping[str, bytes]) -> tuple[list[Named], list[str]]:
         spaces: list[Named] = []
         nameless: list[str] = []
-        for name in filter(_NAME.fullmatch, os.listdir(self.folder)):
+        for name in filter(NAME.fullmatch, os.listdir(self.folder)):
             try:
-                path = known[name] if name in known else _path_in(self.folder / name / LOG)
+                path = known[name] if name in known else path_in(self.folder / name / LOG)
             except (SchemaMismatch, StoreCorrupt, OSError) as error:
                 log.warning("Items are not looked at: %s: %s", self.folder / name, error)
             else:
@@ -219,7 +220,7 @@ class Spaces:
         self._noted(draft.path, folder, lambda: folder.write(draft))
 
 
-def _path_in(path: Path) -> bytes | None:
+def path_in(path: Path) -> bytes | None:
     """Return which space a log is of, None if nothing is in it."""
     try:
         refuse_link(path.parent)

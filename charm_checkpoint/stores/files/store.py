@@ -79,7 +79,7 @@ class FilesDriver:
     examiner = "charm_checkpoint.checking.stores.files:FilesExaminer"
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._closed = False
         self._threads = ReadWriteThreads("charm-files")
 
@@ -90,7 +90,7 @@ class FilesDriver:
         try:
             return run(make(), lambda call: call())
         except OSError as error:
-            raise translate(self._folder, error, write=write) from error
+            raise translate(self.folder, error, write=write) from error
 
     async def arun(self, make: MakePlan[T], *, write: bool) -> T:
         """Run a plan in the store's own thread for its kind."""

@@ -31,7 +31,7 @@ GLANCE = 1 << 18
 """Bytes of a log that is looked through for tags; what is longer is taken in, and known from then on."""
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """What a listing knows of a thread before it looks: when it changed, its log's folder, its message file."""
 
     changed: int
@@ -65,7 +65,7 @@ class Survey:
         rest = parts[size:]
         return ThreadPage([row for row in rows if row is not None], rest or None, rest[0].place if rest else None)
 
-    def _parts(self, since: tuple[int, bytes, bytes] | None = None) -> list[_Part]:
+    def _parts(self, since: tuple[int, bytes, bytes] | None = None) -> list[Part]:
         """Return all that may be a thread, what changed last first, each with its log and its messages.
 
         With a place, that is what comes from there on.
@@ -76,8 +76,8 @@ class Survey:
             names = [name_of(kind, file.thread) for kind in (CHECKPOINTS, MESSAGES)] if file.thread is not None else []
             name = next((name for name in names if name in logs), None)
             changed = max(file.changed, logs.pop(name, 0) if name else 0)
-            parts.append(_Part(changed, name, file))
-        parts += [_Part(changed, name, None) for name, changed in logs.items()]
+            parts.append(Part(changed, name, file))
+        parts += [Part(changed, name, None) for name, changed in logs.items()]
         parts = [part for part in parts if since is None or part.place <= since]
         return sorted(parts, key=lambda part: part.place, reverse=True)
 
@@ -89,7 +89,7 @@ class Survey:
         threads = {path: row.thread for row in rows if row.thread is not None for path in self._files.paths(row.thread)}
         return [file if file.thread is not None else file._replace(thread=threads.get(file.path)) for file in files]
 
-    def _row(self, part: _Part) -> ThreadRow | None:
+    def _row(self, part: Part) -> ThreadRow | None:
         row = None if part.folder is None else self._log_row(part.folder)
         if part.file is not None:
             row = row or ThreadRow(part.file.thread, damage=_unnamed(part.file), size=0)
@@ -101,6 +101,11 @@ class Survey:
         # What `Backend.put_messages` keeps has a log of its own, which may have changed later.
         at, pinned = self.changed(row.thread), self._threads.is_pinned(name_of(CHECKPOINTS, row.thread))
         return row._replace(touched_at=max(part.changed, at) // 10**9, pinned=pinned)
+
+    def unnamed(self) -> list[Part]:
+        """Return what is listed without a name."""
+        self._look()
+        return [part for part in self._parts() if (row := self._row(part)) is not None and row.thread is None]
 
     def row(self, thread: str) -> ThreadRow | None:
         """Return one thread's row, None if it is not there."""

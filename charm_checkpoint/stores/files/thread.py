@@ -47,7 +47,7 @@ from charm_checkpoint.stores.files.folder import (
     version_of,
 )
 from charm_checkpoint.stores.files.log import Entry, Scan, Tail, encode
-from charm_checkpoint.stores.files.versions import is_behind
+from charm_checkpoint.stores.files.versions import is_behind, origin_of
 
 log = logging.getLogger("charm_checkpoint")
 
@@ -279,6 +279,7 @@ class ThreadFolder:
     def _write(self, lock: FolderLock, keep: Contents, more: Iterable[Entry]) -> _NewLog:
         """Write a new log, and return what it comes to."""
         lock.confirm()  # or what was read by its name would be written over the log of a folder that was renamed
+        keep.origin = keep.origin or origin_of(keep, self._contents)
         written = _NewLog(Contents(), self._log)
 
         def fill(file: BinaryIO) -> None:
@@ -289,7 +290,6 @@ class ThreadFolder:
             written.inode = version_of(file).inode
 
         written.path = self._disk.write(lock, NEW, self._log, fill)
-        written.contents.origin = written.contents.origin or keep.origin
         return written
 
     def _replace(self, lock: FolderLock, written: _NewLog, strays: Sequence[Path]) -> None:

@@ -33,7 +33,7 @@ class Threads:
         self.folder = folder
         self.erased = ErasedThreads(folder.with_name(ERASED), disk, timeout)
         self.host = host
-        self._disk = disk
+        self.disk = disk
         self._timeout = timeout
         self.watch = FolderWatch(folder, above)
         # What was read is read again in a forked child: a lock on it may be held by a thread that is not there.
@@ -41,7 +41,7 @@ class Threads:
 
     def make(self) -> None:
         """Make the folder, and those above it."""
-        self._disk.make_folder(self.folder)
+        self.disk.make_folder(self.folder)
         self.watch.note()
 
     def look(self, name: str, view: Callable[[Contents], T]) -> T:
@@ -61,7 +61,7 @@ class Threads:
         return self._with(name, lambda thread: thread.change(decide, regardless=regardless))
 
     def _folder(self, name: str) -> ThreadFolder:
-        return ThreadFolder(self.folder / name, self._disk, self._timeout, self.erased)
+        return ThreadFolder(self.folder / name, self.disk, self._timeout, self.erased)
 
     def erase(self, name: str, keep: Callable[[Contents], bool]) -> None:
         """Remove a thread; see `ThreadFolder.erase`."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
+
 from charm_checkpoint.stores.files.contents import Contents
+from charm_checkpoint.stores.files.log import FIRST
 
 
 def is_behind(found: Contents, known: Contents) -> bool:
@@ -22,3 +25,11 @@ def _is_begun_anew(found: Contents, known: Contents) -> bool:
     """Tell whether this is another thread of the same name, begun by the same host, and no version of the other."""
     is_another = found.origin != known.origin and b"" not in (found.origin, known.origin)
     return is_another and len(found.hosts) == 1 and found.hosts.keys() == known.hosts.keys()
+
+
+def origin_of(new: Contents, old: Contents) -> bytes:
+    """Return the origin that a new log is to tell, in the place of the old one; none if its first change will be that.
+
+    Nor of one that an earlier version wrote anew: nobody knows it.
+    """
+    return secrets.token_bytes(len(FIRST)) if old.is_new and new.hosts else old.origin

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
 from charm_checkpoint.contract import Space, ThreadPage, ThreadRow, ThreadState, Usage
+from charm_checkpoint.contract_records import added
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.stores.files.contents import Contents
 from charm_checkpoint.stores.files.erased import Kept
 from charm_checkpoint.stores.files.folder import raise_if_lost
 from charm_checkpoint.stores.files.messages import MessageFiles
 from charm_checkpoint.stores.files.room import Room
-from charm_checkpoint.stores.files.survey import Survey
+from charm_checkpoint.stores.files.survey import UNREADABLE, Survey
 from charm_checkpoint.stores.files.thread import LogWrite
 from charm_checkpoint.stores.files.threads import Threads, name_of
 from charm_checkpoint.stores.shared.names import CHECKPOINTS, MESSAGES
@@ -86,7 +88,7 @@ class FilesWhole:
                 if kind == CHECKPOINTS and idle_since is not None and not self._is_idle(thread, idle_since):
                     return False
                 gone.append(kind)
-                self._keep(thread, kind, until, contents)
+                self._keep(name_of(kind, thread), kind, until, contents)
                 return True
 
             self._threads.erase(name_of(kind, thread), keep)
@@ -95,18 +97,39 @@ class FilesWhole:
         self._files.erase(thread)
         return usage
 
+    def erase_unnamed(self, until: int) -> Plan[Usage]:
+        """Remove what does not tell its thread; see `ErasesUnnamed`."""
+        return call(self._erase_unnamed, until)
+
+    def _erase_unnamed(self, until: int) -> Usage:
+        usage = Usage()
+        for part in self._survey.unnamed():
+            with suppress(*UNREADABLE):  # as one of a later version: it is listed still
+                size = self._files.remove(part.file.path) if part.file is not None else 0
+                if part.folder is not None:
+                    self._erase_folder(part.folder, until)
+                usage = added(usage, Usage(payload_bytes=size, damaged=1))
+        return usage
+
+    def _erase_folder(self, folder: str, until: int) -> None:
+        def keep(contents: Contents) -> bool:
+            self._keep(folder, CHECKPOINTS, until, contents)
+            return True
+
+        self._threads.erase(folder, keep)
+
     def _is_idle(self, thread: str, idle_since: int) -> bool:
         """Tell whether a thread is not pinned, and was not changed after a second."""
         if self._threads.is_pinned(name_of(CHECKPOINTS, thread)):
             return False
         return self._survey.changed(thread) // 10**9 <= idle_since
 
-    def _keep(self, thread: str, kind: int, until: int, old: Contents) -> None:
+    def _keep(self, folder: str, kind: int, until: int, old: Contents) -> None:
         deletes = old.state.deletes + (kind == CHECKPOINTS)
         state = ThreadState(deletes, old.state.sweeps + 1, old.state.seq + 1)
         hosts = {**old.hosts, self._threads.host: state.seq}
         kept = Kept(kind, until, state, old.revision + (kind == MESSAGES), hosts)
-        self._threads.erased.keep(bytes.fromhex(name_of(kind, thread)), kept)
+        self._threads.erased.keep(bytes.fromhex(folder), kept)
 
     def forget_erased(self, now: int) -> Plan[int]:
         """Remove what is kept of erased threads; see `Backend.forget_erased`."""

@@ -110,12 +110,12 @@ class SqliteDriver:
         file_mode: int | None = None,
     ) -> None:
         self.path = path if path == ":memory:" else str(absolute(path))
-        self._in_memory = path == ":memory:"
+        self.in_memory = path == ":memory:"
         self._synchronous = synchronous
         self._timeout = timeout
-        self._mode = mode
+        self.mode = mode
         self._looked = False
-        self._file = None if self._in_memory else NamedFile(self.path, mode, file_mode)
+        self._file = None if self.in_memory else NamedFile(self.path, mode, file_mode)
         self._connections = Connections(self._open, self._file, timeout)
         self._threads = ReadWriteThreads("charm-sqlite")
 
@@ -157,7 +157,7 @@ class SqliteDriver:
         except RAISED as error:
             if connection is not None:
                 connection.watch.tell()
-            raise translate(self.path, error, self._mode) from error
+            raise translate(self.path, error, self.mode) from error
 
     def _read(self, connection: Connection, make: MakePlan[T]) -> T:
         """Run a plan: a first statement that is ``alone`` without a transaction, what comes after it in one."""
@@ -197,7 +197,7 @@ class SqliteDriver:
                 # A plan may know how to do without, in a new transaction: SQLite goes on with none that met this.
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-                raise translate(self.path, error, self._mode) from error
+                raise translate(self.path, error, self.mode) from error
 
         return self._commit(connection, lambda: run(plan, execute, first))
 
@@ -281,7 +281,7 @@ class SqliteDriver:
             self._patiently(lambda: self._configure(opened[-1]))
         except sqlite3.Error as error:
             opened[-1].watch.tell()
-            if self._mode != "ro" or _has_log(self.path) or not cannot_open(error):
+            if self.mode != "ro" or _has_log(self.path) or not cannot_open(error):
                 raise
             consume(opened, sqlite3.Connection.close)
             # A read-only folder has no room for the files that readers of a log share; with no log
@@ -295,7 +295,7 @@ class SqliteDriver:
 
     def _tell_remote(self) -> None:
         """Warn, once, of a file on a mount where write-ahead logging cannot be relied on."""
-        if self._looked or self._in_memory:
+        if self._looked or self.in_memory:
             return
         self._looked = True
         kind = remote_kind(self.path)
@@ -328,9 +328,9 @@ class SqliteDriver:
 
     def _configure(self, connection: Connection) -> None:
         [[journal]] = connection.execute("PRAGMA journal_mode").fetchall()
-        if self._in_memory:
+        if self.in_memory:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        elif self._mode != "ro" and journal != "wal" and _may_change(connection):
+        elif self.mode != "ro" and journal != "wal" and _may_change(connection):
             # Room that deleting frees can be given back to the disk; this has to be said before
             # the first table.
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -341,7 +341,7 @@ class SqliteDriver:
         # A name that goes is overwritten on its page; of an erased thread, all is: see `SqliteWhole.erase_thread`.
         connection.execute("PRAGMA secure_delete = FAST")
         connection.create_function("marked", 2, marked, deterministic=True)  # for copies
-        connection.create_function("log_size", 0, partial(_size_of_log, None if self._in_memory else self.path))
+        connection.create_function("log_size", 0, partial(_size_of_log, None if self.in_memory else self.path))
         self._look(connection)
 
     # ----------------------------------------------------------------- closing

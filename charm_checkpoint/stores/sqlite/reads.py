@@ -33,12 +33,13 @@ _STATE = """
     SELECT t.deletes, t.sweeps, t.seq, t.key, (SELECT key FROM space WHERE thread = t.key AND ns = ?1),
         (SELECT iif(count(*) = 1, max(ns), NULL) FROM (SELECT ns FROM space WHERE thread = t.key LIMIT 2))
     FROM thread t WHERE t.identity = ?2"""
-# A line is followed from its latest, link by link, as far as the page goes.
+# A line is followed from its latest, link by link, as far as the page goes. A link leads back: one that is damaged must
+# not lead round in a circle.
 _LINE = f"""
     WITH RECURSIVE line (key) AS (
         SELECT coalesce((SELECT key FROM checkpoint WHERE key = ? AND space = s.key), s.head)
         FROM space s WHERE s.key = ?
-        UNION ALL SELECT l.previous FROM line JOIN checkpoint l ON l.key = line.key WHERE l.previous IS NOT NULL)
+        UNION ALL SELECT l.previous FROM line JOIN checkpoint l ON l.key = line.key WHERE l.previous < l.key)
     SELECT NULL, c.space, NULL, 0, 0, 0, {_ROW} FROM line CROSS JOIN checkpoint c ON c.key = line.key
     WHERE {{where}} LIMIT ?"""
 _ANY = f"""

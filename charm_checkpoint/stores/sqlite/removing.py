@@ -94,6 +94,22 @@ class SqliteRemoving(SqliteThreads):
         rows = yield Sql(_STATE, (self._identity(thread, CHECKPOINTS),), outside=outside, soft=not outside)
         return _Found(rows[0][0], ThreadState(*rows[0][1:])) if rows else None
 
+    def relink(self, thread: str) -> Plan[None]:
+        """Make the last commit of each of a thread's namespaces its head, and link those before it."""
+        found = yield from self._found(thread)
+        if found is not None:
+            yield from self._relink(found.key)
+            yield from self._swept(found.key, found.state)
+            yield from self._count(found.key)
+
+    def recount(self, thread: str, seq: int) -> Plan[bool]:
+        """Note on a thread's row how much it holds, if it is as of a commit number; tell whether it is."""
+        found = yield from self._found(thread)
+        if found is None or found.state.seq != seq:
+            return False
+        yield from self._count(found.key)
+        return True
+
     # ------------------------------------------------------------------------------------------------- checkpoints
 
     def _lines(self, thread: str, doomed: Collection[tuple[str, str]]) -> Plan[Lines | None]:

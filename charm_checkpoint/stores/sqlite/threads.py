@@ -12,7 +12,7 @@ from charm_checkpoint.stores.sqlite.reads import SqliteReads
 from charm_checkpoint.stores.sqlite.steps import Sql
 
 _ITS_OWN = "space IN (SELECT key FROM space WHERE thread = p.key)"
-_IS_COUNTED = "h.counted = h.seq"
+_IS_COUNTED = "h.counted = h.seq AND h.checkpoints IS NOT NULL"
 # A thread's checkpoints and its messages have rows of their own under one name. What was counted is on the row; of the
 # checkpoints of others only their index is looked at, which is small and holds no body.
 _THREADS = f"""

@@ -149,7 +149,7 @@ class Store(Handle):
         if operation is None:
             return self._run(make, write, thread)
         with telling(operation):
-            return self._run(operation.counting(make), write, thread)
+            return self._run(operation.counting(make, self.driver), write, thread)
 
     def _run(self, make: MakePlan[T], write: bool, thread: str | None) -> T:
         self.calls += 1
@@ -172,7 +172,7 @@ class Store(Handle):
         if operation is None:
             return await self._arun(make, write, thread)
         with telling(operation):
-            return await self._arun(operation.counting(make), write, thread)
+            return await self._arun(operation.counting(make, self.driver), write, thread)
 
     async def _arun(self, make: MakePlan[T], write: bool, thread: str | None) -> T:
         self.calls += 1

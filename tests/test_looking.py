@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
+from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -105,6 +106,28 @@ def test_arrays() -> None:
     assert as_plain(numpy.arange(4).reshape(2, 2)) == {"array": "int64", "shape": [2, 2], "values": [[0, 1], [2, 3]]}
     assert as_plain(numpy.zeros((100, 100)))["begins"] == [0.0] * 10
     assert as_plain(numpy.float32(0.5)) == 0.5
+    other = numpy.zeros((100, 100))
+    other[99, 99] = 1
+    assert as_plain(other) != as_plain(numpy.zeros((100, 100)))
+    assert as_plain(other.astype(object)) != as_plain(numpy.zeros((100, 100)).astype(object))
+
+
+def test_numbers_of_numpy_that_python_has_not() -> None:
+    numpy = pytest.importorskip("numpy")
+    notes = Notes()
+    assert as_plain(numpy.longdouble(1.5), (), notes.tell) == "1.5"
+    assert as_plain(numpy.array([numpy.longdouble(1.5)]), (), notes.tell)["values"] == ["1.5"]
+    at = numpy.datetime64("2026-11-28T12:00:00.123456789")
+    assert as_plain(at) == "2026-11-28T12:00:00.123456789" and as_plain(numpy.datetime64("NaT")) == "NaT"
+    assert as_plain(numpy.array([at]))["values"] == [str(at)]
+    assert as_plain(numpy.timedelta64(3, "ns")) == "3 nanoseconds" and not notes.found
+
+
+def test_numbers_that_python_does_not_write() -> None:
+    long = 10**5000
+    assert as_plain(long) == hex(long) and as_plain(-long) == hex(-long) and as_plain(2**2047 - 1) == 2**2047 - 1
+    for value in (Fraction(long), range(long), ValueError(long), {(long,): 1}):
+        assert "too many digits" in json.dumps(as_plain(value))
 
 
 def test_what_is_cut_is_told() -> None:

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.contract import StoredCheckpoint
 from charm_checkpoint.errors import CheckpointNotFound, NotThere, PathNotFound, format_path
 from charm_checkpoint.inspection.blaming import BlameEntry
 from charm_checkpoint.inspection.checkpoints import CheckpointInfo
 from charm_checkpoint.inspection.chunks import Shelf
 from charm_checkpoint.inspection.history import info
+from charm_checkpoint.inspection.naming import removed_meanwhile
 from charm_checkpoint.inspection.outlines import CheckpointOutline
 from charm_checkpoint.inspection.parts import Element, Parts, Version
 from charm_checkpoint.inspection.paths import Path, at_path, parsed
@@ -22,6 +22,7 @@ from charm_checkpoint.inspection.plain_values import Damaged
 from charm_checkpoint.inspection.reading import Found, Look, delta_names, inline_part
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.saver.records import Record
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.values.serde.forms import VALUE
 
 FIRST, MOST = 16, 256
@@ -50,19 +51,60 @@ class _Stop(NamedTuple):
 def blame(look: Look, thread: str, path: Any, name: Any, ns: str) -> Session[list[BlameEntry]]:
     """Return who wrote what stands at a path: of a list or dict, who wrote each element.
 
-    Each part of the line, and each comparison of two versions, is a transaction of its own: a line may be long.
+    Each part of the line, and each comparison of two versions, is a transaction of its own: a line may be long. If of
+    the value itself a chunk is missing, it is looked for again: a sweep may have come between two of these.
     """
     steps = parsed(path)
     if not steps or type(steps[0]) is not str:
         raise PathNotFound("a path begins with the name of a channel, as in messages[3] or user.name")
+    entries, is_sure = yield from _entries(look, thread, steps, name, ns, True)
+    if not is_sure:
+        entries, _ = yield from _entries(look, thread, steps, name, ns, False)
+    return entries
+
+
+def _entries(
+    look: Look, thread: str, steps: Path, name: Any, ns: str, again: bool
+) -> Session[tuple[list[BlameEntry], bool]]:
+    """Return what was found, and whether the value was whole; with ``again`` nothing is raised of one that was not."""
     found: Found | None = yield Step(partial(look.find, thread, ns, name), thread)
     if found is None or found.record is None:
         raise CheckpointNotFound(f"Thread {thread!r} has no checkpoint that can be read.")
-    channel = steps[0]
+    channel = str(steps[0])
     held = (*found.record.locations, *delta_names(found.record))
     if channel not in held:
         raise PathNotFound(f"The state has no channel {channel!r}; it has {', '.join(held)}.")
-    return (yield from _Blame(look, thread, ns, channel, steps[1:]).entries(found.row.id))
+    if channel not in found.record.locations:
+        view = yield Step(partial(look.delta, found, channel), thread)
+        last = yield from _Line(look, (thread, ns), channel, found.row.id).next()
+        if last is None:
+            raise removed_meanwhile(thread, found.row.id)
+        return [_last_of_changes(view.plain, last, channel, steps[1:])], True
+    tracing = _Blame(look, thread, ns, channel, steps[1:])
+    try:
+        return (yield from tracing.entries(found.row.id)), tracing.is_whole
+    except NotThere:
+        if tracing.is_whole or not again:
+            raise
+        return [], False
+
+
+def _last_of_changes(plain: Any, last: _Stop, channel: str, rest: Path) -> BlameEntry:
+    """Return who wrote last to a channel that is stored as changes: which of them made what, its reducer knows."""
+    at_path(plain, rest, (channel,))
+    if rest:
+        raise PathNotFound(
+            f"{format_path((channel, *rest))}: the channel is stored as changes, and only its program knows how they "
+            f"go together; blame({channel!r}) tells who wrote to it last, history() which checkpoints changed it."
+        )
+    return _told(format_path((channel,)), last.info, plain, True)
+
+
+def _told(path: str, made: CheckpointInfo, value: Any, is_oldest: bool) -> BlameEntry:
+    return BlameEntry(
+        path, made.checkpoint_id, made.checkpoint_ns, made.step, made.source, made.nodes, made.created_at,
+        made.run_id, cut(value), is_oldest,
+    )  # fmt: skip
 
 
 class _Blame:
@@ -72,6 +114,8 @@ class _Blame:
         self._channel = channel
         self._rest = rest
         shelf = Shelf(look.backend, look.limits, thread)
+        self._shelf = shelf
+        self.is_whole = True
         self._builder = look.builder(shelf, [])
         self._parts = Parts(shelf, self._builder)
 
@@ -79,21 +123,27 @@ class _Blame:
         """Go back from a checkpoint, and return what was found."""
         line = _Line(self._look, self._place, self._channel, id)
         stop = yield from line.next()
-        assert stop is not None
         thread = self._place[0]
+        if stop is None:
+            raise removed_meanwhile(thread, id)
         version: Version = yield Step(partial(self._version, stop.outline.record), thread)
+        self.is_whole = not self._shelf.misses_any()
         if version.is_whole:
             value = at_path(version.whole, self._rest, (self._channel,))
             return [self._entry((self._channel, *self._rest), stop, value)]
         tracker: _Elements | _One
         elements: list[Element] = yield Step(partial(self._parts.elements, version), thread)
+        self.is_whole = not self._shelf.misses_any()
         tracker = _One(self._channel, elements, version.is_dict, self._rest) if self._rest else _Elements(elements)
         while not tracker.is_done():
             older = yield from line.next()
-            if older is None or older.outline.record is None or self._channel not in older.outline.record.locations:
+            record = None if older is None else older.outline.record
+            if older is None or record is None or self._channel not in record.locations:
+                is_known = older is None or (record is not None and self._channel not in delta_names(record))
+                stop = stop._replace(lost=not is_known)
                 break
-            before, own, gone = yield Step(partial(self._compared, version, older.outline.record), thread)
-            if self._is_lost(older.outline.record):
+            before, own, gone = yield Step(partial(self._compared, version, record), thread)
+            if self._is_lost(record):
                 stop = stop._replace(lost=True)
                 break
             tracker.step(stop, own, gone)
@@ -126,14 +176,10 @@ class _Blame:
         return self._parts.whole(value)
 
     def _entry(self, path: Path, stop: _Stop, value: Any, count: int = 1) -> BlameEntry:
-        made = stop.info
         text = format_path(path)
         if count > 1:
             text = f"{format_path(path[:-1])}[{path[-1]}:{int(path[-1]) + count}]"
-        return BlameEntry(
-            text, made.checkpoint_id, made.checkpoint_ns, made.step, made.source, made.nodes, made.created_at,
-            made.run_id, cut(value), stop.is_oldest,
-        )  # fmt: skip
+        return _told(text, stop.info, value, stop.is_oldest)
 
 
 class _Line:

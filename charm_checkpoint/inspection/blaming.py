@@ -14,8 +14,8 @@ class BlameEntry(Plain):
     """The checkpoint that put at ``path`` what stands there, and what made it.
 
     ``path`` may be a range, such as ``messages[3:5]``, of elements of a list that came together. ``value`` is plain
-    JSON, cut short. ``is_oldest``: it is the oldest checkpoint that there is of the line, and what is older may have
-    been pruned.
+    JSON, cut short. ``is_oldest``: what is older of the line cannot be told of: it may have been pruned, or is damaged,
+    or the channel is stored as changes there (LangGraph's ``DeltaChannel``).
     """
 
     path: str

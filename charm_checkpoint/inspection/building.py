@@ -54,7 +54,7 @@ class Builder:
 
     def _guarded(self, read: Callable[[], Any]) -> Any:
         try:
-            return _checked(read)
+            return without_snapshot(_checked(read))
         except (StoreCorrupt, DataError) as error:
             return Damaged(_said(error))
 
@@ -161,6 +161,11 @@ class Builder:
                 keys.append(self.inline(item))
                 item = next(stream)
             values.append(self.value(next(names)) if item is None else self.inline(item))
+
+
+def without_snapshot(value: Any) -> Any:
+    """Return what LangGraph wraps where a channel that is stored as changes is stored whole; anything else as it is."""
+    return value.value if type(value).__name__ == "_DeltaSnapshot" else value
 
 
 def _checked(read: Callable[[], Any]) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from charm_checkpoint.errors import DataError, StoreCorrupt
+from charm_checkpoint.inspection.building import without_snapshot
 from charm_checkpoint.inspection.plain_values import Damaged
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.runtime.cache import Budget
@@ -39,7 +40,7 @@ def delta_parts(store: Store, serde: Serializer, ref: CheckpointRef, name: str) 
 
 def _joined(seed: Any, writes: list[Any]) -> Any:
     """Return the value stored last with what was written since: lists behind it, anything else in its place."""
-    value = getattr(seed, "value", seed) if type(seed).__name__ == "_DeltaSnapshot" else seed
+    value = without_snapshot(seed)
     for write in writes:
         if value is None and type(write) is not list:
             value = [write]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from charm_checkpoint.checking.session import Session, Step, adrive, drive
 from charm_checkpoint.errors import CheckpointNotFound
 from charm_checkpoint.saver.refs import names
+from charm_checkpoint.session import Session, Step, adrive, drive
 
 if TYPE_CHECKING:
     from charm_checkpoint.runtime.once import once

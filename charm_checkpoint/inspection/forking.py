@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from langgraph.checkpoint.base import CheckpointTuple
 
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.contract import Backend, CheckpointRow, Query
 from charm_checkpoint.errors import CharmError, CheckpointNotFound, ThreadExists, id_text
 from charm_checkpoint.saver.forked import forked
@@ -17,8 +16,9 @@ from charm_checkpoint.saver.history import CheckpointKey, Decode, root_of, with_
 from charm_checkpoint.saver.merging import merged_metadata
 from charm_checkpoint.saver.plans import Put, SaverPlans
 from charm_checkpoint.saver.refs import CheckpointRef, config_of
-from charm_checkpoint.saver.refusals import refuse_deleted, refuse_existing
+from charm_checkpoint.saver.refusals import refuse_existing
 from charm_checkpoint.saver.threads import COPYING, removed_staging
+from charm_checkpoint.session import Session, Step
 
 if TYPE_CHECKING:
     from charm_checkpoint.saver.checkpointer import CharmSaver
@@ -66,9 +66,7 @@ class Forking(NamedTuple):
         yield Step(partial(self.backend.copy_thread, thread, staging), thread, write=True)
         found = yield from self._found(staging, thread, id)
         made = yield from self._put(staging, found)
-        yield Step(
-            partial(self.plans.removals.keep, staging, partial(leading_to, id=id, made=made)), thread, write=True
-        )
+        yield from self.plans.removals.keep(staging, partial(leading_to, id=id, made=made), thread)
         return made
 
     def leading(self, thread: str, id: str) -> Session[int]:
@@ -80,7 +78,7 @@ class Forking(NamedTuple):
     def _found(self, thread: str, named: str, id: str) -> Session[CheckpointTuple]:
         _, found = yield Step(partial(self.plans.reads.get_tuple, CheckpointRef(thread, "", id)), named)
         if found is None:
-            raise CheckpointNotFound(f"The thread {named!r} has no checkpoint {id_text(id)}, or no longer.")
+            raise no_checkpoint(named, id)
         revived: CheckpointTuple = found
         return revived
 
@@ -91,13 +89,19 @@ class Forking(NamedTuple):
         checkpoint, metadata = forked(found)
         merged = merged_metadata(config_of(thread, "", parent or ""), metadata)
         put: Put = yield Step(partial(self.plans.put, ref, checkpoint, merged, {}, "allow", None), thread, write=True)
-        refuse_deleted(ref, put.reply)
+        if put.reply.outcome == "deleted":  # which may be the checkpoint before this one alone
+            raise no_checkpoint(thread, found.config["configurable"]["checkpoint_id"])
         put.remember()
         return str(checkpoint["id"])
 
     def _remove(self, staging: str) -> Session[None]:
         yield Step(partial(removed_staging, self.backend, staging), staging, write=True)
         self.forget(staging)
+
+
+def no_checkpoint(thread: str, id: str) -> CheckpointNotFound:
+    """Return the error for a checkpoint to fork that is not there."""
+    return CheckpointNotFound(f"The thread {thread!r} has no checkpoint {id_text(id)}, or no longer.")
 
 
 def staging_of(target: str) -> str:

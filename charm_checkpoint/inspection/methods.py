@@ -6,15 +6,14 @@ from collections.abc import AsyncIterator, Collection, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from charm_checkpoint.checking.session import adrive, drive
 from charm_checkpoint.errors import ConfigError, PathPart
 from charm_checkpoint.inspection.listing import Listing, Order, SortedListing, listing
 from charm_checkpoint.saver.refs import checkpoint_ref
+from charm_checkpoint.session import adrive, drive
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from charm_checkpoint.checking.session import Session
     from charm_checkpoint.inspection.blaming import BlameEntry
     from charm_checkpoint.inspection.checkpoints import CheckpointInfo
     from charm_checkpoint.inspection.conversation import Conversation
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from charm_checkpoint.plan import Plan
     from charm_checkpoint.runtime.once import once
     from charm_checkpoint.saver.threads import ThreadInfo
+    from charm_checkpoint.session import Session
     from charm_checkpoint.store import Store
     from charm_checkpoint.values.serde import Serializer
 

@@ -60,11 +60,18 @@ def _behind(backend: Backend, thread: str, ns: str, back: int) -> Plan[str | Non
     if not back:
         return rows[0].id
     line = yield from backend.ancestors(thread, ns, rows[0].id, back + 1)
+    if not line:
+        raise removed_meanwhile(thread, rows[0].id)
     if len(line) <= back:
         raise CheckpointNotFound(f"Thread {thread!r} has only {len(line) - 1} checkpoints before its head, not {back}.")
     found = line[back].row
     assert found is not None
     return found.id
+
+
+def removed_meanwhile(thread: str, id: str) -> CheckpointNotFound:
+    """Return the error for a checkpoint that was there a moment ago."""
+    return CheckpointNotFound(f"Thread {thread!r}: the checkpoint {id_text(id)} was removed meanwhile.")
 
 
 def _alike(backend: Backend, thread: str, ns: str, part: str) -> Plan[str]:

@@ -10,12 +10,15 @@ import dataclasses
 import math
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
+from hashlib import blake2b
+from itertools import count
 from pathlib import PurePath
+from re import Pattern
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -32,8 +35,13 @@ WHOLE_BYTES, WHOLE_ARRAY, FEW = 4096, 1000, 10
 """Bytes, and numbers of an array, that are shown as a whole; and how many are of larger ones."""
 SHOWN = 500
 """Characters that are shown of what has no fields."""
+SHOWN_PATTERN = 190
+"""Characters of a regular expression up to which it shows itself to its end."""
 
-_ATOMS = frozenset({type(None), bool, int, str})
+LONG_BITS = 2048
+"""Bits of a whole number from which on it is text, in base 16: Python refuses to write very long ones in base 10."""
+
+_ATOMS = frozenset({type(None), bool, str})
 _AS_TEXT = (timedelta, Decimal, Fraction, complex, UUID, PurePath, range)
 _DATES = (datetime, date, time)
 _SECRETS = frozenset({"SecretStr", "SecretBytes", "Secret"})
@@ -78,6 +86,8 @@ class _Walk:
         kind = type(value)
         if kind in _ATOMS:
             return value
+        if kind is int:
+            return value if value.bit_length() < LONG_BITS else hex(value)
         if kind is float:
             return value if math.isfinite(value) else str(value)
         if id(value) in self._open or len(self._open) >= DEPTH:
@@ -112,9 +122,7 @@ class _Walk:
     def _dict(self, items: Iterable[tuple[Any, Any]], path: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, item in items:
-            name = key if type(key) is str else _key(key)
-            if name in found:  # 1 and "1"
-                name = repr(key)[:SHOWN]
+            name = free_name(key, found)
             found[name] = self.plain(item, (*path, name))
         return found
 
@@ -130,26 +138,36 @@ class _Walk:
         if issubclass(kind, _DATES):
             return kind.isoformat(value)
         if issubclass(kind, _AS_TEXT):
-            return str(value)
+            return _said(value, str)
         if issubclass(kind, BaseException):
-            return f"{kind.__name__}: {value.args}"[:SHOWN]
+            return _shortened(f"{kind.__name__}: {_said(value.args)}")
+        if kind is Pattern and len(value.pattern) > SHOWN_PATTERN:
+            return _shortened(f"re.compile({value.pattern!r})")
+        if kind.__module__ == "ipaddress":
+            return str(value)
         if kind.__module__.partition(".")[0] == "numpy":
             return self._array(value, path)
         if kind.__name__ in _SECRETS and kind.__module__.startswith("pydantic"):
             return "**********"
         fields = _fields(kind, value)
-        return repr(value)[:SHOWN] if fields is None else self._dict(fields, path)
+        return _shortened(_said(value)) if fields is None else self._dict(fields, path)
 
     def _array(self, value: Any, path: Path) -> Any:
         shape = getattr(value, "shape", None)
         if shape is None:
-            return str(value)[:SHOWN]
+            return _shortened(str(value))
         if shape == ():
-            return self.plain(value.tolist(), path)
+            number = value.tolist()
+            # Times as text; what Python has no type for, as long doubles, stays what it is.
+            return str(value) if value.dtype.kind in "mM" or type(number) is type(value) else self.plain(number, path)
         whole = value.size <= WHOLE_ARRAY
-        shown = value.tolist() if whole else value.reshape(-1)[:FEW].tolist()
-        held = {"values" if whole else "begins": self.plain(shown, path)}
-        return {"array": str(value.dtype), "shape": list(shape), **held}
+        shown = value if whole else value.reshape(-1)[:FEW]
+        plain = self.plain((shown.astype(str) if value.dtype.kind in "mM" else shown).tolist(), path)
+        told = {"array": str(value.dtype), "shape": list(shape)}
+        if whole:
+            return {**told, "values": plain}
+        held = repr(value.tolist()).encode("utf-8", "surrogatepass") if value.dtype.hasobject else value.tobytes()
+        return {**told, "begins": plain, "blake2b": digest(held)}
 
 
 def _base(value: Any) -> Any:
@@ -158,21 +176,54 @@ def _base(value: Any) -> Any:
     return str.__str__(value) if issubclass(kind, str) else int(value) if issubclass(kind, int) else float(value)
 
 
+def free_name(key: Any, taken: Container[str]) -> str:
+    """Return what a dict's key is called among others that have their names: 1 and "1" are two."""
+    name = key if type(key) is str else _key(key)
+    if name not in taken:
+        return name
+    said = _said(key)[:SHOWN]
+    for each in (said, f"{said} ({type(key).__name__})"):
+        if each not in taken:
+            return each
+    return next(each for number in count(2) if (each := f"{said} ({number})") not in taken)
+
+
 def _key(key: Any) -> str:
     kind = type(key)
-    if kind in (bool, int, float, type(None)):
+    if kind in (bool, float, type(None)):
         return str(key)
+    if issubclass(kind, int) and not issubclass(kind, Enum):
+        return str(int(key)) if int.bit_length(key) < LONG_BITS else hex(key)
     if issubclass(kind, Enum):
         return str(key.__dict__.get("_value_"))
     if issubclass(kind, _DATES):
         return str(kind.isoformat(key))
-    return str(key)[:SHOWN] if issubclass(kind, (str, *_AS_TEXT)) else repr(key)[:SHOWN]
+    return _said(key, str if issubclass(kind, (str, *_AS_TEXT)) else repr)[:SHOWN]
 
 
 def _bytes(data: bytes) -> dict[str, Any]:
     if len(data) <= WHOLE_BYTES:
         return {"bytes": len(data), "base64": b64encode(data).decode()}
-    return {"bytes": len(data), "begins": b64encode(data[:96]).decode()}
+    return {"bytes": len(data), "begins": b64encode(data[:96]).decode(), "blake2b": digest(data)}
+
+
+def digest(data: bytes) -> str:
+    """Return what tells content apart that is not shown to its end."""
+    return blake2b(data, digest_size=8).hexdigest()
+
+
+def _said(value: Any, say: Callable[[Any], str] = repr) -> str:
+    """Return a value as Python writes it, but for one with whole numbers in it that are too long for that."""
+    try:
+        return say(value)
+    except ValueError:
+        return f"{type(value).__name__} with a number of too many digits to be written"
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= SHOWN:
+        return text
+    return f"{text[:SHOWN]}… ({len(text)} characters, blake2b {digest(text.encode('utf-8', 'surrogatepass'))})"
 
 
 def _fields(kind: type, value: Any) -> Iterable[tuple[Any, Any]] | None:

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 
 from charm_checkpoint.contract import CheckpointRow, Query, StoredCheckpoint
-from charm_checkpoint.errors import CheckpointNotFound, DataError, StoreCorrupt, format_path
+from charm_checkpoint.errors import DataError, StoreCorrupt, format_path
 from charm_checkpoint.inspection.building import Builder
 from charm_checkpoint.inspection.checkpoints import CheckpointInfo
 from charm_checkpoint.inspection.chunks import Shelf
 from charm_checkpoint.inspection.cursors import cursor
 from charm_checkpoint.inspection.history import info
-from charm_checkpoint.inspection.naming import checkpoint_id
+from charm_checkpoint.inspection.naming import checkpoint_id, removed_meanwhile
 from charm_checkpoint.inspection.outlines import CONTROL, NO_TASK, CheckpointOutline, Outliner, is_internal, node_of
 from charm_checkpoint.inspection.packets import with_packets
 from charm_checkpoint.inspection.pages import Place, list_slice
@@ -75,7 +75,7 @@ class Look:
             return None
         line = yield from self.backend.ancestors(thread, ns, id, 2)
         if not line or line[0].row is None:
-            raise CheckpointNotFound(f"Thread {thread!r}: the checkpoint {id} was removed meanwhile.")
+            raise removed_meanwhile(thread, id)
         outlined = {n: self.outliner.outline(item) for n, item in enumerate(line)}
         outlined = yield from with_packets(self.backend, self.limits, outlined)
         outline, parent = outlined[0], outlined.get(1)

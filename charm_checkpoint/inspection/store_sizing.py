@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from charm_checkpoint.checking.session import Session, Step
 from charm_checkpoint.inspection.largest import Largest
 from charm_checkpoint.inspection.sizes import KindSize, SizeReport, ThreadSize
 from charm_checkpoint.items.namespaces import ITEMS
 from charm_checkpoint.saver.threads import ThreadListing
+from charm_checkpoint.session import Session, Step
 from charm_checkpoint.store import Store
 
 

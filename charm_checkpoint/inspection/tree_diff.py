@@ -12,7 +12,7 @@ from charm_checkpoint.inspection.building import Builder, opened_manifest
 from charm_checkpoint.inspection.chunks import Shelf
 from charm_checkpoint.inspection.differences import Change
 from charm_checkpoint.inspection.plain_diff import Run, aligned, differences, key_of, replaced
-from charm_checkpoint.inspection.plain_values import Notes, as_plain
+from charm_checkpoint.inspection.plain_values import Notes, as_plain, free_name
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.values.decoder import DecodedChunk
 from charm_checkpoint.values.encoder import BLOB, DELTA, DICT, GROUP, LEAF, MANIFEST
@@ -228,8 +228,7 @@ class TreeDiff:
         items += yield from self._tail(side, manifest, keys, path)
         found: dict[str, Item] = {}
         for key, item in zip(keys, items, strict=True):
-            name = key if type(key) is str else next(iter(as_plain({key: None})))
-            found[repr(key) if name in found else name] = item
+            found[free_name(key, found)] = item
         return found
 
 

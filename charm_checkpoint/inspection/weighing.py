@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import ormsgpack
@@ -63,17 +64,35 @@ class Weights:
         self.have: dict[bytes, Weight] = {}
         self.damaged = 0
 
+    def take(self, chunks: Mapping[bytes, Chunk]) -> None:
+        """Weigh chunks that were read along with something else."""
+        for name, chunk in chunks.items():
+            self.have[name] = self._weighed(chunk)
+
     def reach(self, names: Iterable[bytes]) -> Plan[None]:
         """Weigh chunks and all they name that were not weighed yet."""
-        waiting = [name for name in dict.fromkeys(names) if name not in self.have]
+        waiting = dict.fromkeys(self._unknown(names))
         while waiting:
-            batch, waiting = waiting[:BATCH], waiting[BATCH:]
+            batch = list(islice(waiting, BATCH))
             found = yield from self._backend.chunks(self._thread, batch, self._messages)
             for name in batch:
                 self.have[name] = self._weighed(found.get(name))
-            below = (ref for name in batch for ref in self.have[name].refs)
-            waiting += [ref for ref in dict.fromkeys(below) if ref not in self.have]
-            waiting = list(dict.fromkeys(waiting))
+                del waiting[name]
+            waiting.update(dict.fromkeys(self._unknown(ref for name in batch for ref in self.have[name].refs)))
+
+    def _unknown(self, names: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield what was not weighed yet of chunks and all they name."""
+        seen: set[bytes] = set()
+        stack = list(names)
+        while stack:
+            name = stack.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            if name in self.have:
+                stack += self.have[name].refs
+            else:
+                yield name
 
     def _weighed(self, chunk: Chunk | None) -> Weight:
         if chunk is None:
@@ -136,7 +155,11 @@ class Weights:
 
     def encoded(self, name: bytes) -> int:
         """Return the bytes that a value in chunks is encoded as."""
-        return sum(self.have.get(each, _NONE).size for each in self.under([name]))
+        return self.size(self.under([name]))
+
+    def size(self, names: Iterable[bytes]) -> int:
+        """Return the bytes of chunks when they are opened."""
+        return sum(self.have.get(each, _NONE).size for each in names)
 
 
 _NONE = Weight(0)

@@ -35,11 +35,15 @@ _ITEMS = "charm_checkpoint.items."
 class Operation:
     """A call under way; ``counts`` are its round trips, bytes, chunks, retries and conflicts, by name.
 
-    A round trip is one operation of the driver: a call of a server, or a statement or file operation here. Bytes are
-    those that operations and replies hold, before the wire's own encoding; local files do not tell theirs.
+    A round trip is a request that waits for its reply, as it goes over the wire: with a test of a connection before,
+    with those of an attempt that failed and of the schema's first look, but without what connecting takes. Drivers
+    that have a wire count theirs, and say so by ``counts_trips``; elsewhere it is a statement or a file operation here.
+    Bytes are those that operations and replies hold, before the wire's own encoding; local files do not tell theirs.
     """
 
-    __slots__ = ("began", "checkpoint", "counts", "error", "name", "seconds", "system", "thread", "write")
+    __slots__ = (
+        "began", "checkpoint", "counts", "error", "name", "seconds", "system", "thread", "trips_an_operation", "write",
+    )  # fmt: skip
 
     def __init__(self, name: str, system: str, thread: str | None, write: bool) -> None:
         self.name = name
@@ -51,6 +55,7 @@ class Operation:
         self.error: str | None = None
         self.began = monotonic()
         self.seconds = 0.0
+        self.trips_an_operation = 1
 
     def add(self, counts: dict[str, int]) -> None:
         """Add to what is counted."""
@@ -63,8 +68,9 @@ class Operation:
         self.seconds = monotonic() - self.began
         self.error = None if error is None else type(error).__name__
 
-    def counting(self, make: MakePlan[T]) -> MakePlan[T]:
+    def counting(self, make: MakePlan[T], driver: object = None) -> MakePlan[T]:
         """Return what makes the same plan, counted; whatever thread takes its steps, `note` is told of this call."""
+        self.trips_an_operation = 0 if getattr(driver, "counts_trips", False) else 1
         return partial(self._counted, make)
 
     def _counted(self, make: MakePlan[T]) -> Plan[T]:
@@ -78,7 +84,8 @@ class Operation:
                     asked = self._step(plan.throw, error)
                 else:
                     if not isinstance(asked, Compute):
-                        self.add({"round_trips": 1, "bytes_sent": size_of(asked), "bytes_received": size_of(reply)})
+                        self.add({"round_trips": self.trips_an_operation})
+                        self.add({"bytes_sent": size_of(asked), "bytes_received": size_of(reply)})
                     asked = self._step(plan.send, reply)
         except StopIteration as stop:
             result: T = stop.value

@@ -28,6 +28,7 @@ from charm_checkpoint.runtime.clock import monotonic
 from charm_checkpoint.runtime.lifecycle import OwnerProcess
 from charm_checkpoint.stores.postgres.errors import NoAnswer
 from charm_checkpoint.stores.shared.pools import PoolLimits, Pools
+from charm_checkpoint.telemetry.operation import note
 
 Connection: TypeAlias = "psycopg.Connection[Any]"
 AsyncConnection: TypeAlias = "psycopg.AsyncConnection[Any]"
@@ -205,6 +206,7 @@ class PgMaker:
 
     def test(self, connection: Any) -> bool:
         """Tell whether the server answers."""
+        note(round_trips=1)
         try:
             connection.execute("")
         except psycopg.Error:
@@ -213,6 +215,7 @@ class PgMaker:
 
     async def atest(self, connection: Any) -> bool:
         """Tell whether the server answers."""
+        note(round_trips=1)
         try:
             await connection.execute("")
         except psycopg.Error:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from psycopg.pq import Conninfo
+from psycopg.pq import Conninfo, TransactionStatus
 from psycopg.rows import tuple_row
 
 from charm_checkpoint.config.foreign_options import ForeignOption
@@ -36,6 +36,7 @@ from charm_checkpoint.stores.postgres_schema.backend import Call, PostgresBacken
 from charm_checkpoint.stores.postgres_schema.items import PostgresItems
 from charm_checkpoint.stores.postgres_schema.sqlstates import NOT_DONE
 from charm_checkpoint.stores.shared.retry import Attempt, Failure, Pause, with_retries
+from charm_checkpoint.telemetry.operation import note
 
 T = TypeVar("T")
 
@@ -183,6 +184,7 @@ class PostgresDriver:
     """Runs plans on pooled connections, with the driver's own blocking and async connections."""
 
     examiner = "charm_checkpoint.checking.stores.postgres:PostgresExaminer"
+    counts_trips = True
 
     def __init__(self, settings: PoolSettings, schema: str, place: str, owner: str = "") -> None:
         self.schema = schema
@@ -255,10 +257,12 @@ class PostgresDriver:
     def _do(self, operation: Any, connection: psycopg.Connection[Any]) -> Any:
         self._was_connected = True
         if isinstance(operation, Call):
+            note(round_trips=1)
             reply = connection.wait(exchange(connection, self.schema, *operation[:2]))
         else:
             reply = self._query(connection, operation)
         if not connection.autocommit:
+            note(round_trips=_is_in_transaction(connection))
             connection.commit()
         return reply
 
@@ -266,6 +270,7 @@ class PostgresDriver:
         with psycopg.RawCursor(connection, row_factory=tuple_row) as cursor:
 
             def execute(query: Query) -> list[Any]:
+                note(round_trips=_trips_of_a_query(connection))
                 cursor.execute(query.text, query.args, prepare=False, binary=query.args is not None)
                 return cursor.fetchall() if cursor.description else []
 
@@ -286,10 +291,12 @@ class PostgresDriver:
     async def _ado(self, operation: Any, connection: psycopg.AsyncConnection[Any]) -> Any:
         self._was_connected = True
         if isinstance(operation, Call):
+            note(round_trips=1)
             reply = await connection.wait(exchange(connection, self.schema, *operation[:2]))
         else:
             reply = await self._aquery(connection, operation)
         if not connection.autocommit:
+            note(round_trips=_is_in_transaction(connection))
             await connection.commit()
         return reply
 
@@ -297,6 +304,7 @@ class PostgresDriver:
         async with psycopg.AsyncRawCursor(connection, row_factory=tuple_row) as cursor:
 
             async def execute(query: Query) -> list[Any]:
+                note(round_trips=_trips_of_a_query(connection))
                 await cursor.execute(query.text, query.args, prepare=False, binary=query.args is not None)
                 return await cursor.fetchall() if cursor.description else []
 
@@ -315,3 +323,13 @@ class PostgresDriver:
     async def aclose(self) -> None:
         """Close the connections of every event loop."""
         self._pools.close()
+
+
+def _is_in_transaction(connection: Any) -> bool:
+    """Tell whether a connection, the user's own, has a transaction open, whose end takes a round trip."""
+    return bool(connection.pgconn.transaction_status != TransactionStatus.IDLE)
+
+
+def _trips_of_a_query(connection: Any) -> int:
+    """Return how many round trips a query takes: psycopg begins a transaction first, if one is missing."""
+    return 1 if connection.autocommit or _is_in_transaction(connection) else 2

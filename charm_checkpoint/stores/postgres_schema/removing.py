@@ -8,10 +8,10 @@ from typing import Any, cast
 
 from charm_checkpoint.contract import Backend, ThreadState, WriteResult
 from charm_checkpoint.errors import StoreUnavailable
+from charm_checkpoint.followers import newcomers_of
 from charm_checkpoint.plan import Plan
 from charm_checkpoint.runtime.pacing import resting
 from charm_checkpoint.stores.postgres_schema.operations import Call
-from charm_checkpoint.stores.shared.followers import newcomers_of
 from charm_checkpoint.stores.shared.names import CHECKPOINTS, RECENT, id_bytes, identity, text_bytes
 
 REMOVED = 100

@@ -48,6 +48,7 @@ from charm_checkpoint.stores.supabase.connections import (
 )
 from charm_checkpoint.stores.supabase.errors import Busy, NotTheApi, classify, missing_schema, not_ours
 from charm_checkpoint.stores.supabase.rpc import arguments, procedure, reply
+from charm_checkpoint.telemetry.operation import note
 
 T = TypeVar("T")
 
@@ -179,6 +180,7 @@ class SupabaseDriver:
     """Runs plans over HTTP, with clients of its own for blocking calls and for each event loop."""
 
     examiner = "charm_checkpoint.checking.stores.supabase:SupabaseExaminer"
+    counts_trips = True
 
     def __init__(self, project: Project) -> None:
         self.project = project
@@ -248,6 +250,7 @@ class SupabaseDriver:
     def _request(self, step: Attempt, connection: HttpConnection) -> Any:
         token = self.project.token
         left = min(step.left, connection.deadline - monotonic())
+        note(round_trips=1)
         request_context.set(RequestContext(max(left, 0.001), None if token is None else _plain("token", token())))
         return connection.client.rpc(procedure(self.project.schema), arguments(step.operation))
 

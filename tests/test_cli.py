@@ -385,7 +385,7 @@ def test_prune_of_some_that_are_there(url: str, capsys: pytest.CaptureFixture[st
     assert main(["prune", "ann", "eve", "--yes", "--url", url]) == 1
     out, err = capsys.readouterr()
     assert "ann: 3 checkpoints before, 1 now" in out
-    assert err == "charm-checkpoint: there is no thread 'eve'\n"
+    assert err.startswith("charm-checkpoint: there is no thread 'eve'; charm-checkpoint threads lists")
 
 
 def test_a_thread_of_messages_alone_is_there(url: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,16 +18,19 @@ import pytest
 from rich.cells import cell_len
 
 from charm_checkpoint import open_memory
-from charm_checkpoint.cli import asking, completing, listing, main, output, progress
+from charm_checkpoint.cli import app, asking, completing, listing, main, output, progress
 from charm_checkpoint.cli.app import command as whole_command
 from charm_checkpoint.cli.graph_lines import Lanes
 from charm_checkpoint.cli.groups import did_you_mean
 from charm_checkpoint.cli.history import shortened
 from charm_checkpoint.cli.listing import COUNTED, counted, shown_limit
 from charm_checkpoint.cli.output import Column, fitted, print_json, print_table
-from charm_checkpoint.cli.values import Drawn, Size, Styled, age, plural, size
+from charm_checkpoint.cli.progress import going_on
+from charm_checkpoint.cli.sizes import of_all_runs
+from charm_checkpoint.cli.values import Drawn, Size, Styled, age, name_of, plural, size
 from charm_checkpoint.cli.yamlish import Cut, scalar, yamlish
 from charm_checkpoint.errors import ConfigError
+from charm_checkpoint.inspection.sizes import ChannelSize
 
 
 class Terminal(io.StringIO):
@@ -78,7 +81,15 @@ def test_ids_are_shortened_last() -> None:
     assert fitted(COLUMNS, needed, 60) == [36, 5, 0, 15]
     assert fitted(COLUMNS, needed, 50) == [36, 5, 0, 0]
     assert fitted(COLUMNS, needed, 40) == [36, 0, 0, 0]
-    assert fitted(COLUMNS, needed, 30) == [12, 5, 0, 9]
+    assert fitted(COLUMNS, needed, 30) == [23, 5, 0, 0]
+    assert fitted(COLUMNS, needed, 20) == [13, 5, 0, 0]
+
+
+def test_one_long_id_takes_nothing_from_the_others() -> None:
+    needed = [500, 5, 11, 40]
+    assert fitted(COLUMNS, needed, 200) == [138, 5, 11, 40]
+    assert fitted(COLUMNS, needed, 500) == [438, 5, 11, 40]
+    assert fitted(COLUMNS, needed, 40) == [19, 5, 0, 12]
 
 
 def test_colours_are_of_terminals_that_want_them(terminal: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -406,10 +417,96 @@ def test_a_wrong_name_is_met_with_the_nearest(capsys: pytest.CaptureFixture[str]
         (["items", "serach"], "there is no command 'serach'. Did you mean 'search'?"),
         (["threads", "--serach", "x"], "there is no option --serach. Did you mean '--search'?"),
         (["stores", "sqlit"], "there is no store 'sqlit'. Did you mean 'sqlite'?"),
+        (["show", "-dash"], "there is no option -dash; if it is an id or the like, it stands last"),
+        (["show", "--colour"], "after two hyphens: -- '--colour'"),
+        (["diff", "42"], "Missing argument 'A': A checkpoint: the beginning of its id"),
     ):
         assert main(words) == 2
         [line] = capsys.readouterr().err.splitlines()
         assert said in line
+
+
+@pytest.mark.parametrize(
+    ("words", "option", "value"),
+    [
+        (["threads", "--limit", "x"], "--limit", "x"),
+        (["threads", "-n", "0"], "--limit", "0"),
+        (["threads", "--limit=-7"], "--limit", "-7"),
+        (["demo", "--delay", "soon"], "--delay", "soon"),
+        (["ui", "--port", "99999"], "--port", "99999"),
+        (["memory", "recall", "x", "--min-score", "3"], "--min-score", "3"),
+    ],
+)
+def test_a_number_that_is_none_or_too_large_is_named(
+    words: list[str], option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert option in line and re.search(rf"\b{value}\b" if value[0] != "-" else value, line)
+    assert " --help)" in line
+
+
+@pytest.mark.parametrize("words", [["list", "--kind", "x"], ["list", "--since", "x"], ["remember", "x", "t", "b"]])
+def test_a_value_that_a_memory_cannot_have_is_a_wrong_command_line(
+    words: list[str], store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["memory", *words, "--url", store]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "'x'" in line
+
+
+def test_a_thread_may_be_typed_as_it_is_shown(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    ids = {"two\nlines": "$'two\\u000alines'", "red\x1b[31m": "$'red\\u001b[31m'"}
+    with open_memory(store) as memory:
+        for id in ids:
+            memory.save_messages(id, [{"role": "user", "content": "hi"}])
+    assert main(["threads", "--url", store]) == 0
+    shown = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()]
+    for id, word in ids.items():
+        assert name_of(id) in shown
+        for typed in (name_of(id), name_of(id).replace("\\n", " ")):
+            assert main(["history", typed, "--url", store]) == 1
+            assert f"Did you mean {word}?" in capsys.readouterr().err
+    with open_memory(store) as memory:
+        for id in ids:
+            memory.delete_thread(id)
+
+
+def test_the_runs_of_a_subgraph_are_one_line() -> None:
+    runs = [f"sub:{at:08x}-0000-4000-8000-000000000000" for at in range(3)]
+    inner = [f"{run}|deep:{run[4:]}" for run in runs]
+    channels = [ChannelSize("plan", ns, 10, 1.5, 2, 20) for ns in runs]
+    channels += [ChannelSize("plan", "", 7, encoded=7), ChannelSize("note", inner[0], 1), ChannelSize("big", "", 99)]
+    assert of_all_runs(channels) == [
+        ["big", 99, 0, 0, ""],
+        ["plan", 30, 4, 60, "sub:* (3 runs)"],
+        ["plan", 7, 0, 7, ""],
+        ["note", 1, 0, 0, inner[0]],
+    ]
+    assert of_all_runs([ChannelSize("n", ns, 1) for ns in inner])[0][-1] == "sub:*|deep:* (3 runs)"
+
+
+def test_in_a_terminal_ids_with_other_than_spaces_are_told_apart(terminal: Callable[[], str]) -> None:
+    print_table(["thread"], [[name_of("a b")], [name_of("a\nb")], [name_of("a\tb")], [name_of(" ")], [name_of("a  b")]])
+    assert terminal().splitlines()[2:] == ["a b", "a\\nb", "a\\tb", '" "', "a  b"]
+
+
+def test_ctrl_c_amid_steps_says_what_stays(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*words: str) -> None:
+        with going_on("the half is done", dry_run="--dry-run" in words):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "_called", lambda words: interrupted(*words))
+    assert main(["sweep"]) == 130
+    assert capsys.readouterr().err == "charm-checkpoint: interrupted; the half is done\n"
+    assert main(["sweep", "--dry-run"]) == 130
+    assert capsys.readouterr().err == "charm-checkpoint: interrupted\n"
+
+
+def test_a_folder_is_not_taken_for_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for url in (str(tmp_path), f"sqlite:///{tmp_path}"):
+        assert main(["threads", "--url", url]) == 2
+        assert f"as a store of local files it is file://{tmp_path}" in capsys.readouterr().err
 
 
 def test_a_file_that_cannot_be_written_is_one_line(store: str, capsys: pytest.CaptureFixture[str]) -> None:

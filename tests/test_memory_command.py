@@ -106,7 +106,7 @@ def test_what_is_wrong_is_told_in_a_line(command: Command) -> None:
         (("forget", "nothing"), 1, "no memory 'nothing'"),
         (("show", "nothing"), 1, "--status all"),
         (("promote", "t", "nowhere"), 2, "no scope 'nowhere'"),
-        (("remember", "fakt", "t", "b"), 1, "fact, a rule or a lesson"),
+        (("remember", "fakt", "t", "b"), 2, "fact, a rule or a lesson"),
         (("remember", "fact", "t"), 2, "BODY"),
         (("list", "--status", "old"), 2, "archived, all"),
         (("recall", "x", "--min-score", "7"), 2, "--min-score"),

@@ -142,3 +142,33 @@ def test_what_is_no_archive_or_no_store_is_told_as_what_it_is(folder: Path, caps
     (folder / "logs").mkdir()
     assert main(["copy", "a.db", "logs"]) == 2
     assert "file://./logs" in capsys.readouterr().err
+
+
+def test_a_copy_of_a_thread_may_be_tried_first(capsys: pytest.CaptureFixture[str]) -> None:
+    again = ["copy", "chat", "again", "--url", "a.db"]
+    assert main([*again, "--dry-run"]) == 0
+    assert "would copy chat to again: " in capsys.readouterr().out
+    assert main([*again, "--json", "--dry-run"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    with open_memory("a.db") as memory:
+        assert memory.usage("again").checkpoints == 0
+    assert main([*again, "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done == {**planned, "dry_run": False} and planned["dry_run"] is True
+    with open_memory("a.db") as memory:
+        assert memory.usage("again").checkpoints == done["checkpoints"] > 0
+
+
+@pytest.mark.parametrize("command", [["copy", "chat", "branches"], ["fork", "chat", "head", "--to", "branches"]])
+def test_what_would_be_refused_is_refused_when_it_is_tried_first(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for tried in ([], ["--dry-run"]):
+        assert main([*command, *tried, "--url", "a.db"]) == 1
+        assert "'branches'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--thread", "chat"], ["--no-items"], ["--skip-existing"], ["--from-langgraph"]])
+def test_a_copy_of_a_thread_passes_over_no_option(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["copy", "chat", "again", *option, "--url", "a.db"]) == 2
+    assert option[0] in capsys.readouterr().err

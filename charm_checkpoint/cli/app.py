@@ -17,7 +17,7 @@ import typer
 
 from charm_checkpoint import __version__
 from charm_checkpoint.cli import checking, looking, moving, serving, store, tidying
-from charm_checkpoint.cli.groups import Group, did_you_mean, put_help
+from charm_checkpoint.cli.groups import Group, put_help
 from charm_checkpoint.cli.items import app as items
 from charm_checkpoint.cli.memory import app as memory
 from charm_checkpoint.cli.options import Debug, Import, Url, debug_wanted, without_debug
@@ -25,11 +25,13 @@ from charm_checkpoint.cli.terminal import (
     OutputLost,
     ReaderGone,
     echo_error,
+    echo_interrupted,
     prepare_streams,
     put,
     swallow_output,
     typed,
 )
+from charm_checkpoint.cli.wrong_words import what_is_wrong
 from charm_checkpoint.config.masking import mask
 from charm_checkpoint.errors import CharmError, ConfigError
 
@@ -96,8 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if os.environ.get(_COMPLETING):
                 app(prog_name=NAME)  # which ends the process
         return _run(argv)
-    except (KeyboardInterrupt, typer.Abort):
-        echo_error("interrupted")
+    except (KeyboardInterrupt, typer.Abort) as error:
+        echo_interrupted(error)
         return 130
     except ReaderGone:
         swallow_output()
@@ -120,7 +122,7 @@ def _run(argv: Sequence[str]) -> int:
         echo_error(mask(str(error)))
         return 2 if isinstance(error, ConfigError) else 1
     except _ClickException as error:
-        echo_error(_usage(error))
+        echo_error(what_is_wrong(error, argv))
         return int(error.exit_code)
     except OSError as error:  # of a file that was named: those of stores are errors of their own
         if debug:
@@ -149,13 +151,3 @@ def _called(words: Sequence[str]) -> int:
 def command() -> Any:
     """Return the whole command line as click has it."""
     return typer.main.get_command(app)
-
-
-def _usage(error: Any) -> str:
-    context = getattr(error, "ctx", None)
-    hint = f" (see {context.command_path} --help)" if context is not None else ""
-    said = error.format_message()
-    if getattr(error, "possibilities", None) is not None and context is not None:  # an option that there is none of
-        known = [each for param in context.command.get_params(context) for each in param.opts if each.startswith("-")]
-        said = f"there is no option {error.option_name}{did_you_mean(error.option_name, known)}"
-    return f"{said}{hint}"

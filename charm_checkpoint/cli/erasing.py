@@ -12,6 +12,7 @@ from charm_checkpoint.cli.items.options import labels_of, of_namespaces
 from charm_checkpoint.cli.opening import is_there, open_store
 from charm_checkpoint.cli.options import DryRun, Json, Url, Yes
 from charm_checkpoint.cli.output import print_json
+from charm_checkpoint.cli.progress import going_on
 from charm_checkpoint.cli.terminal import echo, echo_error
 from charm_checkpoint.cli.values import plural, size
 from charm_checkpoint.config.masking import mask
@@ -57,7 +58,7 @@ def erase(
     A pin does not hinder it. What was copied elsewhere before, such as backups, is not erased by it.
     """
     if [thread is not None, namespace is not None, tenant].count(True) != 1:
-        raise ConfigError("say what to erase: a thread, --namespace or --tenant")
+        raise ConfigError("say what to erase: either a thread, or --namespace, or --tenant")
     labels = None if namespace is None else labels_of(namespace)
     with open_store(url) as memory, of_namespaces():
         if thread is not None and not is_there(memory, thread):
@@ -66,7 +67,8 @@ def erase(
             what = f"the thread {thread!r}" if thread is not None else f"all items of {namespace!r}"
             what = "everything" if tenant else what
             confirm(f"Erase {what} from {mask(str(url))}, for good?", yes, "nothing was erased")
-        report = memory.erase(thread, tenant=tenant, namespace=labels, remember=remember, dry_run=dry_run)
+        with going_on("some of it may be gone, and the same command erases the rest", dry_run):
+            report = memory.erase(thread, tenant=tenant, namespace=labels, remember=remember, dry_run=dry_run)
     if as_json:
         print_json(report.as_dict())
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charm_checkpoint.cli.groups import Part
-from charm_checkpoint.cli.opening import knowing, open_store
+from charm_checkpoint.cli.opening import check_new, knowing, open_store
 from charm_checkpoint.cli.options import DryRun, Import, Json, Thread, Url, checkpoint_of
 from charm_checkpoint.cli.output import print_json
 from charm_checkpoint.cli.terminal import echo, echo_note
@@ -61,6 +61,8 @@ def fork(
         former = "" if head is None else head.checkpoint_id
         asked = len(view.questions)
         came = 0 if to is None else _leading(memory, thread, id)
+        if dry_run and to is not None:
+            check_new(memory, to)
         made = None if dry_run else memory.fork(thread, id, to=to)
     if as_json:
         found = {
@@ -88,8 +90,8 @@ _ASKED = "it goes on before the node that asks, which a run of the graph has ask
 
 def _leading(memory: Memory, thread: str, checkpoint: str) -> int:
     """Count what a new thread would have beside the copy."""
-    from charm_checkpoint.checking.session import drive
     from charm_checkpoint.inspection.forking import forking_of
+    from charm_checkpoint.session import drive
 
     forking = forking_of(memory.store, memory.get_langgraph_checkpointer())
     return drive(memory.store, forking.leading(thread, checkpoint))

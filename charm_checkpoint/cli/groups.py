@@ -10,6 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from charm_checkpoint.cli.output import paint
 from charm_checkpoint.cli.terminal import put
+from charm_checkpoint.cli.typing_again import as_word
 
 _SENTENCE = 1000
 """Characters of a first sentence, which is never as long."""
@@ -19,7 +20,7 @@ def did_you_mean(word: str, known: list[str]) -> str:
     """Return a sentence that names what comes nearest to a wrong word, with a space before it, or nothing."""
     begun = [name for name in known if word and name.startswith(word)]
     near = [*begun, *(name for name in difflib.get_close_matches(word, known, n=2, cutoff=0.7) if name not in begun)]
-    return f". Did you mean {' or '.join(map(repr, near[:2]))}?" if near else ""
+    return f". Did you mean {' or '.join(map(as_word, near[:2]))}?" if near else ""
 
 
 def _show_help(context: Any, option: Any, wanted: bool) -> None:

@@ -78,15 +78,15 @@ def print_history(checkpoints: Sequence[CheckpointInfo]) -> None:
         *([] if piped else [Column("", gives=0)]),
         Column("checkpoint", gives=0),
         *([Column("parent")] if piped else []),
-        Column("step", right=True),
+        Column("step", right=True, gives=2),
         Column("source", extra=True),
-        Column("wrote", gives=2),
+        Column("wrote", gives=1),
         Column("next", gives=2),
-        Column("made"),
+        Column("made", extra=True),
         Column("size", right=True, extra=True),
         *([Column("device", gives=2, extra=True)] if has_devices else []),
         *([Column("namespace", gives=3)] if has_namespaces else []),
-        Column("marks" if piped else "", gives=1),
+        Column("marks" if piped else "", gives=0),
     ]
     lanes = Lanes(is_unicode())
     short = {} if piped else shortened([info.checkpoint_id for info in checkpoints])

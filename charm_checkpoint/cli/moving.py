@@ -11,10 +11,10 @@ import typer
 
 from charm_checkpoint.cli.asking import confirm
 from charm_checkpoint.cli.groups import Part
-from charm_checkpoint.cli.opening import NO_STORE, import_modules, is_there, named, open_store
+from charm_checkpoint.cli.opening import NO_STORE, check_new, import_modules, is_folder, is_there, named, open_store
 from charm_checkpoint.cli.options import DryRun, Import, Json, Threads, Url, Yes
 from charm_checkpoint.cli.output import print_json
-from charm_checkpoint.cli.progress import progress
+from charm_checkpoint.cli.progress import going_on, progress
 from charm_checkpoint.cli.taking_over import take_over
 from charm_checkpoint.cli.terminal import echo, echo_error
 from charm_checkpoint.cli.values import plural, size
@@ -95,19 +95,18 @@ def copy(
     """
     stores = [not as_threads and _names_store(word) for word in (source, target)]
     if not any(stores):
-        return _copy_thread(source, target, url, modules)
+        _refuse_any(thread=thread, no_messages=no_messages, no_items=no_items, skip_existing=skip_existing,
+                    from_langgraph=from_langgraph, schema=schema, prefix=prefix)  # fmt: skip
+        return _copy_thread(source, target, dry_run, json, url, modules)
     if not all(stores):
-        odd = target if stores[0] else source
-        if os.path.isdir(odd) and not as_threads:
-            raise ConfigError(f"{odd!r} is a folder; as a store it is file://{os.path.join('.', odd)}")
-        raise ConfigError(f"{odd!r} is no store's URL or file; a copy goes from store to store, or thread to thread")
+        raise _no_store(target if stores[0] else source, as_threads)
     if from_langgraph or _is_saver_file(source):
         import_modules(modules)
         return take_over(
             source, target, threads=thread, schema=schema, prefix=prefix, skip_existing=skip_existing,
             dry_run=dry_run, json=json,
         )  # fmt: skip
-    with open_store(source, modules) as memory, progress("copying") as tell:
+    with going_on(_GOES_ON, dry_run), open_store(source, modules) as memory, progress("copying") as tell:
         report = memory.copy_to(
             target, threads=thread, messages=not no_messages, items=not no_items, skip_existing=skip_existing,
             verify=not no_verify, dry_run=dry_run, on_progress=_telling(tell),
@@ -119,7 +118,14 @@ def copy(
     return code
 
 
+_GOES_ON = "threads that were done stay in the target, and the same command goes on with the others"
 _NOTHING = "SRC holds nothing of charm-checkpoint; if it is the store of LangGraph's own saver, add --from-langgraph"
+
+
+def _no_store(odd: str, as_threads: bool) -> ConfigError:
+    if os.path.isdir(odd) and not as_threads:
+        return is_folder(odd)
+    return ConfigError(f"{odd!r} is no store's URL or file; a copy goes from store to store, or thread to thread")
 
 
 def _names_store(word: str) -> bool:
@@ -136,15 +142,27 @@ def _is_saver_file(source: str) -> bool:
     return is_sqlite_saver(location.path)
 
 
-def _copy_thread(source: str, target: str, url: str | None, modules: str | None) -> int:
+def _refuse_any(**of_stores: Any) -> None:
+    """Raise `ConfigError` for an option that a copy of a thread would pass over."""
+    for name in filter(of_stores.get, of_stores):
+        raise ConfigError(f"--{name.replace('_', '-')} is for a copy from store to store, and these are threads")
+
+
+def _copy_thread(source: str, target: str, dry_run: bool, as_json: bool, url: str | None, modules: str | None) -> int:
     if not url:
         raise ConfigError(f"to copy a thread, {NO_STORE}; to copy a store, give its URL and another one's")
     with open_store(url, modules) as memory:
         if not is_there(memory, source):
             return 1
-        memory.get_langgraph_checkpointer().copy_thread(source, target)
-        count = memory.usage(target).checkpoints
-    echo(f"copied {source} to {target}: {count} checkpoints")
+        if dry_run:
+            check_new(memory, target)
+        else:
+            memory.get_langgraph_checkpointer().copy_thread(source, target)
+        count = memory.usage(source if dry_run else target).checkpoints
+    if as_json:
+        print_json({"thread_id": target, "from": source, "checkpoints": count, "dry_run": dry_run})
+        return 0
+    echo(f"{'would copy' if dry_run else 'copied'} {source} to {target}: {plural(count, 'checkpoint')}")
     return 0
 
 
@@ -192,7 +210,7 @@ def import_(
     from charm_checkpoint.transfer import import_archive
 
     file = _stream(file, "in")
-    with _to_fill(url, dry_run) as memory, progress("importing") as tell:
+    with going_on(_GOES_ON, dry_run), _to_fill(url, dry_run) as memory, progress("importing") as tell:
         report = import_archive(
             file, memory, threads=thread, messages=not no_messages, items=not no_items, skip_existing=skip_existing,
             verify=not no_verify, dry_run=dry_run, on_progress=_telling(tell),

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 
 from charm_checkpoint.cli.groups import did_you_mean
 from charm_checkpoint.cli.options import URL_VARIABLE
+from charm_checkpoint.cli.output import one_line
 from charm_checkpoint.cli.terminal import echo_error
+from charm_checkpoint.cli.typing_again import as_word
 from charm_checkpoint.config.url import as_url, parse_url
-from charm_checkpoint.errors import CheckpointNotFound, ConfigError, StoreCorrupt, ThreadNotFound
+from charm_checkpoint.errors import CheckpointNotFound, ConfigError, StoreCorrupt, ThreadExists, ThreadNotFound
+from charm_checkpoint.printable import printable
 
 if TYPE_CHECKING:
     from charm_checkpoint.config.url import Location
@@ -39,6 +42,8 @@ def open_store(url: str | None, modules: str | None = None) -> Iterator[Memory]:
 
     if not url:
         raise ConfigError(NO_STORE)
+    if "://" not in as_url(url) and os.path.isdir(url):
+        raise is_folder(url)
     with named(url):
         check_there(parse_url(as_url(url)))
     import_modules(modules)
@@ -57,10 +62,17 @@ def check_there(location: Location, hint: str = "") -> None:
 
     if location.scheme == "sqlite" and location.path != ":memory:" and not Path(location.path).exists():
         raise ConfigError(f"there is no file {location.path}{hint}")
+    if location.scheme == "sqlite" and Path(location.path).is_dir():
+        raise is_folder(location.path)
     if location.scheme == "file" and not folder_of(location).is_dir():
         raise ConfigError(f"there is no folder {folder_of(location)}{hint}")
     if location.scheme == "none":
         raise ConfigError("none:// keeps nothing; name a store that does")
+
+
+def is_folder(path: str) -> ConfigError:
+    """Return what says how a folder is named as a store."""
+    return ConfigError(f"{path} is a folder; as a store of local files it is file://{os.path.join('.', path)}")
 
 
 @contextlib.contextmanager
@@ -95,7 +107,10 @@ def what(error: BaseException) -> str:
 
 def _nearest(memory: Memory, thread: str) -> str:
     known = [info.thread_id for info in memory.threads(KNOWN) if info.thread_id is not None]
-    return did_you_mean(thread, known)
+    shown = next((id for id in known if not id.isprintable() and thread in (printable(id), one_line(id))), None)
+    if shown is not None:  # typed as it is shown
+        return f". Did you mean {as_word(shown)}?"
+    return did_you_mean(thread, known) or "; charm-checkpoint threads lists those that there are"
 
 
 @contextlib.contextmanager
@@ -109,8 +124,13 @@ def knowing(memory: Memory, *threads: str | None) -> Iterator[None]:
         wrong = next((thread for thread in threads if thread is not None and repr(thread) in str(error)), None)
         if wrong is None:
             raise
-        hint = _nearest(memory, wrong) or "; charm-checkpoint threads lists those that there are"
-        raise ThreadNotFound(f"there is no thread {wrong!r}{hint}") from error
+        raise ThreadNotFound(f"there is no thread {wrong!r}{_nearest(memory, wrong)}") from error
+
+
+def check_new(memory: Memory, thread: str) -> None:
+    """Raise `ThreadExists` for a thread that has checkpoints, as what would write there does."""
+    if memory.usage(thread).checkpoints:
+        raise ThreadExists(f"There is a thread {thread!r} already; give another name.")
 
 
 def is_there(memory: Memory, thread: str) -> bool:

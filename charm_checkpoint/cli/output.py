@@ -18,6 +18,8 @@ _MODEST = 12
 """Characters that a column keeps as long as another can be left out."""
 _LEAST = 6
 """Characters below which no column is shortened."""
+_LONG = 48
+"""Characters of an id that make other columns give way; what is behind is shown where there is room."""
 _CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
 WITHOUT_TERMINAL = 100
 """Characters of a line where nobody says how many fit."""
@@ -83,20 +85,21 @@ def fitted(columns: Sequence[Column], needed: Sequence[int], room: int) -> list[
             if columns[at].gives >= gives and widths[at] > least:
                 widths[at] = max(least, widths[at] - max(0, excess()))
 
+    id = _id_of(columns)
+    widths[id] = max(min(needed[id], _LONG), widths[id] - max(0, excess()))
     shorten(_MODEST, 2)
     for at in reversed(range(len(columns))):
         if columns[at].extra and excess() > 0:
             widths[at] = 0
-    full = list(widths)
+    if widths[id] > room:  # it is cut in any case, and then rather for others' sake than for nothing
+        widths[id] = min(widths[id], _MODEST)
     for at in _dispensable(columns):
         if excess() > 0:
             widths[at] = 0
-    if excess() > 0:  # the id alone is too long, and is cut then
-        widths[:] = full
     shorten(_MODEST, 1)
     for least in (_LEAST, 1):
         shorten(least, 0)
-    for at in sorted(range(len(columns)), key=lambda at: columns[at].gives):
+    for at in sorted(range(len(columns)), key=lambda at: (at == id and widths[at] >= _LONG, columns[at].gives)):
         if widths[at]:  # what is left over by a column that was left out
             widths[at] += min(needed[at] - widths[at], max(0, -excess()))
     return widths
@@ -104,9 +107,12 @@ def fitted(columns: Sequence[Column], needed: Sequence[int], room: int) -> list[
 
 def _dispensable(columns: Sequence[Column]) -> list[int]:
     """Return the columns that are left out before an id is cut, which is the first that has a name."""
-    id = next((at for at, column in enumerate(columns) if column.name), 0)
-    others = list(range(id + 1, len(columns)))
+    others = range(_id_of(columns) + 1, len(columns))
     return sorted(others, key=lambda at: (-columns[at].gives, -at))
+
+
+def _id_of(columns: Sequence[Column]) -> int:
+    return next((at for at, column in enumerate(columns) if column.name), 0)
 
 
 def _drawn(columns: Sequence[Column], widths: Sequence[int], rows: Any, texts: Sequence[Sequence[str]]) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from charm_checkpoint.cli.terminal import echo_error
+from charm_checkpoint.cli.terminal import Interrupted, echo_error
 from charm_checkpoint.printable import printable
 
 EVERY = 5.0
@@ -33,6 +33,15 @@ def progress(doing: str, unit: str = "") -> Iterator[Tell]:
             yield tell
     else:
         yield _lines(doing, unit)
+
+
+@contextlib.contextmanager
+def going_on(stays: str, dry_run: bool = False) -> Iterator[None]:
+    """Have Ctrl-C say how things stand, where that is neither as before nor done."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted" if dry_run else f"interrupted; {stays}") from None
 
 
 def _is_terminal() -> bool:

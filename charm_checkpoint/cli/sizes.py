@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,11 +15,11 @@ from charm_checkpoint.cli.opening import is_there, knowing, open_store
 from charm_checkpoint.cli.options import Import, Json, Url
 from charm_checkpoint.cli.output import Column, print_json, print_table
 from charm_checkpoint.cli.terminal import echo, echo_note
-from charm_checkpoint.cli.values import Cell, Size, name_of
+from charm_checkpoint.cli.values import Cell, Size, name_of, plural
 from charm_checkpoint.cli.values import size as size_text
 
 if TYPE_CHECKING:
-    from charm_checkpoint.inspection.sizes import SizeReport
+    from charm_checkpoint.inspection.sizes import ChannelSize, SizeReport
 
 
 def add_commands(part: Part) -> None:
@@ -56,7 +57,7 @@ def size(
         print_json(report.as_dict())
         return 0
     _print_kinds(report)
-    _print_parts(report)
+    _print_parts(report, top)
     for note in report.notes:
         echo_note(note)
     return 0
@@ -64,6 +65,8 @@ def size(
 
 _STORED, _ENCODED = Column("stored", right=True), Column("encoded", right=True)
 _NAMESPACE = Column("namespace", gives=2, extra=True)
+_TASK = re.compile(r":[0-9a-f]{8}-[0-9a-f-]{27}(?=\||$)")
+"""What LangGraph puts behind a node's name in the namespace of a subgraph: the task's id, another one in each run."""
 
 
 def _print_kinds(report: SizeReport) -> None:
@@ -73,21 +76,31 @@ def _print_kinds(report: SizeReport) -> None:
     print_table(["kind", Column("count", right=True), _STORED], [*rows, ["together", None, Size(report.size)]])
 
 
-def _print_parts(report: SizeReport) -> None:
+def _print_parts(report: SizeReport, top: int) -> None:
     columns = [Column("largest threads"), _STORED, Column("checkpoints", right=True), Column("title", gives=2)]
     _print_part(
         columns, [[name_of(each.thread_id), Size(each.size), each.checkpoints, each.title] for each in report.threads]
     )
     columns = [Column("channel"), _STORED, Column("a checkpoint adds", right=True), _ENCODED, _NAMESPACE]
-    _print_part(
-        columns,
-        [
-            [each.channel, Size(each.size), Size(each.growth), Size(each.encoded), each.checkpoint_ns]
-            for each in report.channels
-        ],
-    )
+    channels = of_all_runs(report.channels)
+    _print_part(columns, channels[:top])
+    if len(channels) > top:
+        echo_note(f"and {plural(len(channels) - top, 'more channel')}; --top {len(channels)} shows all")
     columns = [Column("largest values"), _ENCODED, Column("most of it", gives=2), _NAMESPACE]
     _print_part(columns, [[each.path, Size(each.encoded), each.part, each.checkpoint_ns] for each in report.values])
+
+
+def of_all_runs(channels: Sequence[ChannelSize]) -> list[list[Cell]]:
+    """Return a row for each channel, the largest first; those of one subgraph's many runs are one, all together."""
+    alike: dict[tuple[str, str], list[ChannelSize]] = {}
+    for each in channels:
+        alike.setdefault((each.channel, _TASK.sub(":*", each.checkpoint_ns)), []).append(each)
+    rows: list[tuple[int, list[Cell]]] = []
+    for (name, runs), all in alike.items():
+        ns = all[0].checkpoint_ns if len(all) == 1 else f"{runs} ({len(all):,} runs)"
+        sizes = [sum(each.size for each in all), int(sum(each.growth for each in all)), sum(e.encoded for e in all)]
+        rows.append((sizes[0], [name, *map(Size, sizes), ns]))
+    return [row for _, row in sorted(rows, key=lambda row: -row[0])]
 
 
 def _print_part(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:

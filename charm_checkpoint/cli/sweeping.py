@@ -11,7 +11,7 @@ from charm_checkpoint.cli.groups import Part
 from charm_checkpoint.cli.opening import is_there, open_store
 from charm_checkpoint.cli.options import DryRun, Json, Thread, Threads, Url, Yes
 from charm_checkpoint.cli.output import print_json
-from charm_checkpoint.cli.progress import progress
+from charm_checkpoint.cli.progress import going_on, progress
 from charm_checkpoint.cli.terminal import echo, echo_error
 from charm_checkpoint.cli.typing_again import to_type
 from charm_checkpoint.cli.values import plural, size
@@ -79,7 +79,8 @@ def sweep(
             return 1
         if not dry_run:
             confirm(f"Remove what is not kept by {_told(policy)} from {mask(str(url))}?", yes, "nothing was removed")
-        report = _swept(memory, policy, named or None, dry_run, pace)
+        with going_on("what was removed is gone, and the same command goes on", dry_run):
+            report = _swept(memory, policy, named or None, dry_run, pace)
     if as_json:
         print_json(report.as_dict())
     else:

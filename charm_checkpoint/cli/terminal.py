@@ -23,6 +23,10 @@ class ReaderGone(Exception):
     """Whoever read what a command printed went away, as ``head`` does."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C was pressed amid what is done in steps; says which are."""
+
+
 def prepare_streams() -> None:
     """Let every line be written, a question's too: escaped where the encoding has no such character."""
     for stream in (sys.stdout, sys.stderr):
@@ -68,6 +72,14 @@ def echo_error(text: str) -> None:
         _write(sys.stderr, printable(f"charm-checkpoint: {text}", lines=True) + "\n")
     except (OutputLost, ReaderGone):
         _swallow(sys.stderr)
+
+
+def echo_interrupted(error: BaseException) -> None:
+    """Say that a command was interrupted, on a line of its own: a terminal's may have a question on it, and ^C."""
+    begun = sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+    with contextlib.suppress(OutputLost, ReaderGone):
+        _write(sys.stderr, "\n" if begun else "")
+    echo_error(str(error) if isinstance(error, Interrupted) else "interrupted")
 
 
 def echo_note(text: str) -> None:

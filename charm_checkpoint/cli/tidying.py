@@ -12,6 +12,7 @@ from charm_checkpoint.cli.groups import Part
 from charm_checkpoint.cli.opening import is_there, open_store
 from charm_checkpoint.cli.options import DryRun, Import, Json, Thread, Url, Yes, one_of
 from charm_checkpoint.cli.output import print_json
+from charm_checkpoint.cli.progress import going_on
 from charm_checkpoint.cli.terminal import echo
 from charm_checkpoint.cli.values import plural
 from charm_checkpoint.config.masking import mask
@@ -96,7 +97,7 @@ def prune(
         pruned = [_planned(memory, thread, strategy, keep_last) for thread in there]
         if not dry_run and any(each.before is None or each.goes for each in pruned):
             _confirm(there, strategy, url, yes)
-            with later:
+            with later, going_on("what was removed is gone, and the same command goes on"):
                 _prune(memory, there, strategy, keep_last)
             pruned = [each._replace(now=_count(memory, each.thread)) for each in pruned]
     if as_json:

@@ -30,6 +30,11 @@ def quoted(word: str) -> str:
     return f"$'{escaped}'"
 
 
+def as_word(word: str) -> str:
+    """Return a word between quotes that a shell takes for the same."""
+    return f"'{word}'" if word.isprintable() and "'" not in word else quoted(word)
+
+
 def _escaped(char: str) -> str:
     if char in "\\'":
         return f"\\{char}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import NamedTuple, TypeAlias
 
-from charm_checkpoint.printable import size
+from charm_checkpoint.printable import printable, size
 
 __all__ = ["Cell", "Drawn", "Size", "Styled", "age", "for_people", "for_programs", "name_of", "plural", "size"]
 
@@ -46,8 +46,8 @@ def plural(count: int, noun: str, nouns: str = "") -> str:
 
 
 def name_of(id: str) -> str:
-    """Return an id as it stands in a table, where one that is blank could not be seen."""
-    return id if id.strip() else f'"{id}"'
+    """Return an id as it stands in a table: its spaces are meant, and one that is blank could not be seen."""
+    return Drawn(printable(id) if id.strip(" ") else f'"{id}"')
 
 
 def for_people(cell: Cell) -> str:

@@ -12,7 +12,7 @@ from charm_checkpoint.cli.opening import NO_STORE, check_there, named
 from charm_checkpoint.cli.options import DryRun, Project, Url, Yes
 from charm_checkpoint.cli.typing_again import to_type
 from charm_checkpoint.config.url import as_url, parse_url
-from charm_checkpoint.errors import ConfigError
+from charm_checkpoint.errors import ConfigError, DataError
 
 __all__ = ["DryRun", "Json", "Project", "ScopeName", "Url", "Yes", "opened"]
 
@@ -24,6 +24,7 @@ ScopeName: TypeAlias = Annotated[
     str | None, typer.Option("--scope", help="project, shared or global.", show_default=False)
 ]
 
+_OPTIONS = ("kind", "since", "until", "importance", "scope", "session", "category")
 _MAKERS = "is it called so? A new store is made by remember --create, and by: {}"
 
 
@@ -41,8 +42,19 @@ def opened(url: str | None, project: str | None, *, create: bool = False, **sett
         if not create and not _is_shared(project):
             check_there(parse_url(as_url(url)), f": {_MAKERS.format(to_type(url, 'memory init'))}")
         memory = open_memory(url)
-    with memory, memory.long_term(project, **settings) as memories:
+    with memory, memory.long_term(project, **settings) as memories, _of_options():
         yield memories
+
+
+@contextmanager
+def _of_options() -> Iterator[None]:
+    """Raise `ConfigError` for what an option cannot be."""
+    try:
+        yield
+    except DataError as error:
+        if len(error.path) != 1 or error.path[0] not in _OPTIONS:
+            raise
+        raise ConfigError(str(error)) from error
 
 
 def _is_shared(project: str | None) -> bool:

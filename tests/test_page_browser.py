@@ -2,68 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import pytest
-from chromium import Browser, Tab, chromium
+from chromium import Browser, Tab
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.graph import START, MessagesState, StateGraph
+from page_served import a_browser, a_tab, open_page, served
 from stores import have, tenant_url
 from test_page import HOSTILE, build, config, waiting
 
-from charm_checkpoint import Memory, open_memory
-from charm_checkpoint.ui.access import Access
-from charm_checkpoint.ui.application import application
-from charm_checkpoint.ui.page import Page
-from charm_checkpoint.ui.serving import listen, server
-
 ROWS = ("sqlite", "postgres")
-ALARM = "window.hit = 0; window.alert = window.confirm = window.prompt = () => { window.hit += 1; };"
-
-
-class Served(NamedTuple):
-    """A page that is served, and the store behind it, opened as another program opens it."""
-
-    memory: Memory
-    access: Access
-
-
-@contextlib.contextmanager
-def served(url: str, write: bool = False, graph: Any = None) -> Iterator[Served]:
-    """Serve a store on a real port, in a thread."""
-    with listen(0) as listening, open_memory(url) as memory:
-        access = Access(listening.getsockname()[1])
-        running = server(application(Page(open_memory(url), write, graph), access))
-        thread = threading.Thread(target=running.run, args=([listening],))
-        thread.start()
-        try:
-            yield Served(memory, access)
-        finally:
-            running.should_exit = True
-            thread.join()
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Return the browser of this module."""
-    with contextlib.ExitStack() as stack:
-        yield have(lambda: stack.enter_context(chromium(tmp_path_factory.mktemp("chromium"))))
+    with a_browser(tmp_path_factory.mktemp("chromium")) as started:
+        yield started
 
 
 @pytest.fixture
 def tab(browser: Browser) -> Iterator[Tab]:
-    """Return a tab in which a script of somebody else's, should one ever run, is counted."""
-    opened = browser.tab()
-    opened.call("Page.addScriptToEvaluateOnNewDocument", source=ALARM)
-    opened.resize(1300, 850)
-    yield opened
-    opened.close()
+    """Return a tab of its own."""
+    with a_tab(browser) as opened:
+        yield opened
 
 
 @pytest.fixture(params=ROWS)
@@ -74,11 +42,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def file_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/charm.db"
-
-
-def open_page(tab: Tab, access: Access) -> None:
-    tab.go(access.link)
-    tab.has("read-only" if "read-only" in tab.text("#header") else "Threads", "#header")
 
 
 def test_a_thread_is_looked_at(url: str, tab: Tab) -> None:

@@ -17,8 +17,8 @@ _TYPES = {
 }
 NAMES = (
     "address.js", "api.js", "conversation.js", "dialogs.js", "diff.js", "dom.js", "enter.js", "follow.js", "format.js",
-    "icon.svg", "index.html", "keys.js", "main.js", "memories.js", "sizes.js", "state.js", "style.css", "text.js",
-    "theme.js", "thread.js", "threads.js", "timeline.js", "tree.js",
+    "icon.svg", "index.html", "keys.js", "main.js", "memories.js", "questions.js", "sizes.js", "state.js", "style.css",
+    "text.js", "theme.js", "thread.js", "threads.js", "timeline.js", "tree.js",
 )  # fmt: skip
 """All of them: what is asked for is looked up here, and never in a folder."""
 

@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any, get_args
 
 from charm_checkpoint.checking.rows import the_row
-from charm_checkpoint.checking.session import adrive
 from charm_checkpoint.errors import NotThere
 from charm_checkpoint.inspection.listing import Order
 from charm_checkpoint.inspection.states import ChannelView
 from charm_checkpoint.plain import as_json
 from charm_checkpoint.saver.threads import Status, info, state_of
+from charm_checkpoint.session import adrive
 from charm_checkpoint.ui.changing import answered
 from charm_checkpoint.ui.outline import capped, member, opened
 from charm_checkpoint.ui.page import Page

@@ -4,6 +4,7 @@ import { append, busy, button, el, empty, failed, pill, put, scrollerOf } from "
 import { cut } from "./text.js";
 
 const LONG = 3000;
+const COMPARED = 400, GROWTH = 50;
 const ROLES = { human: "You", user: "You", ai: "Assistant", assistant: "Assistant", system: "System", tool: "Tool", function: "Function", remove: "Removed" };
 const SIDES = { human: "human", user: "human", system: "system", developer: "system", tool: "tool", function: "tool" };
 
@@ -33,9 +34,13 @@ function turn(said) {
     body, said.tool_calls.map(call), extras);
 }
 
+// A message as what it says, wherever it stands in its list.
+const saying = (said) => JSON.stringify({ ...said, position: null });
+
 export class ConversationView {
   constructor(asked) {
     this.asked = asked;
+    this.said = [];
     this.top = el("div.earlier");
     this.turns = el("div.turns", { role: "log", "aria-label": "Conversation" });
     this.node = el("div.conversation", {}, this.top, this.turns);
@@ -45,9 +50,29 @@ export class ConversationView {
     const found = await get("conversation", this.asked);
     this.before = found.before;
     if (!found.turns.length) return empty("No messages here", "No channel of this state holds any.");
-    append(this.turns, found.turns.map(turn));
+    this.add(found.turns);
     this.offer();
     return this.node;
+  }
+
+  add(turns) {
+    append(this.turns, turns.map(turn));
+    this.said.push(...turns.map(saying));
+  }
+
+  // Read the last messages again, at a later checkpoint: what came is added, and what is shown stays as it is, earlier
+  // ones too. Tells whether it could: what is shown may not be in that state any more.
+  async follow(asked) {
+    const last = this.said.slice(-COMPARED);
+    const { turns } = await get("conversation", { ...asked, limit: last.length + GROWTH });
+    const now = turns.map(saying);
+    const isWhole = !this.before && last.length === this.said.length;
+    for (let at = isWhole ? 0 : now.length - last.length; at >= 0; at--) {
+      if (last.some((each, place) => each !== now[at + place])) continue;
+      this.add(turns.slice(at + last.length));
+      return true;
+    }
+    return false;
   }
 
   offer() {
@@ -62,6 +87,7 @@ export class ConversationView {
       const first = this.turns.firstElementChild;
       const place = first?.getBoundingClientRect().top ?? 0;
       this.turns.prepend(...found.turns.map(turn));
+      this.said.unshift(...found.turns.map(saying));
       this.offer();
       const scroller = scrollerOf(this.node);
       if (first) scroller.scrollTop += first.getBoundingClientRect().top - place;

@@ -1,16 +1,17 @@
 // Dialogs: what is asked before anything changes, and what is shown beside what one looks at.
-import { append, button, el } from "./dom.js";
+import { append, button, el, refocus } from "./dom.js";
 
 export function dialog(title, content, ...actions) {
   const heading = el("h2", { id: "dialog-title" }, title);
   const box = el("dialog.dialog", { "aria-labelledby": "dialog-title" });
   const close = () => box.close();
+  const opener = document.activeElement;
   append(box, [
     el("div.dialog-head", {}, heading, el("button.icon-button", { type: "button", "aria-label": "Close", title: "Close (Esc)", onclick: close }, "✕")),
     el("div.dialog-body", {}, content),
     actions.length ? el("div.dialog-actions", {}, actions) : null,
   ]);
-  box.addEventListener("close", () => box.remove());
+  box.addEventListener("close", () => { box.remove(); refocus(opener); });
   box.addEventListener("click", (event) => { if (event.target === box) close(); });
   document.body.append(box);
   box.showModal();

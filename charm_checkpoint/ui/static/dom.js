@@ -44,9 +44,36 @@ export function append(node, children) {
   return node;
 }
 
+// What an element is known by when it is made anew.
+const known = (node) => node.id || node.dataset?.place || node.getAttribute("aria-label") || node.textContent;
+
+// The element, or the one that took its place within another.
+const again = (node, within) => (node.isConnected ? node : [...within.querySelectorAll(node.tagName)].find((each) => known(each) === known(node)));
+
+// Whoever works with keys stays where he is when that is made anew, or at least within.
+export function refocus(had, within = document) {
+  if (!had || had === document.body || document.activeElement !== document.body) return;
+  (again(had, within) ?? (within.tabIndex >= 0 ? within : null))?.focus({ preventScroll: true });
+}
+
+const focusIn = (node) => (node !== document.activeElement && node.contains(document.activeElement) ? document.activeElement : null);
+const shown = new WeakMap();
+
 export function put(node, ...children) {
+  const had = focusIn(node);
+  shown.delete(node);
   node.replaceChildren();
-  return append(node, children);
+  append(node, children);
+  refocus(had, node);
+  return node;
+}
+
+// As `put`, unless what it was made from stands there already: what is opened in it, or typed into it, stays so.
+export function keep(node, from, show) {
+  const as = JSON.stringify(from);
+  if (shown.get(node) === as) return;
+  put(node, show());
+  shown.set(node, as);
 }
 
 // What scrolls when an element moves out of sight: that depends on the width of the window.
@@ -58,22 +85,37 @@ export function scrollerOf(node) {
 export const button = (label, onclick, attributes) =>
   el("button.button", { type: "button", onclick, ...attributes }, label);
 
+// A way past what is long, for who works with keys.
+export function skip(label, to) {
+  const past = () => {
+    const place = to() ?? document.getElementById("main");
+    if (place.tabIndex < 0) place.tabIndex = -1;
+    place.focus();
+  };
+  return el("button.button.skip", { type: "button", onclick: past }, label);
+}
+
 export const pill = (kind, label, title) => el(`span.pill.is-${kind}`, { title }, label);
 
-// Something that is on its way, and what came of it; a later one of the same place wins.
+// Something that is on its way, and what came of it; a later one of the same place wins. What is read `again` stands
+// there until it came, and stays if that is the same.
 const latest = new WeakMap();
-export async function load(node, work, show, waiting) {
+export async function load(node, work, show, isAgain = false) {
   const mine = {};
+  const had = focusIn(node);
   latest.set(node, mine);
   const timer = setTimeout(() => {
-    if (latest.get(node) === mine) put(node, waiting ?? busy());
+    if (latest.get(node) === mine && !isAgain) put(node, busy());
   }, 150);
   node.setAttribute("aria-busy", "true");
   try {
     const result = await work();
-    if (latest.get(node) === mine) put(node, show(result));
+    if (latest.get(node) !== mine) return;
+    if (!isAgain) shown.delete(node);
+    keep(node, result, () => show(result));
+    refocus(had, node);
   } catch (error) {
-    if (latest.get(node) === mine && error.name !== "AbortError") put(node, failed(error, () => load(node, work, show, waiting)));
+    if (latest.get(node) === mine && error.name !== "AbortError") put(node, failed(error, () => load(node, work, show)));
   } finally {
     clearTimeout(timer);
     if (latest.get(node) === mine) node.removeAttribute("aria-busy");

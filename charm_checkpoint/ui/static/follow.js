@@ -15,6 +15,12 @@ export class Follower {
     this.soon();
   }
 
+  // Follow from what was read: what changed since then is told, too.
+  from(found) {
+    this.seen = found === undefined ? undefined : JSON.stringify(found);
+    this.start();
+  }
+
   stop() {
     this.isOn = false;
     this.round++;

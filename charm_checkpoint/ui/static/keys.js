@@ -35,8 +35,8 @@ export const help = () =>
 
 // Move the focus among links of a list, from the one that has it, or is the current one.
 export function step(selector, by) {
-  const all = [...document.querySelectorAll(selector)].filter((node) => node.offsetParent !== null);
-  if (!all.length) return false;
+  const all = [...document.querySelectorAll(selector)];
+  if (!all.length || all[0].closest("ol").offsetParent === null) return false; // a list is shown as a whole, or not
   let at = all.indexOf(document.activeElement);
   if (at < 0) at = all.findIndex((node) => node.getAttribute("aria-current") === "true");
   const next = all[Math.min(all.length - 1, Math.max(0, at < 0 ? 0 : at + by))];

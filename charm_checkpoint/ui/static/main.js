@@ -61,6 +61,7 @@ const events = {
 async function route() {
   const { view, name, options } = where();
   const shown = view === "thread" ? "threads" : view;
+  document.title = [VIEWS.find(([each]) => each === shown)?.[1], "charm-checkpoint"].filter(Boolean).join(" · ");
   document.body.dataset.view = shown;
   document.body.dataset.open = view === "thread" || (view === "memories" && name !== undefined) ? "yes" : "no";
   for (const anchor of document.querySelectorAll(".nav a")) {
@@ -97,7 +98,12 @@ function leave() {
 }
 
 function keys() {
-  const moves = (by) => () => step(document.activeElement?.closest(".timeline") ? ".timeline a.moment" : ".list a.thread", by);
+  const moves = (by) => (event) => {
+    const at = document.activeElement;
+    const isElsewhere = at && at !== document.body && !at.closest(".timeline, .list");
+    if (event.key.startsWith("Arrow") && isElsewhere) return false; // there, arrows scroll
+    return step(at?.closest(".timeline") ? ".timeline a.moment" : ".list a.thread", by);
+  };
   const inTime = (by) => () => thread && step(".timeline a.moment", by)?.click?.();
   key(["j", "ArrowDown"], "next in the list", moves(1));
   key(["k", "ArrowUp"], "previous in the list", moves(-1));

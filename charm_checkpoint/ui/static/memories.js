@@ -1,7 +1,7 @@
 // Long-term memory: namespaces, and the items in them; durable memories are shown as what they are.
 import { get } from "./api.js";
 import { link } from "./address.js";
-import { append, button, el, empty, failed, load, pill, put } from "./dom.js";
+import { append, button, el, empty, failed, load, pill, put, skip } from "./dom.js";
 import { count, facts, since } from "./format.js";
 import { cut } from "./text.js";
 import { Tree } from "./tree.js";
@@ -27,7 +27,7 @@ export class MemoriesView {
     this.body = el("div.items");
     this.search = el("input.search", { type: "search", placeholder: "Search what they say", "aria-label": "Search items", spellcheck: "false", oninput: () => { clearTimeout(this.timer); this.timer = setTimeout(() => this.namespace && this.items(), 300); } });
     this.node = el("div.split", {},
-      el("section.list", { "aria-label": "Namespaces" }, el("div.list-head", {}, this.search), this.list),
+      el("section.list", { "aria-label": "Namespaces" }, el("div.list-head", {}, skip("Skip the namespaces", () => document.querySelector(".detail h1")), this.search), this.list),
       el("section.detail.scrolls", { "aria-label": "Items" }, this.body));
   }
 

@@ -10,7 +10,7 @@ import { Tree } from "./tree.js";
 
 const act = (label, title, onclick) => el("button.act", { type: "button", title, onclick }, label);
 
-export function stateView(state, where) {
+export function stateView(state, where, opened) {
   const place = { thread: state.thread_id, checkpoint: state.checkpoint.checkpoint_id, ns: where.ns };
   const tree = new Tree(
     (path, offset) => get("value", { ...place, path: JSON.stringify(path), offset }),
@@ -18,7 +18,11 @@ export function stateView(state, where) {
       act("who wrote it", `Which checkpoint and node wrote ${written(path)}`, () => whoWrote(place, path, where)),
       act("copy path", "Copy the path", () => copy(written(path))),
     ],
+    opened,
   );
+  const section = (title, count, content) =>
+    count ? el("details.section", { open: opened.has(title), ontoggle: (event) => { if (event.target.open) opened.add(title); else opened.delete(title); } },
+      el("summary", {}, title, el("span.quiet", {}, ` ${count}`)), content) : null;
   const own = state.channels.filter((channel) => !channel.is_internal);
   const internal = state.channels.filter((channel) => channel.is_internal);
   return el("div.state", {},
@@ -37,9 +41,6 @@ function row(tree, channel) {
   append(node, channel.notes.map((note) => el("p.note", { dir: "auto" }, `⚠ ${note.path}: ${note.text}`)));
   return node;
 }
-
-const section = (title, count, content) =>
-  count ? el("details.section", {}, el("summary", {}, title, el("span.quiet", {}, ` ${count}`)), content) : null;
 
 const write = (held) =>
   el("div.write", {}, el("p", {}, el("b", { dir: "auto" }, held.node ?? "no node"), " → ", el("code", { dir: "auto" }, held.channel)), held.note ? el("p.note", {}, "⚠ ", held.note) : null, long(json(held.value) ?? "null", "pre.code"));

@@ -1,15 +1,16 @@
 // One thread: its time line, and what it was at any point of it.
 import { get, post } from "./api.js";
 import { link, where as place } from "./address.js";
-import { ConversationView, json, long } from "./conversation.js";
+import { ConversationView, long } from "./conversation.js";
 import { confirmed, toast } from "./dialogs.js";
 import { diffView } from "./diff.js";
-import { append, busy, button, el, empty, failed, load, pill, put, scrollerOf } from "./dom.js";
+import { append, busy, button, el, empty, failed, keep, load, pill, put, scrollerOf, skip } from "./dom.js";
 import { Follower } from "./follow.js";
 import { bytes, count, facts, made, moment, since, space } from "./format.js";
+import { notice, question } from "./questions.js";
 import { report } from "./sizes.js";
 import { stateView } from "./state.js";
-import { cut } from "./text.js";
+import { cut, plain } from "./text.js";
 import { pin, state as status } from "./threads.js";
 import { Timeline, name } from "./timeline.js";
 
@@ -18,21 +19,21 @@ export const TABS = [["conversation", "Conversation"], ["state", "State"], ["cha
 
 export class ThreadView {
   constructor(id, session, events) {
-    Object.assign(this, { id, session, events, rows: [], next: undefined, where: { at: undefined, ns: "", base: undefined, tab: "conversation", options: {} } });
+    Object.assign(this, { id, session, events, rows: [], next: undefined, opened: new Set(), drafts: new Map(), where: { at: undefined, ns: "", base: undefined, tab: "conversation", options: {} } });
     this.timeline = new Timeline(id);
     this.timeline.onToggle = () => this.draw();
     this.head = el("header.thread-head");
     this.notices = el("div.notices", { "aria-live": "polite" });
-    this.tabs = el("div.tabs", { role: "tablist", "aria-label": "What is shown" });
+    this.tabs = el("div.tabs", { role: "tablist", "aria-label": "What is shown", onkeydown: (event) => this.turn(event) });
     this.point = el("div.point");
     this.panel = el("div.panel-body.scrolls", { role: "tabpanel", id: "panel", tabindex: "0" });
     this.earlier = el("div.list-foot");
-    this.dot = el("button.live", { type: "button", onclick: () => this.follow(!this.follower.isOn) }, el("span.live-dot", { "aria-hidden": "true" }), el("span.live-text"));
+    this.dot = el("button.live", { type: "button", "data-place": "follow", onclick: () => this.follow(!this.follower.isOn) }, el("span.live-dot", { "aria-hidden": "true" }), el("span.live-text"));
     this.follower = new Follower(() => get("pulse", { thread: id }), (told, before) => this.moved(told, before), (how, error) => this.live(how, error));
     this.node = el("section.detail", { "aria-label": "Thread" },
       this.head,
       el("div.thread-body", {},
-        el("div.time-column.scrolls", {}, this.timeline.node, this.earlier),
+        el("div.time-column.scrolls", {}, skip("Skip the time line", () => this.panel), this.timeline.node, this.earlier),
         el("div.panel", {}, this.notices, this.point, this.tabs, this.panel)));
   }
 
@@ -42,6 +43,7 @@ export class ThreadView {
     this.isGone = false;
     put(this.head, this.heading());
     put(this.earlier, busy());
+    const pulse = await get("pulse", { thread: this.id }).catch(() => undefined); // before what it tells of is read
     try {
       await Promise.all([this.readHistory(), this.readInfo()]);
     } catch (error) {
@@ -51,20 +53,21 @@ export class ThreadView {
     this.isRead = true;
     put(this.notices);
     this.draw();
-    this.follower.start();
+    this.follower.from(pulse);
     await this.look();
   }
 
   // Options of the address: what is looked at, and how.
   take(options) {
-    this.where = { at: options.at, ns: options.ns ?? "", base: options.base, tab: TABS.some(([tab]) => tab === options.tab) ? options.tab : "conversation", options: keep(options) };
+    this.where = { at: options.at, ns: options.ns ?? "", base: options.base, tab: TABS.some(([tab]) => tab === options.tab) ? options.tab : "conversation", options: kept(options) };
   }
 
   async change(options) {
+    const { at, ns } = this.where;
     this.take(options);
     if (!this.isRead) return; // the reading that is under way shows it
     this.draw();
-    await this.look();
+    await this.look(false, at === this.where.at && ns === this.where.ns);
   }
 
   close() {
@@ -158,9 +161,10 @@ export class ThreadView {
     this.timeline.show(this.rows, !this.next, { ...this.where, at: this.where.at ?? row?.checkpoint_id });
     put(this.earlier, this.next ? button("Earlier checkpoints", () => this.further()) : this.rows.length ? null : empty("No checkpoints", "This thread holds messages only."));
     put(this.head, this.heading());
-    put(this.tabs, TABS.map(([tab, label], at) => el("button.tab", {
+    document.title = `${plain(cut(this.about()?.title ?? this.id, 80))} · charm-checkpoint`;
+    keep(this.tabs, this.where.tab, () => TABS.map(([tab, label], at) => el("button.tab", {
       type: "button", role: "tab", id: `tab-${tab}`, "aria-controls": "panel", "aria-selected": String(tab === this.where.tab),
-      title: `${label} (${at + 1})`, onclick: () => this.go({ tab }),
+      tabindex: tab === this.where.tab ? "0" : "-1", title: `${label} (${at + 1})`, onclick: () => this.go({ tab }),
     }, label)));
     this.panel.setAttribute("aria-labelledby", `tab-${this.where.tab}`);
     put(this.point, row ? this.pointing(row) : null);
@@ -175,7 +179,7 @@ export class ThreadView {
         el("p.quiet", {}, el("code.thread-id", { dir: "auto", title: cut(this.id, 400) }, cut(this.id, 60)), facts(" ", info?.checkpoints ? count(info.checkpoints, "checkpoint") : "", info?.size ? bytes(info.size) : "", since(info?.updated_at)))),
       info?.pinned ? pin() : null, info?.status ? status(info.status) : null, this.isGone ? null : this.dot,
       this.session.writes && !this.isGone ? el("div.thread-acts", {},
-        info ? button(info.pinned ? "Unpin…" : "Pin…", () => this.askPin(!info.pinned), { class: "button is-quiet" }) : null,
+        info ? button(info.pinned ? "Unpin…" : "Pin…", () => this.askPin(!info.pinned), { class: "button is-quiet", "data-place": "pin" }) : null,
         button("Delete…", () => this.askDelete(), { class: "button is-quiet" })) : null,
     ];
   }
@@ -197,7 +201,8 @@ export class ThreadView {
         this.session.writes && !row.checkpoint_ns && !row.note ? button("Fork…", () => this.askFork(row)) : null));
   }
 
-  async look(isQuiet = false) {
+  // `isAgain`: at the same place as before, of which more is known now; `isSame`: at that place, of which nothing is new.
+  async look(isAgain = false, isSame = isAgain) {
     const row = this.current();
     if (!row && this.where.at === undefined) {
       put(this.notices);
@@ -206,8 +211,8 @@ export class ThreadView {
     const at = { thread: this.id, checkpoint: this.where.at ?? row.checkpoint_id, ns: this.where.ns };
     const reading = get("state", at);
     reading.then((state) => this.tell(state, row ?? state.checkpoint), (error) => put(this.notices, failed(error)));
-    if (!isQuiet) this.notices.replaceChildren();
-    await this.tab(at, row ?? (await this.beyond(reading, at)), reading);
+    if (!isSame) put(this.notices);
+    await this.tab(at, row ?? (await this.beyond(reading, at)), reading, isAgain);
   }
 
   // A checkpoint that the time line has not come to, by what its state tells of it.
@@ -219,23 +224,39 @@ export class ThreadView {
     return this.far;
   }
 
-  tab(at, row, reading) {
+  tab(at, row, reading, isAgain) {
     const { tab } = this.where;
-    if (tab === "state") return load(this.panel, () => reading, (state) => stateView(state, this.where));
-    if (tab === "size") return load(this.panel, () => get("size", { thread: this.id }), (found) => report(found, this.where.options));
-    if (tab === "changes") return this.changes(at, row);
-    return this.conversation(at);
+    if (tab === "state") return load(this.panel, () => reading, (state) => stateView(state, this.where, this.opened), isAgain);
+    if (tab === "size") return load(this.panel, () => get("size", { thread: this.id }), (found) => report(found, this.where.options), isAgain);
+    if (tab === "changes") return this.changes(at, row, isAgain);
+    return this.conversation(at, isAgain, reading);
   }
 
-  async conversation(asked) {
+  async conversation(asked, isAgain, reading) {
     const scroller = scrollerOf(this.panel);
-    const wasDown = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 80;
-    const view = new ConversationView(asked);
-    await load(this.panel, () => view.load(), (node) => node);
+    const isNew = !this.panel.contains(this.talk?.node); // what was said last is what one looks for
+    const wasDown = isNew || scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 80;
+    const goesOn = isAgain && !isNew && (await this.talk.follow(asked));
+    if (!goesOn) {
+      const view = (this.talk = new ConversationView(asked));
+      await load(this.panel, () => view.load(), (node) => node);
+    }
+    await reading?.catch(() => null); // a question, once it is told above, leaves less room
     if (wasDown && scroller === this.panel) scroller.scrollTop = scroller.scrollHeight;
   }
 
-  changes(at, row) {
+  // From one tab to the next, as with radio buttons.
+  turn(event) {
+    const now = TABS.findIndex(([tab]) => tab === this.where.tab);
+    const to = { ArrowRight: now + 1, ArrowLeft: now - 1, Home: 0, End: -1 }[event.key];
+    if (to === undefined) return;
+    const [tab] = TABS.at(to % TABS.length);
+    event.preventDefault();
+    document.getElementById(`tab-${tab}`).focus();
+    this.go({ tab });
+  }
+
+  changes(at, row, isAgain) {
     const base = this.where.base ?? row?.parent_id;
     const others = this.rows.filter((each) => each.checkpoint_ns === at.ns && each.checkpoint_id !== at.checkpoint);
     const choose = el("label.compare", {}, "compared with ", el("select.choice", { onchange: (event) => this.go({ base: event.target.value || undefined }) },
@@ -243,7 +264,7 @@ export class ThreadView {
       others.slice(0, 500).map((each) => el("option", { value: each.checkpoint_id, selected: each.checkpoint_id === this.where.base }, name(each)))));
     const first = () => empty("This is the first checkpoint", "Choose another one to compare it with.");
     const read = async () => (base ? get("diff", { thread: this.id, a: base, b: at.checkpoint, ns: at.ns }) : null);
-    return load(this.panel, read, (found) => [choose, found ? diffView(found) : first()]);
+    return load(this.panel, read, (found) => [choose, found ? diffView(found) : first()], isAgain);
   }
 
   // ------------------------------------------------------------------ what stopped it
@@ -251,42 +272,11 @@ export class ThreadView {
   tell(state, row) {
     if (this.isClosed) return;
     const isHead = row?.is_head && !this.where.ns;
-    put(this.notices,
+    const { failure, errors, questions, answers } = state;
+    keep(this.notices, [state.checkpoint?.checkpoint_id, isHead, failure, errors, questions, answers], () => [
       state.failure ? notice("failed", "The run that was started here failed", el("p", { dir: "auto" }, state.failure)) : null,
       state.errors.map((error) => notice("failed", `${error.node ?? "A task"} failed`, long(error.text, "pre.code"))),
-      state.questions.map((asked) => this.question(asked, state, isHead)));
-  }
-
-  question(asked, state, isHead) {
-    const waits = asked.waits && isHead;
-    const title = `${asked.node ?? "A node"} ${waits ? "waits for an answer" : "asked"}`;
-    return notice(waits ? "waits" : "asked", title,
-      typeof asked.value === "string" ? long(asked.value) : long(json(asked.value) ?? "null", "pre.code"),
-      asked.note ? el("p.note", {}, "⚠ " + asked.note) : null,
-      waits && state.answers.length ? el("p.stored", {}, "An answer is stored: ", el("code", { dir: "auto" }, cut(json(state.answers[0]) ?? "null", 200)), ". The program takes it when it goes on with this thread.") : null,
-      waits && this.session.writes ? this.answering(asked, state) : null);
-  }
-
-  answering(asked, state) {
-    const field = el("textarea.answer", { rows: "2", placeholder: "An answer: text, or JSON", "aria-label": "Answer", dir: "auto" });
-    const send = (answer, shown) => confirmed(
-      "Answer this question?",
-      [el("pre.code", { dir: "auto" }, cut(shown, 2000)), el("p", {}, this.session.runs ? "The graph goes on with it here, at once." : "It is stored with the thread. The program takes it when it goes on: graph.invoke(None, config).")],
-      "Answer", async () => {
-        const { outcome } = await post("answer", { thread: this.id, checkpoint: state.checkpoint.checkpoint_id, id: asked.id, answer, answered: state.answered ?? undefined });
-        toast(outcome === "running" ? "The graph goes on" : "The answer is stored");
-        this.follower.soon();
-        await this.look(true);
-      });
-    const quick = decisions(asked.value);
-    return el("div.answering", {},
-      quick ? el("div.quick", {}, quick.map(([label, answer]) => button(label, () => send(answer, json(answer)), { class: label === "Approve" ? "button is-primary" : "button" }))) : null,
-      field,
-      button("Answer…", () => {
-        const answer = parsed(field.value);
-        if (answer === "" ) return field.focus();
-        send(answer, typeof answer === "string" ? answer : json(answer));
-      }));
+      state.questions.map((asked) => question(this, asked, state, isHead))]);
   }
 
   // ------------------------------------------------------------------ changing
@@ -354,23 +344,5 @@ export class ThreadView {
   }
 }
 
-const keep = ({ tab, base }) => ({ tab, base });
+const kept = ({ tab, base }) => ({ tab, base });
 const key = (row) => row.checkpoint_ns + "\n" + row.checkpoint_id;
-
-const notice = (kind, title, ...content) => el(`section.notice.is-${kind}`, { "aria-label": title }, el("h2", {}, title), content);
-
-function parsed(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
-}
-
-// What LangChain's human in the loop asks has an answer of a known form.
-function decisions(value) {
-  const asked = value?.action_requests;
-  if (!Array.isArray(asked) || !asked.length) return null;
-  const all = (type) => ({ decisions: asked.map(() => ({ type })) });
-  return [["Approve", all("approve")], ["Reject", all("reject")]];
-}

@@ -1,11 +1,12 @@
 // The list of threads.
 import { get } from "./api.js";
 import { link } from "./address.js";
-import { append, busy, button, el, empty, failed, icon, pill, put } from "./dom.js";
+import { append, busy, button, el, empty, failed, icon, pill, put, skip } from "./dom.js";
 import { Follower } from "./follow.js";
 import { bytes, count, facts, since } from "./format.js";
 import { cut } from "./text.js";
 
+const FIRST = 50, MOST = 200;
 export const STATES = { done: "idle", waits: "waiting", failed: "failed", unfinished: "unfinished" };
 const MEANINGS = {
   done: "nothing is left to run",
@@ -33,12 +34,12 @@ export class ThreadList {
     this.list = el("ol.threads", { "aria-label": "Threads" });
     this.foot = el("div.list-foot");
     this.node = el("section.list", { "aria-label": "Threads" },
-      el("div.list-head", {}, this.search, el("div.list-filters", {}, this.status, this.order)), this.list, this.foot);
-    this.follower = new Follower(() => this.ask(undefined, 30), (found) => this.refreshed(found));
+      el("div.list-head", {}, skip("Skip the threads", () => document.querySelector(".detail h1")), this.search, el("div.list-filters", {}, this.status, this.order)), this.list, this.foot);
+    this.follower = new Follower(() => this.ask(undefined, Math.max(FIRST, Math.min(this.rows.size, MOST))), (found) => this.refreshed(found));
     new IntersectionObserver((seen) => { if (seen.some((each) => each.isIntersecting)) this.more(); }).observe(this.foot);
   }
 
-  ask(after, limit = 50) {
+  ask(after, limit = FIRST) {
     return get("threads", { search: this.search.value, status: this.status.value, order: this.order.value, after, limit });
   }
 
@@ -53,8 +54,7 @@ export class ThreadList {
       this.rows.clear();
       this.list.replaceChildren();
       this.add(found);
-      this.follower.seen = undefined;
-      this.follower.start();
+      this.follower.from(found);
     } catch (error) {
       if (round === this.round) put(this.foot, failed(error, () => this.load()));
     }
@@ -77,21 +77,27 @@ export class ThreadList {
   add({ threads, next }) {
     this.next = next;
     append(this.list, threads.filter((info) => !this.rows.has(info.thread_id)).map((info) => this.row(info)));
-    if (next) put(this.foot, button("More threads", () => this.more()));
+    this.end();
+  }
+
+  end() {
+    if (this.next) put(this.foot, button("More threads", () => this.more()));
     else if (this.list.childElementCount) put(this.foot, el("p.quiet", {}, count(this.list.childElementCount, "thread")));
     else if (this.search.value || this.status.value) put(this.foot, empty("No thread is like that"));
     else put(this.foot, empty("This store holds no threads yet", "As soon as a graph runs with it as its checkpointer, its threads are here."));
   }
 
-  // The first page came again: what changed moves to the front.
+  // What is shown came again. Where more is shown than one answer holds, its first came: what changed moves to the front.
   refreshed({ threads, next }) {
     const focused = document.activeElement?.dataset?.thread;
-    const few = !this.next && this.rows.size <= threads.length;
-    for (const info of threads) this.rows.get(info.thread_id)?.remove();
-    if (few) this.rows.clear(), this.list.replaceChildren(), (this.next = next);
+    if (!next || this.rows.size <= threads.length) {
+      this.rows.clear();
+      this.list.replaceChildren();
+      this.next = next;
+    } else for (const info of threads) this.rows.get(info.thread_id)?.remove();
     this.list.prepend(...threads.map((info) => this.row(info)));
-    if (!this.next) put(this.foot, el("p.quiet", {}, count(this.list.childElementCount, "thread")));
-    if (focused !== undefined) this.rows.get(focused)?.querySelector("a")?.focus();
+    this.end();
+    if (focused !== undefined) this.rows.get(focused)?.querySelector("a")?.focus({ preventScroll: true });
   }
 
   row(info) {

@@ -83,7 +83,7 @@ export class Timeline {
       return lines;
     });
     this.node.replaceChildren(...shown, ...this.groups(inside.get(null), below, width, where, former));
-    if (focused !== undefined) [...this.node.querySelectorAll("a")].find((each) => each.dataset.place === focused)?.focus();
+    if (focused !== undefined) [...this.node.querySelectorAll("a, button")].find((each) => each.dataset.place === focused)?.focus();
   }
 
   forget() {
@@ -108,7 +108,7 @@ export class Timeline {
     const lines = [];
     for (const [ns, rows] of spaces ?? []) {
       const isOpen = this.opened.has(ns) || where.ns === ns;
-      const button = el("button.group", { type: "button", "aria-expanded": String(isOpen), onclick: () => {
+      const button = el("button.group", { type: "button", "aria-expanded": String(isOpen), "data-place": ns, onclick: () => {
         if (isOpen) this.opened.delete(ns); else this.opened.add(ns);
         this.onToggle?.();
       } }, el("span.caret", { "aria-hidden": "true" }, isOpen ? "▾" : "▸"), el("span.group-name", { dir: "auto" }, cut(space(ns), 60)), el("span.quiet", {}, `${rows.length} inside`));

@@ -4,11 +4,11 @@ import { count, path as written } from "./format.js";
 
 const UNIT = { object: ["key", "keys"], array: ["element", "elements"] };
 
-// `ask(path, offset)` reads a slice; `acts(path)` makes buttons for a place.
+// `ask(path, offset)` reads a slice; `acts(path)` makes buttons for a place; `opened` holds the paths of what is open,
+// and what is made of another state with it is opened there, too.
 export class Tree {
-  constructor(ask, acts = () => []) {
-    this.ask = ask;
-    this.acts = acts;
+  constructor(ask, acts = () => [], opened = new Set()) {
+    Object.assign(this, { ask, acts, opened });
   }
 
   // One member, by what is told of it: {key, type, length, preview, value, cut}.
@@ -25,6 +25,8 @@ export class Tree {
     const actions = el("span.acts", {}, this.acts(path));
     const node = el("div.node", { title: undefined }, el("div.node-head", {}, toggle, actions), children);
     node.dataset.path = written(path);
+    if (opens) toggle.dataset.place = node.dataset.path;
+    if (opens && this.opened.has(node.dataset.path)) this.toggle(toggle, children, path);
     return node;
   }
 
@@ -38,6 +40,8 @@ export class Tree {
 
   async toggle(toggle, children, path) {
     const isOpen = toggle.getAttribute("aria-expanded") === "true";
+    if (isOpen) this.opened.delete(written(path));
+    else this.opened.add(written(path));
     toggle.setAttribute("aria-expanded", String(!isOpen));
     toggle.querySelector(".caret").textContent = isOpen ? "▸" : "▾";
     children.hidden = isOpen;

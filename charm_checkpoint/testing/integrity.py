@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from charm_checkpoint.checking.integrity import IntegrityFinding, IntegrityReport
-from charm_checkpoint.checking.session import drive
 from charm_checkpoint.contract import ADDRESS_SIZE, Chunk, NewMessages, NewWrites
 from charm_checkpoint.contract_items import ItemBatch, ItemChange, ItemKey
 from charm_checkpoint.items.bounded import seal
@@ -19,6 +18,7 @@ from charm_checkpoint.items.values import encode
 from charm_checkpoint.memory import Memory
 from charm_checkpoint.retention.turn import Turn
 from charm_checkpoint.runtime.turns import Terms
+from charm_checkpoint.session import drive
 from charm_checkpoint.testing.base import Suite
 from charm_checkpoint.testing.call_modes import CallMode, InMode, ItemsInMode, PlansInMode
 from charm_checkpoint.testing.samples import checkpoint, chunk, config, new, unsealed, values

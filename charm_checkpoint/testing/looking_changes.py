@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import random
 import re
 from typing import Any
@@ -50,6 +51,20 @@ def change(state: dict[str, Any], number: int, rnd: random.Random) -> None:
     else:
         state["user"]["deep"]["x"].append(number)
         state["count"] += 1
+
+
+MANY = {str(n): "a" * 99 for n in range(50)}
+ODD = {
+    "bytes": (b"z" * 9000, b"z" * 8999 + b"y", "x.blake2b"),
+    "bytes in a list": ([{"b": b"z" * 9000}], [{"b": b"z" * 8999 + b"y"}], "x[0].b.blake2b"),
+    "a number": (10**5000, 10**5000 + 1, "x"),
+    "a number as a key": ({10**5000: 1}, {10**5000: 2}, f"x['{hex(10**5000)}']"),
+    "text and a number as keys": ({"1": "a", 1: "b"}, {"1": "c", 1: "b"}, "x['1']"),
+    "a number behind its text": ({"1": "a", 1: "b"}, {"1": "a", 1: "c"}, "x['1 (int)']"),
+    "many keys": (MANY | {7: "b"}, MANY | {7: "c"}, ""),
+    "an expression": (re.compile("a" * 400), re.compile("a" * 401), "x"),
+}
+"""Values that are not shown to their end or under their own names: before, after, and the path of what differs."""
 
 
 class Changes(Looking):
@@ -217,6 +232,35 @@ class Changes(Looking):
                 looked.blame("t", path)
         with pytest.raises(ConfigError, match="is no path"):
             looked.blame("t", "log[")
+
+    def test_what_is_shown_in_part_differs_all_the_same(self, looked: InMode, saver: InMode) -> None:
+        for name, (before, after, path) in ODD.items():
+            put(saver, put(saver, config(name), checkpoint({"x": before})), checkpoint({"x": after}))
+            [found] = looked.diff(name, -1).changes
+            assert (found.kind, not path or found.path) == ("changed", not path or path), name
+            assert looked.diff(name, None).is_same
+            view = looked.state(name)
+            assert type(view.channels["x"].value) is type(after) and view.channels["x"].value == after
+            assert json.loads(json.dumps(view.as_dict()))["values"] == view.values
+            assert type(after) is not dict or len(view.values["x"]) == len(after)
+            assert all(each.checkpoint_id for each in looked.blame(name, "x")) and looked.size(name).notes == ()
+
+    def test_a_delta_channel_that_is_stored_whole_is_shown_as_what_it_holds(
+        self, looked: InMode, graphs: Any, saver: InMode
+    ) -> None:
+        graph = InMode(graphs.two_deltas(saver.raw), saver.mode)
+        for n in range(3):
+            graph.invoke({"log": [{"role": "user", "content": f"said {n}"}], "seldom": [n]}, config("t"))
+        wholes = 0
+        for item in graph.get_state_history(config("t")):
+            view = looked.state("t", item.config["configurable"]["checkpoint_id"])
+            for name in ("log", "seldom"):
+                if name in view.channels and not any(note.path == name for note in view.notes):
+                    assert view.channels[name].value == (item.values.get(name) or None)
+                    wholes += type(view.channels[name].value) is type(view.values[name]) is list
+                    entries = looked.blame("t", name, checkpoint=view.checkpoint.checkpoint_id)
+                    assert all(entry.is_oldest for entry in entries if entry.value is not None)
+        assert wholes > 1
 
     # ------------------------------------------------------------------ size
 

@@ -371,9 +371,12 @@ class States(Looking):
         graph = InMode(graphs.delta(saver.raw), saver.mode)
         for n in range(2):
             graph.invoke({"log": [n]}, config("t"))
-        view = looked.state("t")
-        assert view.at("log") == [0, ["first", 1], ["second", 2], 1, ["first", 4], ["second", 5]]
-        assert any("stored as changes" in note.text for note in view.notes)
+        assert (view := looked.state("t")).at("log") == [0, ["first", 1], ["second", 2], 1, ["first", 4], ["second", 5]]
+        assert "stored as changes" in str(view.notes)
+        [entry] = looked.blame("t", "log")
+        assert (entry.nodes, entry.is_oldest, entry.value[0]) == (("second",), True, 0)
+        with pytest.raises(PathNotFound, match="stored as changes"):
+            looked.blame("t", "log[0]")
 
     def test_what_is_shown_is_plain_json(self, looked: InMode, asking: Any, saver: InMode) -> None:
         InMode(asking.paused(saver.raw), saver.mode).invoke({"log": [b"\0", {1, 2}, 1.5, Point(1)]}, config("t"))

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 
 import pytest
 
-from charm_checkpoint.checking.session import drive
 from charm_checkpoint.contract import CheckpointRow, Query, capabilities, tenant_of
 from charm_checkpoint.memory import Memory
+from charm_checkpoint.plan import run
 from charm_checkpoint.retention import Retention
 from charm_checkpoint.retention.pruning import Tools, prune
 from charm_checkpoint.saver.removals import Removals
+from charm_checkpoint.session import Session, Step, drive
 from charm_checkpoint.testing.base import Suite
 from charm_checkpoint.testing.call_modes import BlockingMode, InMode, PlansInMode
 from charm_checkpoint.testing.retention import line
-from charm_checkpoint.testing.samples import checkpoint, chunk, new
+from charm_checkpoint.testing.samples import checkpoint, chunk, config, ids, new
 from charm_checkpoint.testing.saver_methods import put
 from charm_checkpoint.testing.stopping import Meeting, small_steps
 from charm_checkpoint.values.sealing import Identities
@@ -58,11 +59,33 @@ class StoppedRemovals(Suite):
             else:
                 identities = Identities(tenant_of(backend.backend), marks=capabilities(backend.backend).marks_copies)
                 removals = Removals(backend.backend, saver.raw.serde, identities)
-                memory.store.run(lambda: removals.keep("t", choose), write=True, thread="t")
+                drive(memory.store, removals.keep("t", choose, "t"))
         assert {item.row.id for item in backend.page(Query("t"), None, 99).items} == kept
         chunks = backend.usage("t").chunks
         backend.remove("t", [], None)
         assert backend.usage("t").chunks == chunks
+
+    @pytest.mark.parametrize("by", ["prune", "runs"])
+    def test_a_removal_by_the_saver_goes_on_beside_who_puts(
+        self, by: str, memory: Memory, second: Memory, saver: InMode
+    ) -> None:
+        """They put between any two steps, so a removal that wanted the thread as it was would never come to an end."""
+        at = config("t")
+        for n in range(7):
+            at = put(saver, at, checkpoint({"log": [n] * 300}, id=f"{n}"), run_id="run")
+        other, late = InMode(second.get_langgraph_checkpointer(), BlockingMode()), [at]
+        removals = saver.raw._plans.removals
+        session: Session[object] = (
+            removals.prune("t", "keep_latest") if by == "prune" else removals.delete_for_runs(["run"])
+        )
+
+        def execute(step: Step) -> object:
+            late.append(put(other, late[-1], checkpoint({}, id=f"late{len(late)}")))
+            return memory.store.run(step.make, write=step.write, thread=step.thread)
+
+        run(session, execute)
+        expected = {one["configurable"]["checkpoint_id"] for one in late[1:]}
+        assert len(late) > 2 and set(ids(saver.list(config("t")))) == expected
 
     @pytest.mark.parametrize("by", ["delete", "removal"])
     def test_a_removal_of_what_others_remove_meanwhile_ends(

@@ -26,7 +26,7 @@ _SWITCHES = (
     "--no-first-run", "--disable-extensions", "--disable-background-networking", "--hide-scrollbars",
     "--disable-component-update", "--force-color-profile=srgb",
 )  # fmt: skip
-_KEYS = {"Escape": 27, "Enter": 13, "ArrowDown": 40, "ArrowUp": 38}
+_KEYS = {"Escape": 27, "Enter": 13, "ArrowDown": 40, "ArrowUp": 38, "ArrowRight": 39, "ArrowLeft": 37, "End": 35}
 
 
 class Refusal(Exception):

@@ -88,7 +88,12 @@ class Host:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ask it to end, and return its exit code."""
         self.process.send_signal(number)
-        return self.process.wait(TIMEOUT)
+        try:
+            return self.process.wait(TIMEOUT / 2)
+        except subprocess.TimeoutExpired:
+            # uWSGI misses a signal that comes while it starts processes.
+            self.process.send_signal(number)
+        return self.process.wait(TIMEOUT / 2)
 
 
 @contextmanager

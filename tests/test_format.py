@@ -365,6 +365,7 @@ def test_keys_of_redis() -> None:
     made = [
         ours.thread(tag)[0], anns.thread(other)[0], ours.listing(tag), anns.listing(other), ours.version(),
         ours.run(b"tr"), ours.stage(tag, b"k"), ours.legacy("t"), ours.thread(tag)[7], ours.graves(),
+        ours.thread(tag)[redis_rows.INTENT],
     ]  # fmt: skip
     assert made == [bare(key).encode() for _, key in table("Redis and Valkey", "Example")]
 

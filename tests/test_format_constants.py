@@ -107,6 +107,7 @@ MODULES: dict[str, tuple[str, dict[str, str]]] = {
         {
             "LARGEST": ELSEWHERE,
             "LISTS": "is tried by its text",
+            "PINNED": "is written by a script",
         },
     ),
     "stores.redis.slots": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -25,6 +26,7 @@ from charm_checkpoint import Memory, open_memory
 from charm_checkpoint.contract_items import ItemKey
 from charm_checkpoint.errors import ItemConflict, ReadOnlyStore, SchemaMismatch
 from charm_checkpoint.messages.plans import FOLD_BATCHES, MessageHistory
+from charm_checkpoint.retention import sweeping
 from charm_checkpoint.runtime.cache import Budget
 from charm_checkpoint.testing.call_modes import CALL_MODES, CallMode, InMode, ItemsInMode, PlansInMode
 from charm_checkpoint.testing.graphs import Command, nested, paused
@@ -187,6 +189,20 @@ def go_on_with_messages(memory: InMode) -> None:
     memory.save_messages("chat", [{"new": 1}])
     memory.delete_messages(HOSTILE)
     assert (memory.load_messages("chat"), memory.load_messages(HOSTILE)) == ([{"new": 1}], [])
+
+
+@pytest.mark.parametrize("erased", [True, False])
+def test_they_are_left_empty(memory: Memory, erased: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = InMode(memory, CALL_MODES["blocking"]())
+    threads = len(store.threads())
+    if erased:
+        report = store.erase(tenant=True)
+        assert (report.threads + report.damaged, len(report.notes)) == (threads, 1)
+        assert store.threads() == []
+    else:
+        monkeypatch.setattr(sweeping, "now", lambda: time.time() + timedelta(days=40).total_seconds())
+        store.sweep({"ttl": "30d", "keep_interrupted": False})
+        assert all(row.pinned or row.damage for row in store.threads())
 
 
 @pytest.mark.parametrize("version", VERSIONS[:1])

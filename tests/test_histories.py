@@ -106,8 +106,7 @@ class Life:
         name, line = found
         point = here[0] if self.rng.random() < 0.6 else self.rng.choice(here)
         task = self.rng.choice(["t1", "t2", "t3"])
-        asked = any(one.waits for one in line.here("")) and point.ns == ""  # a second question hides the first
-        if self.rng.random() < 0.25 and not asked:
+        if self.rng.random() < 0.25:
             writes = [(INTERRUPT, f"well? {self.count}")]
         else:
             writes = [self._write(n) for n in range(self.rng.randrange(1, 4))]
@@ -171,12 +170,14 @@ class Life:
         """Delete or erase a thread."""
         if found := self.any():
             del self.lines[found[0]]
-            if self.rng.random() < 0.5 and found[1].stored:
+            if self.rng.random() < 0.5:
                 self.saver().delete_thread(found[0])
                 if found[1].messages:
                     self.lines[found[0]] = Line(messages=found[1].messages)
             else:
-                self.store().erase(found[0], remember="30d")
+                # With nothing left of it, a folder that went is told, once, to another program that knew it.
+                times = ("30d", "1h", "30d" if self.url.startswith("file:") else 0)
+                self.store().erase(found[0], remember=self.rng.choice(times))
 
     def copy(self) -> None:
         """Copy a thread to a name that is free."""

@@ -85,6 +85,30 @@ def test_a_thread_that_was_begun_anew_on_this_host_is_no_older_version(tmp_path:
             fresh(other)
 
 
+@pytest.mark.parametrize("how", ["copied", "pruned by another", "remembered"])
+def test_a_thread_is_known_to_be_begun_anew_however_its_log_was_made(tmp_path: Path, how: str) -> None:
+    """A log that carries something over does not begin with the thread's first change."""
+
+    def fresh(saver: CharmSaver, thread: str = "t") -> None:
+        Context().run(add_item, saver, thread)
+
+    with opened(tmp_path) as late, opened(tmp_path) as other, open_memory(f"file://{tmp_path}") as memory:
+        for _ in range(5):
+            fresh(other, "first" if how == "copied" else "t")
+        if how == "copied":
+            other.copy_thread("first", "t")
+        elif how == "pruned by another":
+            other.prune(["t"])
+        else:
+            memory.erase("t", remember="1h")
+            for _ in range(3):
+                fresh(other)
+        assert length(late) == (3 if how == "remembered" else 5)
+        memory.erase("t", remember=0)
+        fresh(memory.get_langgraph_checkpointer())
+        assert length(late) == 1
+
+
 def test_a_copy_that_a_syncing_tool_left_stops_writes(hosts: Hosts, caplog: pytest.LogCaptureFixture) -> None:
     with opened(hosts.a) as a, opened(hosts.b) as b:
         add_item(a, "t")

@@ -149,7 +149,7 @@ def test_a_damaged_note_is_made_anew() -> None:
 
 def drive(memory: Memory, session: Any) -> Any:
     """Run a session."""
-    from charm_checkpoint.checking.session import drive
+    from charm_checkpoint.session import drive
 
     return drive(memory.store, session)
 
@@ -181,6 +181,26 @@ def test_without_a_policy_nothing_runs() -> None:
         with open_memory("memory://", **options) as memory:
             put(memory.get_langgraph_checkpointer(), config())
             assert memory._keeper is None and running() == []
+
+
+@pytest.mark.parametrize("name, value", [("sweep_every", "6h"), ("keep_interrupted", "false")])
+def test_how_a_policy_is_kept_to_is_refused_where_there_is_none(name: str, value: str) -> None:
+    opened = [
+        lambda: open_memory(f"memory://?{name}={value}"),
+        lambda: open_memory("memory://", {name: value}),
+        lambda: open_memory("memory://", **{name: value}),
+        lambda: Memory({"url": "memory://", name: value}),
+    ]
+    for open_one in opened:
+        with pytest.raises(ConfigError, match=rf"^{name}: without keep_last=, keep_for= or ttl= everything is kept"):
+            open_one()
+    for policy in ({"keep_last": 2}, {"keep_for": "9d"}, {"ttl": "9d"}):
+        open_memory(f"memory://?{name}={value}", **policy).close()
+
+
+def test_what_is_so_without_a_policy_may_be_said() -> None:
+    for options in ({"sweep_every": 0}, {"keep_interrupted": True}, {"sweep_every": None}):
+        open_memory("memory://", **options).close()
 
 
 def test_the_thread_ends_when_there_is_nothing_to_do(url: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -17,18 +16,11 @@ from charm_checkpoint import Memory, open_memory
 from charm_checkpoint.errors import CharmError, ReadOnlyStore, StoreError, StoreUnavailable
 from charm_checkpoint.servers import PostgresServer
 from charm_checkpoint.stores.supabase.errors import translate
-from charm_checkpoint.testing.call_modes import CALL_MODES, CallMode, InMode
+from charm_checkpoint.testing.call_modes import CallMode, InMode
 
 numbers = itertools.count()
 
 LONG = "x" * 300
-
-
-@pytest.fixture(params=list(CALL_MODES))
-def mode(request: pytest.FixtureRequest) -> Iterator[CallMode]:
-    mode = CALL_MODES[request.param]()
-    yield mode
-    mode.close()
 
 
 @pytest.fixture

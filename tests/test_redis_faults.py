@@ -29,13 +29,6 @@ redis = pytest.importorskip("redis")
 from redis.crc import key_slot  # noqa: E402
 
 
-@pytest.fixture(params=list(CALL_MODES))
-def mode(request: pytest.FixtureRequest) -> Iterator[CallMode]:
-    mode = CALL_MODES[request.param]()
-    yield mode
-    mode.close()
-
-
 @pytest.fixture
 def proxy() -> Iterator[Proxy]:
     with Proxy(have(valkey_server).port) as proxy:

@@ -41,13 +41,6 @@ def server(url: str) -> Iterator[Any]:
         yield client
 
 
-@pytest.fixture(params=list(CALL_MODES))
-def mode(request: pytest.FixtureRequest) -> Iterator[CallMode]:
-    mode = CALL_MODES[request.param]()
-    yield mode
-    mode.close()
-
-
 @pytest.fixture
 def memory(url: str, mode: CallMode) -> Iterator[Memory]:
     memory = open_memory(url)

@@ -16,15 +16,13 @@ from charm_checkpoint.plan import Compute, Plan
 from charm_checkpoint.retention.outlines import Candidates
 from charm_checkpoint.retention.reports import Amount
 from charm_checkpoint.saver.choosing import Choice, Key, Rules, choose
-from charm_checkpoint.saver.removals import removed
+from charm_checkpoint.saver.removals import MANY, removed
 from charm_checkpoint.session import Session, Step
 from charm_checkpoint.values.limits import DEFAULTS, Limits
 from charm_checkpoint.values.serde import Serializer
 
 CHOICES = 3
 """How often it is chosen anew."""
-MANY = 2_000
-"""Checkpoints from which on an event loop does not wait for the choice."""
 
 
 class Tools(NamedTuple):
